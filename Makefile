@@ -1,0 +1,52 @@
+# Everything runs in .venv, which the first target to need it makes.
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := elites planners dynamics envs agents examples tests setup.py
+PACKAGES := planners dynamics envs agents
+
+.PHONY: demo test test-slow lint format typing docs figures check clean
+
+demo: .venv/installed          ## the main job
+	$(BIN)/python examples/plug_in.py --planner cem_gd
+
+test: .venv/installed build/typing  ## everything that is not slow
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/installed build/typing  ## what takes minutes
+	$(BIN)/pytest -m slow -n 0
+
+lint: .venv/installed
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: .venv/installed
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+typing: .venv/installed build/typing  ## mypy, and the direction of imports
+	$(BIN)/mypy
+	PYTHONPATH=build/typing $(BIN)/lint-imports
+
+docs: .venv/installed build/typing  ## the site, in build/site
+	$(BIN)/mkdocs build --strict
+
+figures: .venv/installed       ## the pictures of docs/, some 15 minutes
+	$(BIN)/python examples/landscape.py --out docs/pictures
+	$(BIN)/python examples/sample_efficiency.py --out docs/pictures
+
+check: lint typing test docs   ## before a commit
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/installed: setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "elites needs Python 3.10 or newer; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The package as type checkers want it: links to the folders that setup.py maps.
+build/typing: .venv/installed
+	@rm -rf $@ && mkdir -p $@/elites
+	@ln -s $(CURDIR)/elites/* $@/elites/
+	@for package in $(PACKAGES); do ln -s $(CURDIR)/$$package $@/elites/$$package; done

@@ -1,0 +1,87 @@
+"""Models of the world: what a rollout is, and the one made from a plain function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from elites.fields import Range, validate
+
+Noise = Any  # whatever a model's rollout takes: all randomness of a rollout, drawn up front
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """A model of the world, batched; differentiable where it can be."""
+
+    def draw(self, particles: int, horizon: int, rng: Generator) -> Noise:
+        """The randomness of one rollout, shared by all candidates; a deterministic model needs only one particle."""
+        ...
+
+    def rollout(self, state: Tensor, actions: Tensor, noise: Noise) -> Tensor:
+        """state (*B, S), actions (*B, N, H, A) -> the states that follow, (*B, N, P, H, S)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionDynamics:
+    """state' = step(state, action), or step(state, action, noise) with `noise_size` standard normals.
+
+    step sees flat rows: state (R, S), action (R, A), noise (R, Z) -> (R, S).
+    """
+
+    step: Callable[..., Tensor]
+    noise_size: Annotated[int, Range(0)] = 0
+
+    def __post_init__(self) -> None:
+        validate(self)
+        accepts(self.step, "dynamics", ["state", "action", "noise"] if self.noise_size else ["state", "action"])
+
+    def draw(self, particles: int, horizon: int, rng: Generator) -> Tensor:
+        """(P, H, Z)."""
+        rows = particles if self.noise_size else 1
+        return torch.randn(rows, horizon, self.noise_size, generator=rng, device=rng.device)
+
+    def rollout(self, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+        *batch, samples, horizon, _ = actions.shape
+        particles = noise.shape[0]
+        lead = (*batch, samples, particles)
+        rows = state[..., None, None, :].expand(*lead, -1).flatten(0, -2)  # (R, S)
+        actions = actions.unsqueeze(-3).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, A)
+        noise = noise.to(state).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, Z)
+        states = []
+        for t in range(horizon):
+            inputs = (rows, actions[:, t], noise[:, t])
+            rows = checked(self.step(*inputs[: 3 if self.noise_size else 2]), "dynamics", rows.shape, rows, inputs)
+            states.append(rows)
+        return torch.stack(states, 1).reshape(*lead, horizon, -1)
+
+
+def accepts(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
+    """Whether a user's function can be called with these arguments."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        got = inspect.signature(function)
+        raise ValueError(f"{name}: expected a function of ({', '.join(arguments)}), got one of {got}") from None
+    except ValueError:  # a builtin without a signature
+        pass
+
+
+def checked(
+    value: Any, name: str, shape: Sequence[int], like: Tensor, inputs: Sequence[Tensor], dtype: torch.dtype | None = None
+) -> Tensor:
+    """What a user's function returned, or one line that says what it should have been."""
+    dtype = dtype or like.dtype
+    wanted = f"{name}: expected a tensor of shape {tuple(shape)}, {dtype} on {like.device}"
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{wanted}, got {type(value).__name__}")
+    if value.shape != torch.Size(shape) or value.dtype != dtype or value.device != like.device:
+        given = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ValueError(f"{wanted}, got {tuple(value.shape)}, {value.dtype} on {value.device}, for inputs of {given}")
+    return value

@@ -1,0 +1,91 @@
+"""The MPC objective: the return of an action sequence under a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from elites.dynamics.plain import Dynamics, FunctionDynamics, accepts, checked
+from elites.fields import Count, Fraction, NonNegative, validate
+
+
+@dataclass(frozen=True)
+class Return:
+    """Mean over particles of Σ γᵗ r(s, a, s') + γᴴ V(s_H), less `risk` times the spread over particles.
+
+    dynamics: a model, or a plain function of (state, action). The others are functions of flat rows, called once for
+    the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state); each
+    gives (R,). Termination after a step ends the rewards with that step, for that rollout alone.
+    """
+
+    dynamics: Dynamics | Callable[..., Tensor]
+    reward: Callable[..., Tensor]
+    terminated: Callable[..., Tensor] | None = None
+    terminal_value: Callable[..., Tensor] | None = None
+    discount: Fraction = 1.0
+    particles: Count = 20
+    risk: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        validate(self)
+        transition = ["state", "action", "next_state"]
+        accepts(self.reward, "reward", transition)
+        if self.terminated:
+            accepts(self.terminated, "terminated", transition)
+        if self.terminal_value:
+            accepts(self.terminal_value, "terminal_value", ["state"])
+        if not isinstance(self.dynamics, Dynamics):
+            object.__setattr__(self, "dynamics", FunctionDynamics(self.dynamics))
+
+    def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
+        """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). Its noise is drawn at the first use."""
+        assert isinstance(self.dynamics, Dynamics)
+        dynamics, noise, horizon = self.dynamics, None, None
+
+        def objective(actions: Tensor) -> Tensor:
+            nonlocal noise, horizon
+            if actions.shape[-2] != horizon:
+                horizon = actions.shape[-2]
+                noise = dynamics.draw(self.particles, horizon, rng)
+            return self.score(state, actions, dynamics.rollout(state, actions, noise))
+
+        return objective
+
+    def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
+        """state (*B, S), actions (*B, N, H, A), the states they lead to (*B, N, P, H, S) -> (*B, N)."""
+        lead, horizon = states.shape[:-2], states.shape[-2]
+        first = state[..., None, None, None, :].expand(*lead, 1, -1)
+        before = torch.cat([first, states[..., :-1, :]], -2)
+        actions = actions.unsqueeze(-3).expand(*lead, -1, -1)
+        alive = None
+        if self.terminated:
+            done = self._rows(self.terminated, "terminated", (before, actions, states), torch.bool)
+            ended = done.cumsum(-1) > 0  # after step t
+            alive = torch.cat([torch.zeros_like(ended[..., :1]), ended[..., :-1]], -1).logical_not()  # before step t
+            # what follows the end may be anything: keep it out of the functions, and so out of the gradient
+            before = torch.where(alive.unsqueeze(-1), before, first)
+            states = torch.where(alive.unsqueeze(-1), states, first)
+        rewards = self._rows(self.reward, "reward", (before, actions, states))
+        if alive is not None:
+            rewards = torch.where(alive, rewards, 0)
+        weights = self.discount ** torch.arange(horizon + 1, dtype=rewards.dtype, device=rewards.device)
+        returns = (rewards * weights[:-1]).sum(-1)  # (*B, N, P)
+        if self.terminal_value:
+            value = self._rows(self.terminal_value, "terminal_value", (states[..., -1, :],))
+            if alive is not None:
+                value = torch.where(ended[..., -1], 0, value)
+            returns = returns + weights[-1] * value
+        if self.risk == 0 or returns.shape[-1] == 1:
+            return returns.mean(-1)
+        return returns.mean(-1) - self.risk * returns.std(-1, correction=0)
+
+    def _rows(
+        self, function: Callable[..., Tensor], name: str, inputs: tuple[Tensor, ...], dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """A user's function over flat rows: inputs (*L, D) -> (*L)."""
+        lead = inputs[0].shape[:-1]
+        rows = [x.reshape(-1, x.shape[-1]) for x in inputs]
+        return checked(function(*rows), name, (len(rows[0]),), rows[0], rows, dtype).reshape(lead)

@@ -1,0 +1,95 @@
+"""The set that a search stays inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Points x with low <= x <= high, elementwise. low, high: (*E), of one dtype and device, which a search takes over.
+
+    A bound may be infinite. `Box([-1.0], [1.0])` takes whatever `torch.as_tensor` takes.
+    """
+
+    low: Tensor
+    high: Tensor
+    bounded: bool = field(init=False)  # every bound is finite; known once, so that a search need not ask the device
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            bound = getattr(self, name)
+            try:
+                bound = torch.as_tensor(bound)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"Box.{name}: expected a tensor, an array or numbers, got {bound!r}") from error
+            object.__setattr__(self, name, bound if bound.is_floating_point() else bound.to(torch.get_default_dtype()))
+        low, high = self.low, self.high
+        if low.shape != high.shape or low.dtype != high.dtype or low.device != high.device:
+            raise ValueError(
+                f"Box: expected low and high of one shape, dtype and device, got {tuple(low.shape)} {low.dtype} on "
+                f"{low.device} and {tuple(high.shape)} {high.dtype} on {high.device}"
+            )
+        if low.isnan().any() or high.isnan().any():
+            raise ValueError("Box: expected bounds that are numbers, got NaN")
+        if (low > high).any():
+            index = tuple((low > high).nonzero()[0].tolist())
+            raise ValueError(f"Box: expected low <= high, got low = {low[index]} > high = {high[index]} at {index}")
+        if low.isposinf().any() or high.isneginf().any():
+            raise ValueError("Box: expected low < inf and high > -inf, got a box without a finite point")
+        object.__setattr__(self, "bounded", bool(low.isfinite().all() and high.isfinite().all()))
+
+    @classmethod
+    def of(cls, space: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Box:
+        """From anything with `low` and `high`: a Gymnasium Box space, or a Box."""
+        if not (hasattr(space, "low") and hasattr(space, "high")):
+            raise ValueError(f"Box.of: expected a Box space with low and high, got {space!r}")
+        return cls(space.low, space.high).to(dtype=dtype, device=device)
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Box:
+        return self._same(self.low.to(dtype=dtype, device=device), self.high.to(dtype=dtype, device=device))
+
+    def repeat(self, horizon: int) -> Box:
+        """(*E) -> (H, *E): the same bounds at every step of a horizon."""
+        if horizon < 1:
+            raise ValueError(f"Box.repeat: expected a horizon of at least 1, got {horizon}")
+        return self._same(self.low.expand(horizon, *self.shape), self.high.expand(horizon, *self.shape))
+
+    def _same(self, low: Tensor, high: Tensor) -> Box:
+        """These bounds in another form; they were checked when they came in."""
+        box = object.__new__(Box)
+        for name, value in (("low", low), ("high", high), ("bounded", self.bounded)):
+            object.__setattr__(box, name, value)
+        return box
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point of the box. x: (..., *E)."""
+        return torch.clamp(x, self.low, self.high)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.low.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.low.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.low.device
+
+    @property
+    def centre(self) -> Tensor:
+        """(*E): the middle; of an unbounded dimension the point nearest 0."""
+        middle = self.low / 2 + self.high / 2
+        return torch.where(middle.isfinite(), middle, self.project(torch.zeros_like(middle)))
+
+    @property
+    def half(self) -> Tensor:
+        """(*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1."""
+        half = self.high / 2 - self.low / 2
+        return torch.where(half.isfinite(), half, torch.ones_like(half))

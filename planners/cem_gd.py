@@ -1,0 +1,53 @@
+"""CEM-GD: the cross-entropy method, then gradient ascent from its elites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from elites.fields import Count
+from elites.planners.cem import CEM
+from elites.planners.gradient_ascent import GradientAscent
+from elites.planners.plan import Plan
+from elites.planners.problem import Problem, Solver
+from elites.planners.weights import best, like
+
+
+@dataclass(frozen=True)
+class CEMGD(Solver):
+    """Algorithm 1 of the CEM-GD paper (Huang et al.): many samples once, few ever after, and gradients always.
+
+    N_init = cold.samples × cold.iterations, N_r = warm.samples × warm.iterations. The warm search is centred on the
+    last plan's best, shifted, with its spread as at first (sec. 2.3).
+    """
+
+    cold: CEM = CEM(samples=3000, iterations=5, elites=300)
+    warm: CEM = CEM(samples=10, iterations=5, elites=1)
+    ascent: GradientAscent = GradientAscent()
+    top_k: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, cem in (("cold", self.cold), ("warm", self.warm)):
+            if self.top_k > cem.samples:
+                raise ValueError(f"CEMGD.top_k: expected at most {name}.samples = {cem.samples}, got {self.top_k}")
+
+    def solve(self, problem: Problem) -> Plan:
+        # Sample N action sequences using CEM: N_init at t = 0, N_r around the last plan at t > 0.
+        cem = self.warm if problem.start else self.cold
+        found = cem.solve(problem, keep=self.top_k)
+        # Take the k with the highest reward; optimise each by G gradient updates, J trial steps each.
+        axis = len(problem.batch)
+        points, values = self.ascent.climb(problem, found.elites.narrow(axis, 0, self.top_k))
+        points, values = best(points, values, self.top_k)
+        # Choose the sequence with the highest reward.
+        climbed = values.select(-1, 0) > found.value
+        rest = found.elites.narrow(axis, self.top_k, found.elites.shape[axis] - self.top_k)
+        return replace(
+            found,
+            best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
+            value=torch.where(climbed, values.select(-1, 0), found.value),
+            elites=torch.cat([points, rest], axis),
+            evaluations=problem.evaluations,
+        )

@@ -1,0 +1,105 @@
+"""Projected gradient ascent with a backtracking line search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from elites.fields import Count, Positive, Rate
+from elites.planners.plan import Plan
+from elites.planners.problem import Problem, Solver
+from elites.planners.proposals import Uniform
+from elites.planners.weights import best, like
+
+
+@dataclass(frozen=True)
+class GradientAscent(Solver):
+    """x ← project(x + η d), with the first η = η_init, ρ η_init, ρ² η_init, … that improves (CEM-GD paper, sec. 2.2).
+
+    A sequence whose J trials all fail has ended, and keeps its last accepted point. A cold start begins at random
+    points, a warm one at the plan's elites.
+    """
+
+    steps: Count = 10  # G
+    trials: Count = 8  # J
+    step: Positive = 0.01  # η_init
+    decay: Rate = 0.67  # ρ
+    starts: Count = 8  # the paper's baseline has one; what a plan climbs, the compositions have counts of their own
+    direction: Literal["gradient", "adam"] = "gradient"
+    line_search: Literal["sequential", "batched"] = "sequential"  # the trials one by one, or all in one call
+
+    def solve(self, problem: Problem) -> Plan:
+        axis = len(problem.batch)
+        centre = problem.fallback
+        points = Uniform().sample(problem, centre, centre, self.starts)
+        if problem.start:
+            kept = problem.start.elites.narrow(axis, 1, min(self.starts, problem.start.elites.shape[axis]) - 1)
+            points = torch.cat([problem.start.best.unsqueeze(axis), kept, points], axis).narrow(axis, 0, self.starts)
+        points, values = self.climb(problem, points)
+        elites, values = best(points, values, self.starts)
+        ok = values.select(-1, 0).isfinite()
+        found = torch.where(like(ok, centre), elites.select(axis, 0), centre)
+        return Plan(found, values.select(-1, 0), elites, found, torch.zeros_like(found), ok, problem.evaluations)
+
+    def climb(self, problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
+        """points (*B, K, *E) -> where each ascent ended (*B, K, *E), never worse, and its value (*B, K)."""
+        values, gradient = problem.gradient(points)
+        going = values.isfinite()
+        moment = Adam(points) if self.direction == "adam" else None
+        for iteration in range(self.steps):
+            if problem.expired() or problem.certain(~going.any()):
+                break
+            if iteration > 0:
+                _, gradient = problem.gradient(points)
+            direction = moment.direction(gradient) if moment else gradient
+            improve = self._one_by_one if self.line_search == "sequential" else self._all_at_once
+            points, values, going = improve(problem, points, values, direction, going)
+        return points, values
+
+    def _one_by_one(
+        self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        points, waiting = origin, going
+        for trial in range(self.trials):
+            candidates = problem.box.project(origin + self.step * self.decay**trial * direction)
+            scores = problem.evaluate(candidates)
+            better = waiting & (scores > values)
+            points = torch.where(like(better, points), candidates, points)
+            values = torch.where(better, scores, values)
+            waiting = waiting & ~better
+            if problem.certain(~waiting.any()):
+                break
+        return points, values, going & ~waiting
+
+    def _all_at_once(
+        self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        axis = len(problem.batch)
+        eta = self.step * self.decay ** torch.arange(self.trials, dtype=origin.dtype, device=origin.device)
+        eta = eta.reshape(-1, *[1] * len(problem.box.shape))
+        candidates = problem.box.project(origin.unsqueeze(axis + 1) + eta * direction.unsqueeze(axis + 1))
+        scores = problem.evaluate(candidates.flatten(axis, axis + 1)).reshape(*values.shape, self.trials)
+        better = scores > values.unsqueeze(-1)
+        first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves
+        moved = going & better.any(-1)
+        index = like(first, candidates).expand(*first.shape, *problem.box.shape)
+        points = torch.where(like(moved, origin), candidates.gather(axis + 1, index).squeeze(axis + 1), origin)
+        return points, torch.where(moved, scores.gather(-1, first).squeeze(-1), values), moved
+
+
+class Adam:
+    """The direction m̂ / (√v̂ + ε) of Kingma & Ba 2015, for as long as one ascent lasts."""
+
+    def __init__(self, points: Tensor, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
+        self.betas, self.epsilon, self.count = betas, epsilon, 0
+        self.m, self.v = torch.zeros_like(points), torch.zeros_like(points)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        self.count += 1
+        first, second = self.betas
+        self.m = first * self.m + (1 - first) * gradient
+        self.v = second * self.v + (1 - second) * gradient.square()
+        return (self.m / (1 - first**self.count)) / ((self.v / (1 - second**self.count)).sqrt() + self.epsilon)

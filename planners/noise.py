@@ -1,0 +1,86 @@
+"""Standard normal noise for sampling, white or correlated in time.
+
+Correlated noise is white noise times a matrix over time whose rows have unit norm. So at every step its variance is 1,
+a proposal's spread keeps its meaning, and a horizon of 1 needs no special case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from elites.fields import NonNegative, Rate, validate
+from elites.planners.problem import Problem
+
+
+@runtime_checkable
+class Noise(Protocol):
+    def draw(self, problem: Problem, samples: int) -> Tensor:
+        """(*B, samples, *E) with mean 0 and variance 1 at every entry."""
+        ...
+
+
+@dataclass(frozen=True)
+class White:
+    """Independent at every step."""
+
+    def draw(self, problem: Problem, samples: int) -> Tensor:
+        return problem.normal(samples, *problem.box.shape)
+
+
+@dataclass(frozen=True)
+class Coloured:
+    """Power spectral density f^-beta (iCEM, Pinneri et al. 2020, sec. 3.1): 0 white, 1 pink, 2 red.
+
+    The symmetric square root of the circulant covariance with that spectrum; f = 0 counts as the lowest frequency, 1/H.
+    """
+
+    beta: NonNegative = 2.0
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def draw(self, problem: Problem, samples: int) -> Tensor:
+        horizon = steps(problem)
+        frequency = torch.fft.rfftfreq(horizon, dtype=torch.float64).clamp_min(1 / horizon)
+        amplitude = frequency ** (-self.beta / 2)
+        first_row = torch.fft.irfft(amplitude.to(torch.complex128), n=horizon)
+        lag = torch.arange(horizon)
+        return over_time(problem, normalised(first_row[(lag[:, None] - lag) % horizon]), samples)
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """n_t = beta ε_t + (1 - beta) n_{t-1} (PDDM, Nagabandi et al. 2019, sec. 3.2), scaled to variance 1."""
+
+    beta: Rate = 0.7
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def draw(self, problem: Problem, samples: int) -> Tensor:
+        lag = torch.arange(steps(problem))
+        difference = lag[:, None] - lag
+        decay = torch.tensor(1 - self.beta) ** difference.clamp_min(0)
+        return over_time(problem, normalised(decay.tril()), samples)
+
+
+def steps(problem: Problem) -> int:
+    """The length of time, the first of a point's axes; a point of one axis (an action, a weight) has no time."""
+    return problem.box.shape[0] if len(problem.box.shape) > 1 else 1
+
+
+def over_time(problem: Problem, matrix: Tensor, samples: int) -> Tensor:
+    """matrix (H, K) times white noise of K steps: (*B, samples, *E)."""
+    shape = problem.box.shape
+    if len(shape) < 2:
+        return problem.normal(samples, *shape)
+    white = problem.normal(samples, matrix.shape[1], shape[1:].numel())
+    return (matrix.to(white) @ white).reshape(*white.shape[:-2], *shape)
+
+
+def normalised(matrix: Tensor) -> Tensor:
+    return matrix / matrix.square().sum(1, keepdim=True).sqrt()
