@@ -25,7 +25,7 @@ format: .venv/installed
 
 typing: .venv/installed build/typing  ## mypy, and the direction of imports
 	$(BIN)/mypy
-	PYTHONPATH=build/typing $(BIN)/lint-imports
+	cd build/typing && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 docs: .venv/installed build/typing  ## the site, in build/site
 	$(BIN)/mkdocs build --strict

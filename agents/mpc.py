@@ -138,9 +138,9 @@ class MPC:
         """A plan for states (B, S) that has an action left in every row, `_age` steps in."""
         batch = len(states)
         if not self._age.size:
-            self._age = np.full(batch, COLD)
+            self._age = np.full(batch, COLD if self._guess is None else 0)
             if self._guess is not None:
-                self._plan, self._age = Plan.at(self._guess.expand(batch, *self.box.shape), (batch,)), np.zeros(batch, int)
+                self._plan = Plan.at(self._guess.expand(batch, *self.box.shape), (batch,))
         elif self._age.size != batch:
             raise ValueError(
                 f"observation: expected {self._age.size} problems, as before, got {batch}; reset() starts anew"

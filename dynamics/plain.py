@@ -74,7 +74,12 @@ def accepts(function: Callable[..., Any], name: str, arguments: list[str]) -> No
 
 
 def checked(
-    value: Any, name: str, shape: Sequence[int], like: Tensor, inputs: Sequence[Tensor], dtype: torch.dtype | None = None
+    value: Any,
+    name: str,
+    shape: Sequence[int],
+    like: Tensor,
+    inputs: Sequence[Tensor],
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """What a user's function returned, or one line that says what it should have been."""
     dtype = dtype or like.dtype

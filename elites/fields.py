@@ -38,14 +38,14 @@ NonNegative = Annotated[float, Range(0)]
 
 def validate(instance: Any) -> None:
     """Checks every field of a dataclass against its type hint; called from `__post_init__`."""
-    cls = type(instance)
+    cls: Any = type(instance)
     for name, hint in hints(cls).items():
         if not fits(getattr(instance, name), hint):
             raise ValueError(f"{cls.__name__}.{name}: {mismatch(getattr(instance, name), hint)}")
 
 
 @cache
-def hints(cls: type[Any]) -> Mapping[str, Any]:
+def hints(cls: Any) -> Mapping[str, Any]:
     """{field name: type hint} of a dataclass's constructor."""
     resolved = typing.get_type_hints(cls, include_extras=True)
     return {f.name: resolved[f.name] for f in dataclasses.fields(cls) if f.init}

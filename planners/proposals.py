@@ -133,9 +133,7 @@ class SplineKnots(_Direct):
         at = torch.linspace(0, steps(problem) - 1, min(self.knots, steps(problem))).round().long()
         where = at.to(mean.device)
         noise = problem.normal(samples, len(at), *shape[1:])
-        values = (
-            mean.index_select(axis, where).unsqueeze(axis) + std.index_select(axis, where).unsqueeze(axis) * noise
-        )
+        values = mean.index_select(axis, where).unsqueeze(axis) + std.index_select(axis, where).unsqueeze(axis) * noise
         curve = self.matrix(at, steps(problem)).to(mean)
         return problem.box.project((curve @ values.flatten(axis + 2)).reshape(*values.shape[: axis + 1], *shape))
 
