@@ -401,10 +401,10 @@ def steep(x: Tensor) -> Tensor:
     return 5 * rugged(x)
 
 
-def outcome(planner: Planner) -> Plan:
+def outcome(planner: Planner) -> list[Plan]:
     box, source = Box(torch.full((9, 2), -1.5), torch.ones(9, 2)), rng()
-    plan = planner.plan(steep, box, rng=source)
-    return planner.plan(steep, box, shift(plan), rng=source)
+    cold = planner.plan(steep, box, rng=source)
+    return [cold, planner.plan(steep, box, shift(cold), rng=source)]
 
 
 def test_every_hyperparameter_changes_the_outcome(planner: Any) -> None:
@@ -415,7 +415,11 @@ def test_every_hyperparameter_changes_the_outcome(planner: Any) -> None:
         seen.add(path.split(".")[0])
         if any(path.endswith(end) for end in WITHOUT_EFFECT):
             continue
-        changed = [not same(base, p) or base.evaluations != p.evaluations for p in (outcome(v) for _, v in group)]
+        changed = [
+            not same(old, new) or old.evaluations != new.evaluations
+            for _, variant in group
+            for old, new in zip(base, outcome(variant), strict=True)
+        ]
         assert any(changed), f"{path} has no effect"
     assert seen == {field.name for field in dataclasses.fields(planner)}
 

@@ -1,0 +1,193 @@
+"""What is one planner's own: iCEM's memory, CEM-GD's budget, the shift from plan to plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from elites import Box
+from elites.planners import (
+    CEM,
+    CEMGD,
+    ICEM,
+    GradCEM,
+    GradientAscent,
+    Plan,
+    PredictiveSampling,
+    TanhNormal,
+    shift,
+)
+
+BOX = Box(-torch.ones(6, 2), torch.ones(6, 2))
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def bumps(x: Tensor) -> Tensor:
+    return (torch.cos(7 * x) - x.square()).sum((-1, -2))
+
+
+class Recorder:
+    """An objective that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.asked.append(x.detach().clone())
+        return bumps(x)
+
+
+# --- the shift --------------------------------------------------------------------------------------------------------
+
+
+def counting(horizon: int = 4) -> Plan:
+    points = torch.arange(1.0, horizon + 1).reshape(horizon, 1)
+    plan = Plan.at(points)
+    return Plan(plan.best, plan.value, torch.stack([points, -points]), 10 * points, 100 * points, plan.ok, 1)
+
+
+@pytest.mark.parametrize(
+    ("fill", "tail"), [("repeat", [4.0, 4.0]), ("zero", [0.5, 0.5]), ("center", [3.0, 3.0])]
+)
+def test_shift_moves_everything(fill: Any, tail: list[float]) -> None:
+    box = Box(torch.full((4, 1), 0.5), torch.full((4, 1), 5.5))  # zero, projected, is 0.5
+    moved = shift(counting(), 2, fill, box)
+    assert moved.best.flatten().tolist() == [3, 4, *tail]
+    assert moved.elites[0].flatten().tolist() == [3, 4, *tail]
+    assert moved.mean.flatten().tolist() == [30, 40, *([40, 40] if fill == "repeat" else tail)]
+    assert moved.std.flatten().tolist() == [300, 400, 400, 400]  # a mean is not shifted without its spread
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 9])
+def test_shift_keeps_the_shape(steps: int) -> None:
+    moved = shift(counting(), steps)
+    expected = [min(t + steps, 4) for t in range(1, 5)]
+    assert moved.best.flatten().tolist() == expected
+
+
+def test_shift_of_a_batch() -> None:
+    plan = Plan.at(torch.arange(24.0).reshape(2, 3, 4), (2,))
+    assert torch.equal(shift(plan).best, torch.cat([plan.best[:, 1:], plan.best[:, -1:]], 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fill": "mean"}, "shift: expected a fill of repeat, zero or center, got 'mean'"),
+        ({"fill": "center"}, "shift: expected a box with fill 'center'"),
+        ({"steps": -1}, "shift: expected at least 0 steps, got -1"),
+    ],
+)
+def test_shift_names_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        shift(counting(), **arguments)
+
+
+# --- CEM --------------------------------------------------------------------------------------------------------------
+
+
+def test_cem_over_a_q_function() -> None:
+    """CGP's Algorithm 1: two iterations of 64, tanh, for every state of a batch at once."""
+    state = torch.linspace(-0.8, 0.8, 32)[:, None]
+    cem = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())
+    plan = cem.plan(
+        lambda a: -(a - state[:, None]).square().sum(-1), Box([-1.0], [1.0]), batch=(32,), rng=rng()
+    )
+    assert plan.best.shape == (32, 1)
+    assert (plan.best - state).abs().max() < 0.1
+
+
+def test_the_mean_as_an_answer_does_not_chase_noise() -> None:
+    """Under a noisy objective the best value seen is far too good; the mean's is not."""
+    source = rng()
+
+    def noisy(x: Tensor) -> Tensor:
+        return bumps(x) + 3 * torch.randn(x.shape[:-2], generator=source)
+
+    best, mean = (CEM(answer=answer).plan(noisy, BOX, rng=rng(1)) for answer in ("best", "mean"))  # type: ignore[arg-type]
+    assert bumps(mean.best) > bumps(best.best)
+    assert torch.equal(mean.best, BOX.project(mean.mean))
+
+
+def test_predictive_sampling_keeps_the_last_plan() -> None:
+    """The plan that came in is a candidate as it is."""
+    recorder, start = Recorder(), Plan.at(torch.full((6, 2), 0.25))
+    PredictiveSampling(samples=5).plan(recorder, BOX, start, rng=rng())
+    assert (recorder.asked[0] == start.best).all((-1, -2)).sum() == 1
+
+
+# --- iCEM -------------------------------------------------------------------------------------------------------------
+
+
+def test_icem_population_decays_to_twice_the_elites() -> None:
+    recorder = Recorder()
+    ICEM(samples=40, elites=8, iterations=6, decay=1.25, carry=0.0).plan(recorder, BOX, rng=rng())
+    assert [len(x) for x in recorder.asked] == [40, 32, 25, 20, 16, 16 + 1]  # and the mean in the last
+
+
+def test_icem_carries_the_best_elites_within_a_plan() -> None:
+    recorder = Recorder()
+    ICEM(samples=20, elites=10, iterations=3, carry=0.3).plan(recorder, BOX, rng=rng())
+    for before, after in zip(recorder.asked, recorder.asked[1:], strict=False):
+        best_three = before[bumps(before).topk(3).indices]
+        assert torch.equal(after[20:23], best_three)
+
+
+def test_icem_carries_shifted_elites_between_plans() -> None:
+    icem = ICEM(samples=20, elites=10, carry=0.5)
+    start = shift(icem.plan(bumps, BOX, rng=rng()))
+    recorder = Recorder()
+    icem.plan(recorder, BOX, start, rng=rng(1))
+    assert torch.equal(recorder.asked[0][20:], start.elites[:5])
+    assert torch.equal(recorder.asked[0], BOX.project(recorder.asked[0]))
+
+
+def test_icem_tries_the_mean_last() -> None:
+    """With a concave objective the last iteration's last candidate, the mean, is among the best."""
+    recorder = Recorder()
+    plan = ICEM(alpha=1.0, iterations=2, samples=50, elites=50, carry=0.0).plan(recorder, BOX, rng=rng())
+    assert torch.allclose(recorder.asked[-1][-1], recorder.asked[0].mean(0), atol=1e-5)
+    assert plan.ok
+
+
+# --- CEM-GD and Grad-CEM ----------------------------------------------------------------------------------------------
+
+
+def test_cem_gd_samples_as_the_paper_says() -> None:
+    """N_init = 5 × 3000 at first, N_r = 5 × 10 after (and the last plan itself), then the gradient on one sequence."""
+    recorder, planner = Recorder(), CEMGD()
+    plan = planner.plan(recorder, BOX, rng=rng())
+    assert [len(x) for x in recorder.asked[:5]] == [3000] * 5
+    assert all(len(x) == 1 for x in recorder.asked[5:])
+    assert plan.evaluations == sum(len(x) for x in recorder.asked)
+    recorder.asked.clear()
+    planner.plan(recorder, BOX, shift(plan), rng=rng())
+    assert [len(x) for x in recorder.asked[:5]] == [11, 10, 10, 10, 10]
+    assert all(len(x) == 1 for x in recorder.asked[5:])
+    assert 2 <= len(recorder.asked[5:]) <= 10 * (1 + 8)
+
+
+def test_cem_gd_is_cem_then_ascent() -> None:
+    cem, ascent = CEM(samples=50, elites=10), GradientAscent(starts=3)
+    composed = CEMGD(cold=cem, ascent=ascent, top_k=3).plan(bumps, BOX, rng=rng())
+    found = cem.plan(bumps, BOX, rng=rng())
+    climbed = ascent.plan(bumps, BOX, found)
+    assert torch.equal(composed.best, climbed.best)
+    assert torch.equal(composed.elites[:3], climbed.elites)
+    assert composed.value > found.value
+
+
+def test_grad_cem_with_no_gradient_to_follow_is_cem() -> None:
+    """On a plateau no step improves, and what is left is CEM on the same draws."""
+
+    def plateau(x: Tensor) -> Tensor:
+        return x.sum((-1, -2)).detach().round() + 0 * x.sum((-1, -2))
+
+    cem = CEM(samples=20)
+    assert torch.equal(GradCEM(cem).plan(plateau, BOX, rng=rng()).best, cem.plan(plateau, BOX, rng=rng()).best)
