@@ -30,9 +30,9 @@ typing: .venv/installed build/typing  ## mypy, and the direction of imports
 docs: .venv/installed build/typing  ## the site, in build/site
 	$(BIN)/mkdocs build --strict
 
-figures: .venv/installed       ## the pictures of docs/, some 15 minutes
+figures: .venv/installed       ## the pictures of docs/, some 4 minutes
 	$(BIN)/python examples/landscape.py --out docs/pictures
-	$(BIN)/python examples/sample_efficiency.py --out docs/pictures
+	$(BIN)/python examples/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
 
 check: lint typing test docs   ## before a commit
 

@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # brings each planner to about 300 cand
     "cem": {"samples": 30, "iterations": 10, "elites": 5},
     "icem": {"samples": 45, "iterations": 10, "elites": 5},
     "mppi": {"samples": 30, "iterations": 10},
-    "gradient_ascent": {"starts": 15},
+    "gradient_ascent": {"starts": 5},
     "cem_gd": {"cold": {"samples": 40, "iterations": 5, "elites": 8}, "top_k": 4},
     "grad_cem": {"cem": {"samples": 15, "iterations": 5, "elites": 3}},
 }

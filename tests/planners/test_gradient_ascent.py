@@ -80,10 +80,9 @@ def test_the_value_never_falls(direction: Any, line_search: Any, seed: int, step
 @pytest.mark.parametrize("direction", ["gradient", "adam"])
 def test_all_at_once_is_one_by_one(direction: Any) -> None:
     start = Plan.at(torch.rand(3, 5, 2, generator=rng(1)) * 2 - 1, (3,))
-    a, b = (
-        GradientAscent(direction=direction, line_search=line_search, step=0.1).plan(wavy, BOX, start, batch=(3,), rng=rng())
-        for line_search in ("sequential", "batched")  # type: ignore[arg-type]
-    )
+    searches: list[Any] = ["sequential", "batched"]
+    ascents = [GradientAscent(direction=direction, line_search=search, step=0.1) for search in searches]
+    a, b = (ascent.plan(wavy, BOX, start, batch=(3,), rng=rng()) for ascent in ascents)
     assert torch.allclose(a.best, b.best, atol=1e-5)
     assert torch.allclose(a.value, b.value, atol=1e-4)
 

@@ -52,9 +52,7 @@ def counting(horizon: int = 4) -> Plan:
     return Plan(plan.best, plan.value, torch.stack([points, -points]), 10 * points, 100 * points, plan.ok, 1)
 
 
-@pytest.mark.parametrize(
-    ("fill", "tail"), [("repeat", [4.0, 4.0]), ("zero", [0.5, 0.5]), ("center", [3.0, 3.0])]
-)
+@pytest.mark.parametrize(("fill", "tail"), [("repeat", [4.0, 4.0]), ("zero", [0.5, 0.5]), ("center", [3.0, 3.0])])
 def test_shift_moves_everything(fill: Any, tail: list[float]) -> None:
     box = Box(torch.full((4, 1), 0.5), torch.full((4, 1), 5.5))  # zero, projected, is 0.5
     moved = shift(counting(), 2, fill, box)
@@ -96,9 +94,7 @@ def test_cem_over_a_q_function() -> None:
     """CGP's Algorithm 1: two iterations of 64, tanh, for every state of a batch at once."""
     state = torch.linspace(-0.8, 0.8, 32)[:, None]
     cem = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())
-    plan = cem.plan(
-        lambda a: -(a - state[:, None]).square().sum(-1), Box([-1.0], [1.0]), batch=(32,), rng=rng()
-    )
+    plan = cem.plan(lambda a: -(a - state[:, None]).square().sum(-1), Box([-1.0], [1.0]), batch=(32,), rng=rng())
     assert plan.best.shape == (32, 1)
     assert (plan.best - state).abs().max() < 0.1
 

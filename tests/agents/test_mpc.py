@@ -1,0 +1,335 @@
+"""The MPC agent: shapes, time, warm starts, and what a user may get wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from elites import Box, config
+from elites.agents import MPC
+from elites.dynamics import FunctionDynamics, Return
+from elites.planners import CEM, CEMGD, PLANNERS, Plan, Planner, Problem
+
+SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,), dtype=np.float32)
+
+
+def move(state: Tensor, action: Tensor) -> Tensor:
+    return state + 0.5 * action
+
+
+def near_origin(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    return -10 * next_state.square().sum(1)
+
+
+def agent(planner: Any = None, horizon: int = 5, **options: Any) -> MPC:
+    options = {"dynamics": move, "reward": near_origin, "box": SPACE, "seed": 0, **options}
+    return MPC(planner or CEM(), horizon, **options)
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A planner that answers 0.01, 0.02, 0.03, … over the horizon and notes how it was called."""
+
+    calls: list[tuple[int, Plan | None, float | None]] = field(default_factory=list)
+
+    def plan(
+        self, objective: Any, box: Box, start: Any = None, *, batch: Any = (), rng: Any = None, deadline: Any = None
+    ) -> Plan:
+        self.calls.append((batch[0], start, deadline))
+        points = 0.01 * torch.arange(1, box.shape[0] + 1).float()[:, None].expand(*batch, *box.shape)
+        plan = Plan.at(points.clone(), batch)
+        return Plan(plan.best, plan.value, plan.elites, plan.mean, plan.std, plan.ok, 1)
+
+
+# --- shapes and types -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_every_planner_solves_it(name: str) -> None:
+    """The optimal first action is known: straight to the origin, as far as a bound allows."""
+    planner = config.build(Planner, {"name": name})  # type: ignore[type-abstract]
+    mpc = agent(planner, horizon=3)
+    states = torch.tensor([[0.2, -0.3], [2.0, 0.1]])
+    for _ in range(8):
+        states = move(states, mpc(states))
+    assert (states.norm(dim=1) < (0.45 if name == "random_shooting" else 0.2)).all()
+
+
+def test_numpy_in_numpy_out() -> None:
+    mpc = agent()
+    action = mpc(np.array([0.5, 0.5]))  # float64, as most environments give
+    assert isinstance(action, np.ndarray)
+    assert action.shape == (2,)
+    assert action.dtype == np.float32
+    assert SPACE.contains(action)
+    mpc.reset()
+    assert mpc(np.zeros((7, 2), np.float32)).shape == (7, 2)
+
+
+def test_torch_in_torch_out() -> None:
+    mpc = agent()
+    action = mpc(torch.zeros(2, requires_grad=True))
+    assert isinstance(action, Tensor)
+    assert action.shape == (2,)
+    assert not action.requires_grad
+    mpc.reset()
+    with torch.inference_mode():
+        assert mpc(torch.zeros(3, 2)).shape == (3, 2)
+
+
+def test_a_box_of_ones_own_sets_the_dtype() -> None:
+    mpc = agent(box=Box(-torch.ones(2).double(), torch.ones(2).double()))
+    assert mpc(np.zeros(2)).dtype == np.float64
+
+
+def test_gradients_under_inference_mode() -> None:
+    with torch.inference_mode():
+        action = agent(CEMGD(cold=CEM(), warm=CEM(samples=10, elites=1)))(torch.ones(2))
+    assert action.shape == (2,)
+
+
+def test_equal_seeds_equal_actions() -> None:
+    a, b, c = agent(seed=1), agent(seed=1), agent(seed=2)
+    states = [np.full(2, x) for x in (0.3, 0.1, -0.2)]
+    actions = [[mpc(state).tolist() for state in states] for mpc in (a, b, c)]
+    assert actions[0] == actions[1]
+    assert actions[0] != actions[2]
+
+
+def test_many_problems_are_many_agents() -> None:
+    """Each row ends where it would have ended alone."""
+    states = torch.tensor([[0.4, -0.2], [-0.3, 0.3], [1.5, 0.0]])
+    together = agent()
+    for _ in range(6):
+        states = move(states, together(states))
+    assert (states.norm(dim=1) < 0.1).all()
+
+
+# --- a model, a Return, a discount ------------------------------------------------------------------------------------
+
+
+def test_a_return_or_a_model_in_the_place_of_functions() -> None:
+    state = np.array([0.3, 0.2])
+    plain = agent()(state)
+    assert np.array_equal(plain, agent(dynamics=FunctionDynamics(move))(state))
+    returns = Return(move, near_origin)
+    assert np.array_equal(plain, MPC(CEM(), 5, returns=returns, box=SPACE, seed=0)(state))
+
+
+def test_the_options_of_the_return_arrive() -> None:
+    """Each changes the plan's value by what it says."""
+    state = np.array([0.3, 0.2])
+
+    def value(**options: Any) -> float:
+        mpc = agent(Scripted(), **options)
+        mpc(state)
+        plan = mpc.last.plan  # type: ignore[union-attr]
+        return mpc.returns.at(torch.tensor([[0.3, 0.2]]), mpc.rng)(plan.best.unsqueeze(1)).item()
+
+    base = value()
+    assert value(discount=0.5) > base
+    assert value(terminal_value=lambda s: torch.full_like(s[:, 0], 7)) == pytest.approx(base + 7)
+    assert value(terminated=lambda s, a, n: n[:, 0] < 9) > base
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def actions(mpc: MPC, count: int, batch: int = 1) -> list[list[float]]:
+    return [mpc(torch.zeros(batch, 2))[:, 0].mul(100).round().tolist() for _ in range(count)]
+
+
+def test_replan_every() -> None:
+    """One plan serves three actions, and is then shifted by three."""
+    planner = Scripted()
+    mpc = agent(planner, replan_every=3)
+    assert actions(mpc, 5) == [[1], [2], [3], [1], [2]]
+    assert len(planner.calls) == 2
+    assert planner.calls[0][1] is None
+    start = planner.calls[1][1]
+    assert start is not None
+    assert start.best[0, :, 0].mul(100).round().tolist() == [4, 5, 5, 5, 5]
+
+
+def test_replanning_at_every_step_shifts_by_one() -> None:
+    planner = Scripted()
+    actions(agent(planner), 2)
+    assert planner.calls[1][1].best[0, :, 0].mul(100).round().tolist() == [2, 3, 4, 5, 5]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("fill", "tail"), [("zero", 0.0), ("center", 0.0), ("repeat", 5.0)])
+def test_fill(fill: str, tail: float) -> None:
+    planner = Scripted()
+    actions(agent(planner, fill=fill), 2)
+    assert planner.calls[1][1].best[0, -1, 0].item() == pytest.approx(tail / 100)  # type: ignore[union-attr]
+
+
+def test_reset_leaves_no_action_of_the_old_episode() -> None:
+    planner = Scripted()
+    mpc = agent(planner, replan_every=4)
+    actions(mpc, 2)
+    mpc.reset()
+    assert actions(mpc, 1) == [[1]]
+    assert planner.calls[-1][1] is None
+
+
+@pytest.mark.parametrize("as_tensor", [True, False])
+def test_reset_of_some_rows(as_tensor: bool) -> None:
+    """They start cold, at once; the others go on with what they have."""
+    planner = Scripted()
+    mpc = agent(planner, replan_every=3)
+    assert actions(mpc, 2, batch=3) == [[1, 1, 1], [2, 2, 2]]
+    mask = np.array([False, True, False])
+    mpc.reset(mask=torch.as_tensor(mask) if as_tensor else mask)
+    assert actions(mpc, 3, batch=3) == [[3, 1, 3], [1, 2, 1], [2, 3, 2]]
+    assert [(batch, start is None) for batch, start, _ in planner.calls] == [(3, True), (1, True), (2, False)]
+
+
+def test_reset_rows_take_the_cold_search() -> None:
+    """CEM-GD samples N_init for the row that was reset and N_r for the others, in one step."""
+    asked: list[int] = []
+
+    class Counting(Return):
+        def at(self, state: Tensor, rng: torch.Generator) -> Callable[[Tensor], Tensor]:
+            inner = super().at(state, rng)
+
+            def objective(x: Tensor) -> Tensor:
+                asked.append(x.shape[0] * x.shape[1])
+                return inner(x)
+
+            return objective
+
+    planner = CEMGD(cold=CEM(samples=40, elites=4), warm=CEM(samples=10, elites=1))
+    mpc = MPC(planner, 5, returns=Counting(move, near_origin), box=SPACE, seed=0)
+    mpc(np.ones((3, 2)))
+    asked.clear()
+    mpc.reset(mask=np.array([True, False, False]))
+    mpc(np.ones((3, 2)))
+    assert asked[0] == 40
+    assert 2 * 11 in asked
+    assert mpc.last is not None
+    assert mpc.last.plan.best.shape == (3, 5, 2)
+    mpc(np.ones((3, 2)))
+
+
+def test_a_guess_is_the_first_plan_and_is_not_shifted() -> None:
+    planner = Scripted()
+    mpc = agent(planner, replan_every=2)
+    guess = np.linspace(0, 0.4, 10).reshape(5, 2)
+    mpc.reset(guess=guess)
+    actions(mpc, 1, batch=3)
+    start = planner.calls[0][1]
+    assert start is not None
+    assert torch.allclose(start.best, torch.as_tensor(guess).float().expand(3, 5, 2))
+
+
+def test_a_budget_is_a_deadline_and_misses_are_counted() -> None:
+    def slow(state: Tensor, action: Tensor) -> Tensor:
+        time.sleep(0.002)
+        return move(state, action)
+
+    mpc = agent(CEM(iterations=1000), dynamics=slow, budget_s=0.03)
+    action = mpc(np.ones(2))
+    assert SPACE.contains(action)
+    assert mpc.last is not None
+    assert 0.03 < mpc.last.seconds < 1  # a thousand iterations would take ten
+    assert mpc.last.misses == 1
+    mpc(np.ones(2))
+    assert mpc.last.misses == 2
+    roomy = agent(budget_s=60.0)
+    roomy(np.ones(2))
+    assert roomy.last is not None
+    assert roomy.last.misses == 0
+
+
+def test_a_budget_of_zero_still_acts() -> None:
+    mpc = agent(budget_s=0)
+    assert SPACE.contains(mpc(np.ones(2)))
+
+
+def test_nothing_finite_keeps_to_the_last_plan() -> None:
+    """The model breaks down: the plan that stood goes on, step by step."""
+    broken = False
+
+    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return near_origin(state, action, next_state) * (torch.nan if broken else 1)
+
+    mpc = agent(reward=reward)
+    mpc(np.full(2, 1.5))
+    assert mpc.last is not None
+    standing = mpc.last.plan.best[0]
+    broken = True
+    assert np.array_equal(mpc(np.full(2, 1.5)), standing[1].numpy())
+    assert not mpc.last.plan.ok.any()
+    assert np.array_equal(mpc(np.full(2, 1.5)), standing[2].numpy())
+    assert np.isfinite(mpc(np.full(2, np.nan))).all()
+
+
+# --- what a user may get wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"horizon": 0}, "horizon: expected an integer of at least 1, got 0"),
+        ({"planner": CEM}, "planner: expected an object with a method plan, such as CEM"),
+        ({"planner": "cem"}, "planner: expected an object with a method plan, such as CEM"),
+        ({"replan_every": 6}, "replan_every: expected 1 to the horizon, 5, got 6"),
+        ({"budget_s": -1}, "budget_s: expected a number of seconds of at least 0, or None, got -1"),
+        ({"budget_s": float("nan")}, "budget_s: expected a number of seconds"),
+        ({"fill": "same"}, "fill: expected repeat, zero or center, got 'same'"),
+        ({"box": gymnasium.spaces.Discrete(2)}, "Box.of: expected a Box space with low and high"),
+        ({"box": None}, "Box.of: expected a Box space with low and high"),
+        ({"box": Box(torch.zeros(2, 2), torch.ones(2, 2))}, r"box: expected bounds of shape \(A,\), got \(2, 2\)"),
+        ({"dynamics": "model"}, "dynamics: expected a Dynamics or a function, got 'model'"),
+        ({"reward": None}, "reward: expected a function, got None"),
+        ({"returns": Return(move, near_origin)}, "returns: .*instead of dynamics and reward"),
+        ({"returns": 3, "dynamics": None, "reward": None}, "returns: expected an object with a method at, .*got 3"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        agent(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dynamics": lambda s, a: s[:, :1]}, r"dynamics: expected a tensor of shape \(100, 2\), .*got \(100, 1\)"),
+        ({"dynamics": lambda s, a: (s + a).double()}, "dynamics: expected .*float32.*got .*float64"),
+        ({"reward": lambda s, a, n: n.sum()}, r"reward: expected a tensor of shape \(500,\), .*got \(\)"),
+    ],
+)
+def test_wrong_functions_are_named_at_the_first_call(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        agent(**options)(np.zeros(2))
+
+
+def test_wrong_observations_are_named() -> None:
+    mpc = agent()
+    with pytest.raises(ValueError, match=r"observation: expected numbers of shape \(S,\) or \(B, S\), got \(1, 2, 3\)"):
+        mpc(np.zeros((1, 2, 3)))
+    with pytest.raises(ValueError, match=r"observation: expected numbers of shape .*got \(\)"):
+        mpc(np.array(3.0))
+    mpc(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"observation: expected 2 problems, as before, got 3; reset\(\) starts anew"):
+        mpc(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"reset: expected a bool mask of shape \(2,\), got bool of shape \(3,\)"):
+        mpc.reset(mask=np.zeros(3, bool))
+    with pytest.raises(ValueError, match=r"reset: expected a bool mask of shape \(2,\), got int64"):
+        mpc.reset(mask=np.zeros(2, int))
+
+
+def test_a_solver_can_be_driven_by_hand() -> None:
+    """Whoever has an objective and no model calls `plan`, or `solve` with a Problem."""
+    box = Box([-1.0], [1.0])
+    plan = CEM().solve(Problem(lambda x: -(x - 0.5).square().sum(-1), box))
+    assert abs(plan.best.item() - 0.5) < 0.05

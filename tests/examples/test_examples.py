@@ -1,0 +1,103 @@
+"""The examples as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from elites.planners import PLANNERS
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """With a module of the user's own on the path."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests/plugins")}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def mean_return(planner: str) -> float:
+    done = run("examples/plug_in.py", "--planner", planner, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    row = json.loads(done.stdout)
+    assert len(row["returns"]) == 10
+    return float(row["mean_return"])
+
+
+@pytest.mark.parametrize("planner", ["cem", "configs/planners/mppi.yaml"])
+def test_plug_in_swings_the_pendulum_up(planner: str) -> None:
+    assert mean_return(planner) >= -200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planner", PLANNERS.keys() - {"random_shooting"})
+def test_plug_in_with_every_planner(planner: str) -> None:
+    assert mean_return(planner) >= -200
+
+
+def test_plug_in_shows_progress_and_a_table() -> None:
+    done = run("examples/plug_in.py", "--planner", "predictive_sampling", "--set", "seeds=1", "--set", "horizon=5")
+    assert done.returncode == 0, done.stderr
+    assert "200/200 steps" in done.stderr
+    header, row = done.stdout.splitlines()
+    assert header.split()[:3] == ["planner", "mean", "return"]
+    assert row.startswith("predictive_sampling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--planner", "cem_dg"], "unknown planner 'cem_dg'; did you mean 'cem_gd'?"),
+        (["--planner", "no/such.yaml"], "no/such.yaml: cannot be read: No such file or directory"),
+        (["--set", "planner.sampels=3"], "planner.sampels: unknown key; known are cold, warm, ascent, top_k"),
+        (["--set", "planner.top_q=3"], "planner.top_q: unknown key; did you mean 'top_k'?"),
+        (["--set", "planner.top_k=0"], "planner.top_k: expected an integer of at least 1, got 0"),
+        (["--set", "horizon=0"], "horizon: expected an integer of at least 1, got 0"),
+        (["--set", "horizon"], "--set horizon: expected KEY=VALUE"),
+    ],
+)
+def test_plug_in_says_in_one_line_what_is_wrong(arguments: list[str], message: str) -> None:
+    done = run("examples/plug_in.py", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("plug_in: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_plug_in_stops_on_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "examples/plug_in.py", "--planner", "cem"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    assert process.stderr is not None
+    seen = b""
+    while b"/200 steps" not in seen:
+        seen += os.read(process.stderr.fileno(), 4096)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 20
+    assert b"plug_in: stopped" in rest
+    assert b"Traceback" not in rest
+
+
+def test_landscape_draws(tmp_path: Path) -> None:
+    own = "rank_weighted:RankWeighted"
+    options = ["--landscape", "schwefel", "--out", str(tmp_path)]
+    done = run("examples/landscape.py", *options, "--planner", "cem", "--planner", own)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "landscape_schwefel.png").read_bytes().startswith(b"\x89PNG")
+    assert run("examples/landscape.py", "--planner", "cme").returncode == 2
