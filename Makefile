@@ -28,7 +28,7 @@ typing: .venv/installed build/typing  ## mypy, and the direction of imports
 	cd build/typing && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 docs: .venv/installed build/typing  ## the site, in build/site
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 figures: .venv/installed       ## the pictures of docs/, some 4 minutes
 	$(BIN)/python examples/landscape.py --out docs/pictures

@@ -100,7 +100,7 @@ class MPC:
         if mask is None:
             self._plan: Plan | None = None
             self._age = np.empty(0, dtype=int)  # (B,): actions taken of the plan; COLD where there is none
-            self._guess = None if guess is None else torch.as_tensor(guess).to(self.box.low)
+            self._guess = None if guess is None else self._checked_guess(torch.as_tensor(guess).to(self.box.low))
             return
         if guess is not None:
             raise ValueError("reset: expected a guess for all problems or a mask, got both")
@@ -111,6 +111,12 @@ class MPC:
             )
         if self._age.size:
             self._age[chosen] = COLD
+
+    def _checked_guess(self, guess: Tensor) -> Tensor:
+        if guess.ndim > 3 or guess.shape[-2:] != self.box.shape:
+            expected = tuple(self.box.shape)
+            raise ValueError(f"reset: expected a guess of shape {expected}, or (B, …) of it, got {tuple(guess.shape)}")
+        return guess
 
     @overload
     def __call__(self, observation: Tensor) -> Tensor: ...
@@ -138,9 +144,11 @@ class MPC:
         """A plan for states (B, S) that has an action left in every row, `_age` steps in."""
         batch = len(states)
         if not self._age.size:
-            self._age = np.full(batch, COLD if self._guess is None else 0)
             if self._guess is not None:
+                if self._guess.ndim == 3 and len(self._guess) != batch:
+                    raise ValueError(f"observation: expected {len(self._guess)} problems, as in the guess, got {batch}")
                 self._plan = Plan.at(self._guess.expand(batch, *self.box.shape), (batch,))
+            self._age = np.full(batch, COLD if self._guess is None else 0)
         elif self._age.size != batch:
             raise ValueError(
                 f"observation: expected {self._age.size} problems, as before, got {batch}; reset() starts anew"

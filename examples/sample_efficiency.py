@@ -23,7 +23,19 @@ from torch import Tensor
 
 from elites import Box
 from elites.agents import MPC
-from elites.planners import CEM, CEMGD, GradientAscent, Plan, Planner, Problem, Solver
+from elites.planners import (
+    CEM,
+    CEMGD,
+    ClippedNormal,
+    Coloured,
+    GradientAscent,
+    Plan,
+    Planner,
+    Problem,
+    Proposal,
+    Solver,
+    TruncatedNormal,
+)
 
 try:
     import matplotlib
@@ -64,22 +76,32 @@ class ColdThenWarm(Solver):
         return (self.warm if problem.start else self.cold).solve(problem)
 
 
-def cem(samples: int) -> CEM:
+WHITE, RED = TruncatedNormal(), ClippedNormal(Coloured(beta=2.0))
+
+
+def cem(samples: int, proposal: Proposal = WHITE) -> CEM:
     """The paper's split: 5 iterations, or 100 samples in each; a tenth are elites."""
     iterations = max(5, samples // 100)
-    return CEM(samples=samples // iterations, iterations=iterations, elites=max(1, samples // iterations // 10))
+    each = samples // iterations
+    return CEM(samples=each, iterations=iterations, elites=max(1, each // 10), proposal=proposal)
 
 
 def planners() -> Iterator[tuple[str, int, Planner]]:
-    """(label, samples of a warm plan, planner)."""
-    cold = CEM(samples=3000, iterations=5, elites=300)
+    """(label, samples of a plan after the first, planner)."""
+    first = {proposal: CEM(samples=3000, iterations=5, elites=300, proposal=proposal) for proposal in (WHITE, RED)}
+    plain, adam = GradientAscent(), GradientAscent(direction="adam")
     for samples in (50, 150, 500, 1500, 5000):
         yield "CEM", samples, cem(samples)
     for samples in (50, 150, 500):
-        yield "CEM, first plan of 15000", samples, ColdThenWarm(cold, cem(samples))
+        yield "CEM, first plan of 15000", samples, ColdThenWarm(first[WHITE], cem(samples))
     for samples in (10, 50, 150, 500):
-        yield "CEM-GD", samples, CEMGD(cold, cem(samples))
-        yield "CEM-GD, Adam's direction", samples, CEMGD(cold, cem(samples), GradientAscent(direction="adam"))
+        yield "CEM-GD", samples, CEMGD(first[WHITE], cem(samples), plain)
+    for samples in (10, 50, 150, 500):
+        yield "CEM-GD, Adam's direction", samples, CEMGD(first[WHITE], cem(samples), adam)
+    for samples in (50, 150, 500, 1500, 5000):
+        yield "CEM, red noise", samples, cem(samples, RED)
+    for samples in (10, 50, 150, 500):
+        yield "CEM-GD, Adam's direction, red noise", samples, CEMGD(first[RED], cem(samples, RED), adam)
     yield "gradient alone", 1, GradientAscent(starts=1)
 
 
@@ -102,7 +124,7 @@ def drive(planner: Planner) -> tuple[Tensor, float]:
 def measure(path: Path) -> list[dict[str, str]]:
     fields = ["planner", "samples", "mean_return", "standard_error", "plan_s", "returns"]
     rows = []
-    print(f"{'planner':<28}{'samples':>8}{'return':>10}{'± s.e.':>8}{'plan':>11}")
+    print(f"{'planner':<38}{'samples':>8}{'return':>10}{'± s.e.':>8}{'plan':>11}")
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
@@ -116,7 +138,7 @@ def measure(path: Path) -> list[dict[str, str]]:
             writer.writerow(rows[-1])
             file.flush()
             print(
-                f"{label:<28}{samples:>8}{returns.mean():>10.1f}{error:>8.1f}{1e3 * seconds:>8.0f} ms"
+                f"{label:<38}{samples:>8}{returns.mean():>10.1f}{error:>8.1f}{1e3 * seconds:>8.0f} ms"
                 f"   ({time.perf_counter() - began:.0f} s)",
                 flush=True,
             )
@@ -124,8 +146,15 @@ def measure(path: Path) -> list[dict[str, str]]:
 
 
 def draw(rows: list[dict[str, str]], path: Path) -> None:
-    figure, axis = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    colours = {"CEM": "#444444", "CEM, first plan of 15000": "#9a9a9a", "CEM-GD": "#c2410c"}
+    figure, axis = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
+    styles = {
+        "CEM": ("#444444", "-"),
+        "CEM, first plan of 15000": ("#9a9a9a", "-"),
+        "CEM, red noise": ("#444444", "--"),
+        "CEM-GD": ("#c2410c", "-"),
+        "CEM-GD, Adam's direction": ("#f59e0b", "-"),
+        "CEM-GD, Adam's direction, red noise": ("#f59e0b", "--"),
+    }
     for label in dict.fromkeys(row["planner"] for row in rows):
         own = [row for row in rows if row["planner"] == label]
         x = [int(row["samples"]) for row in own]
@@ -134,7 +163,8 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
         if len(own) == 1:
             axis.axhline(y[0], color="#2563eb", linestyle=":", label=label)
             continue
-        axis.errorbar(x, y, error, marker="o", capsize=3, color=colours.get(label, "#f59e0b"), label=label)
+        colour, line = styles[label]
+        axis.errorbar(x, y, error, marker="o", capsize=3, color=colour, linestyle=line, label=label)
     axis.set(xscale="log", xlabel="samples of a plan after the first", ylabel=f"return of {STEPS} steps")
     axis.set_title(f"Six pendulums, {HORIZON} × {LINKS} dimensions: mean and s.e. of {STATES} states", fontsize=10)
     axis.grid(alpha=0.25)

@@ -328,6 +328,17 @@ def test_wrong_observations_are_named() -> None:
         mpc.reset(mask=np.zeros(2, int))
 
 
+def test_wrong_guesses_are_named() -> None:
+    mpc = agent()
+    with pytest.raises(ValueError, match=r"reset: expected a guess of shape \(5, 2\), .*got \(4, 2\)"):
+        mpc.reset(guess=np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="reset: expected a guess for all problems or a mask, got both"):
+        mpc.reset(mask=np.ones(1, bool), guess=np.zeros((5, 2)))
+    mpc.reset(guess=np.zeros((3, 5, 2)))
+    with pytest.raises(ValueError, match="observation: expected 3 problems, as in the guess, got 1"):
+        mpc(np.zeros(2))
+
+
 def test_a_solver_can_be_driven_by_hand() -> None:
     """Whoever has an objective and no model calls `plan`, or `solve` with a Problem."""
     box = Box([-1.0], [1.0])
