@@ -25,6 +25,7 @@ format: .venv/installed
 
 typing: .venv/installed build/typing  ## mypy, and the direction of imports
 	$(BIN)/mypy
+	MYPYPATH=build/typing $(BIN)/mypy --config-file pyproject.toml $(wildcard examples/*.py)
 	cd build/typing && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 docs: .venv/installed build/typing  ## the site, in build/site

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Box:
     """Points x with low <= x <= high, elementwise. low, high: (*E), of one dtype and device, which a search takes over.
 
-    A bound may be infinite. `Box([-1.0], [1.0])` takes whatever `torch.as_tensor` takes.
+    A bound may be infinite. `Box([-1.0], [1.0])` takes whatever `torch.tensor` takes.
     """
 
     low: Tensor
     high: Tensor
-    bounded: bool = field(init=False)  # every bound is finite; known once, so that a search need not ask the device
+    bounded: bool  # every bound is finite; known once, so that a search need not ask the device
 
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            bound = getattr(self, name)
-            try:
-                bound = torch.as_tensor(bound)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise ValueError(f"Box.{name}: expected a tensor, an array or numbers, got {bound!r}") from error
-            object.__setattr__(self, name, bound if bound.is_floating_point() else bound.to(torch.get_default_dtype()))
-        low, high = self.low, self.high
+    def __init__(self, low: Any, high: Any) -> None:
+        low, high = _bound("low", low), _bound("high", high)
         if low.shape != high.shape or low.dtype != high.dtype or low.device != high.device:
             raise ValueError(
                 f"Box: expected low and high of one shape, dtype and device, got {tuple(low.shape)} {low.dtype} on "
@@ -41,7 +34,7 @@ class Box:
             raise ValueError(f"Box: expected low <= high, got low = {low[index]} > high = {high[index]} at {index}")
         if low.isposinf().any() or high.isneginf().any():
             raise ValueError("Box: expected low < inf and high > -inf, got a box without a finite point")
-        object.__setattr__(self, "bounded", bool(low.isfinite().all() and high.isfinite().all()))
+        self._set(low, high, bool(low.isfinite().all() and high.isfinite().all()))
 
     @classmethod
     def of(cls, space: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Box:
@@ -62,9 +55,12 @@ class Box:
     def _same(self, low: Tensor, high: Tensor) -> Box:
         """These bounds in another form; they were checked when they came in."""
         box = object.__new__(Box)
-        for name, value in (("low", low), ("high", high), ("bounded", self.bounded)):
-            object.__setattr__(box, name, value)
+        box._set(low, high, self.bounded)
         return box
+
+    def _set(self, low: Tensor, high: Tensor, bounded: bool) -> None:
+        for name, value in (("low", low), ("high", high), ("bounded", bounded)):
+            object.__setattr__(self, name, value)
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest point of the box. x: (..., *E)."""
@@ -93,3 +89,11 @@ class Box:
         """(*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1."""
         half = self.high / 2 - self.low / 2
         return torch.where(half.isfinite(), half, torch.ones_like(half))
+
+
+def _bound(name: str, value: Any) -> Tensor:
+    try:
+        bound = value if isinstance(value, Tensor) else torch.tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"Box.{name}: expected a tensor, an array or numbers, got {value!r}") from error
+    return bound if bound.is_floating_point() else bound.to(torch.get_default_dtype())

@@ -47,7 +47,7 @@ def drive(planner: Planner, horizon: int, seeds: int, quiet: bool) -> tuple[NDAr
     """The return of every seed's episode, and the milliseconds of every plan."""
     envs = gymnasium.make_vec("Pendulum-v1", num_envs=seeds, vectorization_mode="sync")
     mpc = MPC(planner, horizon, dynamics, reward, envs.single_action_space, seed=0)  # <- all of the plugging in
-    observation, _ = envs.reset(seed=list(range(seeds)))
+    observation, _ = envs.reset(seed=list(range(seeds)))  # type: ignore[arg-type]  # it takes a list too
     returns, milliseconds = np.zeros(seeds), []
     for step in range(200):
         observation, rewards, *_ = envs.step(mpc(observation))  # <- and its use

@@ -52,7 +52,7 @@ GRAVITY, SPRING, MOTOR, FRICTION, TIME_STEP = 9.81, 3.0, 5.0, 0.1, 0.05
 
 def dynamics(state: Tensor, action: Tensor) -> Tensor:
     """Rows of (θ, θ̇), six each, θ = 0 upright; semi-implicit Euler."""
-    angle, speed = state.split(LINKS, dim=1)
+    angle, speed = state[:, :LINKS], state[:, LINKS:]
     left = torch.cat([angle[:, :1], angle[:, :-1]], 1)
     right = torch.cat([angle[:, 1:], angle[:, -1:]], 1)
     spring = SPRING * (torch.sin(left - angle) + torch.sin(right - angle))
@@ -61,7 +61,7 @@ def dynamics(state: Tensor, action: Tensor) -> Tensor:
 
 
 def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    angle, speed = next_state.split(LINKS, dim=1)
+    angle, speed = next_state[:, :LINKS], next_state[:, LINKS:]
     return (torch.cos(angle) - 0.01 * speed.square() - 0.01 * action.square()).sum(1)
 
 

@@ -62,7 +62,7 @@ class Softmax:
             deviation = torch.where(finite, advantage - known.sum(-1, keepdim=True) / count, 0)
             spread = (deviation.square().sum(-1, keepdim=True) / count).sqrt()
             advantage = advantage / spread.clamp_min(torch.finfo(values.dtype).tiny)
-        weight = torch.where(finite, (advantage / self.temperature).exp(), 0)
+        weight = (advantage / self.temperature).exp()
         total = weight.sum(-1, keepdim=True)
         weight = weight / total.clamp_min(torch.finfo(values.dtype).tiny)
         next_mean = (like(weight, points) * points).sum(values.ndim - 1)

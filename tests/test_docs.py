@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,15 @@ def page(request: pytest.FixtureRequest) -> Path:
     return Path(request.param)
 
 
-def test_python_runs(page: Path) -> None:
+def test_python_runs(page: Path, tmp_path: Path) -> None:
     """Top to bottom, as one program."""
-    program = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-    exec(compile(program, str(page), "exec"), {"__name__": page.stem})
+    program = tmp_path / f"{page.stem}.py"
+    program.write_text("\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)))
+    runpy.run_path(str(program))
+
+
+def test_the_planner_shown_is_the_planner_tested() -> None:
+    assert (ROOT / "tests/plugins/rank_weighted.py").read_text() in (ROOT / "docs/new_planner.md").read_text()
 
 
 def test_links_and_pictures_lead_somewhere(page: Path) -> None:

@@ -22,6 +22,17 @@ def test_from_a_space_and_over_a_horizon() -> None:
     assert Box.of(box, dtype=torch.float64).dtype == torch.float64
 
 
+def test_a_box_is_its_own() -> None:
+    low = np.zeros(2)
+    low.flags.writeable = False
+    box = Box(low, np.ones(2))
+    assert box.dtype == torch.float64
+    high = np.ones(2)
+    box = Box(low, high)
+    high[:] = -5
+    assert box.high.tolist() == [1, 1]
+
+
 def test_an_unbounded_dimension_has_a_centre_and_a_unit() -> None:
     box = Box([-math.inf, 2.0, -math.inf], [math.inf, math.inf, -3.0])
     assert box.centre.tolist() == [0, 2, -3]
