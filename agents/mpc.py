@@ -171,7 +171,7 @@ class MPC:
                 start = shift(_rows(self._plan, rows), int(age), self.fill, self.box)
             objective = self.returns.at(states[rows], self.rng)
             part = self.planner.plan(objective, self.box, start, batch=(len(rows),), rng=self.rng, deadline=deadline)
-            plan = part if len(rows) == len(states) else _merged(plan, part, rows, len(states))
+            plan = part if plan is None or len(rows) == len(states) else _merged(plan, part, rows)
         if self.box.device.type == "cuda":
             torch.cuda.synchronize(self.box.device)
         seconds = time.perf_counter() - began
@@ -188,10 +188,8 @@ def _rows(plan: Plan, rows: Tensor) -> Plan:
     return replace(plan, **{name: getattr(plan, name)[rows] for name in TENSORS})
 
 
-def _merged(plan: Plan | None, part: Plan, rows: Tensor, batch: int) -> Plan:
+def _merged(plan: Plan, part: Plan, rows: Tensor) -> Plan:
     """The plan with a part of its rows replaced; as many elites as both have."""
-    if plan is None:  # the first of several parts; every other row is replaced in its turn
-        plan = _rows(part, torch.zeros(batch, dtype=torch.long, device=rows.device))
     keep = min(plan.elites.shape[1], part.elites.shape[1])
     plan, part = (replace(p, elites=p.elites[:, :keep]) for p in (plan, part))
     merged = {name: getattr(plan, name).index_copy(0, rows, getattr(part, name)) for name in TENSORS}

@@ -27,7 +27,7 @@ class GradientAscent(Solver):
     trials: Count = 8  # J
     step: Positive = 0.01  # η_init
     decay: Rate = 0.67  # ρ
-    starts: Count = 8  # the paper's baseline has one; what a plan climbs, the compositions have counts of their own
+    starts: Count = 8  # the paper's baseline has 1; a composition that climbs brings its own points
     direction: Literal["gradient", "adam"] = "gradient"
     line_search: Literal["sequential", "batched"] = "sequential"  # the trials one by one, or all in one call
 
@@ -91,15 +91,17 @@ class GradientAscent(Solver):
 
 
 class Adam:
-    """The direction m̂ / (√v̂ + ε) of Kingma & Ba 2015, for as long as one ascent lasts."""
+    """The direction m̂ / (√v̂ + ε) of Kingma & Ba 2015, Algorithm 1, for as long as one ascent lasts."""
 
-    def __init__(self, points: Tensor, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> None:
-        self.betas, self.epsilon, self.count = betas, epsilon, 0
-        self.m, self.v = torch.zeros_like(points), torch.zeros_like(points)
+    BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, points: Tensor) -> None:
+        self.t, self.m, self.v = 0, torch.zeros_like(points), torch.zeros_like(points)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        self.count += 1
-        first, second = self.betas
-        self.m = first * self.m + (1 - first) * gradient
-        self.v = second * self.v + (1 - second) * gradient.square()
-        return (self.m / (1 - first**self.count)) / ((self.v / (1 - second**self.count)).sqrt() + self.epsilon)
+        self.t += 1
+        self.m = self.BETA_1 * self.m + (1 - self.BETA_1) * gradient
+        self.v = self.BETA_2 * self.v + (1 - self.BETA_2) * gradient.square()
+        m_hat = self.m / (1 - self.BETA_1**self.t)
+        v_hat = self.v / (1 - self.BETA_2**self.t)
+        return m_hat / (v_hat.sqrt() + self.EPSILON)

@@ -101,6 +101,19 @@ def test_a_sequence_that_has_ended_does_not_move_again() -> None:
     assert values[1] > bowl(start[1])
 
 
+@pytest.mark.parametrize("line_search", ["sequential", "batched"])
+def test_a_value_that_stays_is_no_improvement(line_search: Any) -> None:
+    """The gradient says up, the value stays: no step is taken, the first trial ends the ascent."""
+
+    def flat(x: Tensor) -> Tensor:
+        return x.sum((-1, -2)) - x.sum((-1, -2)).detach()
+
+    problem, start = Problem(flat, BOX, rng=rng()), torch.zeros(2, 5, 2)
+    points, _ = GradientAscent(line_search=line_search).climb(problem, start)
+    assert torch.equal(points, start)
+    assert problem.evaluations == 2 * (1 + 8)
+
+
 def test_nan_is_no_improvement() -> None:
     """Beyond 0.5 everything is NaN, and the gradient points there."""
 
