@@ -180,8 +180,11 @@ def test_a_warm_start_outside_or_not_finite_is_made_safe(planner: Planner) -> No
     box = unit_box(6, 2)
     guess = torch.full((6, 2), 5.0)
     guess[2] = torch.nan
-    plan = planner.plan(rugged, box, Plan.at(guess), rng=rng())
-    assert torch.equal(plan.best, box.project(plan.best))
+    for objective in (lambda x: x.sum((-1, -2)), lambda x: x.sum((-1, -2)) * math.nan):  # outside is better; no answer
+        plan = planner.plan(objective, box, Plan.at(guess), rng=rng())
+        assert torch.equal(plan.best, box.project(plan.best))
+        assert torch.equal(plan.elites, box.project(plan.elites))
+        assert plan.mean.isfinite().all()
 
 
 # --- values that are not finite ---------------------------------------------------------------------------------------
