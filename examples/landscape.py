@@ -123,6 +123,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
     try:
         main()
     except (ValueError, OSError) as error:

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -111,6 +112,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
     try:
         main()
     except ValueError as error:

@@ -38,6 +38,15 @@ def test_plug_in_swings_the_pendulum_up(planner: str) -> None:
     assert mean_return(planner) >= -200
 
 
+def test_plug_in_takes_a_planner_from_where_the_user_works(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text((ROOT / "tests/plugins/rank_weighted.py").read_text())
+    options = ["--planner", "mine:RankWeighted", "--set", "planner.samples=30", "--set", "seeds=1", "--json", "--quiet"]
+    command = [sys.executable, str(ROOT / "examples/plug_in.py"), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["planner"] == "mine:RankWeighted"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("planner", PLANNERS.keys() - {"random_shooting"})
 def test_plug_in_with_every_planner(planner: str) -> None:
