@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target to need it makes.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := elites planners dynamics envs agents examples tests setup.py
+CODE := elites planners dynamics envs agents examples tests docs README.md setup.py
 PACKAGES := planners dynamics envs agents
 
 .PHONY: demo test test-slow lint format typing docs figures check clean
