@@ -115,6 +115,18 @@ def test_the_mean_over_particles_and_the_price_of_risk() -> None:
     assert value - averse == pytest.approx(0.5 * 14**0.5, abs=0.05)
 
 
+def test_the_spread_of_two_particles_is_half_their_distance() -> None:
+    """The biased standard deviation, so that one particle has none."""
+    noise = noisy().draw(2, 3, rng())
+    first, second = Return(noisy(), position, particles=2).score(START, ACTIONS, noisy().rollout(START, ACTIONS, noise))
+    returns = (noise[:, :, 0].cumsum(1)).sum(1)  # of each particle, beside the 6 without noise
+    averse = Return(noisy(), position, particles=2, risk=1.0).at(START, rng())(ACTIONS)
+    assert first.item() == pytest.approx(6 + returns.mean().item(), abs=1e-5)
+    assert (first - averse[0]).item() == pytest.approx((returns[0] - returns[1]).abs().item() / 2, abs=1e-5)
+    assert second != first
+    assert Return(noisy(), position, particles=1, risk=1.0).at(START, rng())(ACTIONS).isfinite().all()
+
+
 def test_a_deterministic_model_is_rolled_out_once() -> None:
     rows = []
 
