@@ -32,7 +32,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium[mujoco]>=1.0", "pyyaml>=6.0"],
+    install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium[mujoco]>=1.0", "pillow>=9.1", "pyyaml>=6.0"],
     extras_require={
         "plots": PLOTS,
         "docs": DOCS,

@@ -1,4 +1,25 @@
 """Tasks: Gymnasium environments, each with its reward, termination and encoding as batched torch functions.
 
-None is here yet. A plan needs only the functions; see `elites.agents.MPC`.
+import elites.envs
+env = gymnasium.make("elites/CartpoleSwingup-v0")
+task = elites.envs.TASKS["elites/CartpoleSwingup-v0"]
 """
+
+from typing import Any
+
+import gymnasium
+
+from elites.envs.barrier import Barrier
+from elites.envs.cartpole import CartpoleSwingup
+from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
+from elites.envs.task import Task
+
+_STEPS: dict[type[Any], int] = {CartpoleSwingup: 60, HalfCheetah: 1000, Pusher: 150, HumanoidStandup: 1000, Barrier: 60}
+
+TASKS: dict[str, Task] = {}
+for _env, _steps in _STEPS.items():
+    _id = f"elites/{_env.__name__}-v0"
+    TASKS[_id] = _env.task
+    gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=_steps)
+
+__all__ = ["TASKS", "Barrier", "CartpoleSwingup", "HalfCheetah", "HumanoidStandup", "Pusher", "Task"]

@@ -1,0 +1,71 @@
+"""The cart-pole swing-up of the CEM-GD paper (sec. 3): the pole hangs down at the start."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from elites.envs.known import Array, KnownEnv, Picture
+from elites.envs.task import Task
+
+GRAVITY, CART, POLE, HALF_LENGTH, FORCE, TIME_STEP, TRACK = 9.8, 1.0, 0.05, 0.5, 100.0, 0.02, 2.4
+
+
+def dynamics(state: Tensor, action: Tensor) -> Tensor:
+    """(x, ẋ, θ, θ̇), θ = 0 upright and kept in [0, 2π), and a force in units of 100 -> 0.02 s later, by Euler's method.
+
+    Barto, Sutton & Anderson 1983, as corrected by Florian 2007.
+    """
+    x, speed, angle, turning = state.unbind(1)
+    sin, cos, mass = torch.sin(angle), torch.cos(angle), CART + POLE
+    pull = (FORCE * action[:, 0] + POLE * HALF_LENGTH * turning**2 * sin) / mass
+    turn = (GRAVITY * sin - cos * pull) / (HALF_LENGTH * (4 / 3 - POLE * cos**2 / mass))
+    acceleration = pull - POLE * HALF_LENGTH * turn * cos / mass
+    following = [x + TIME_STEP * speed, speed + TIME_STEP * acceleration]
+    following += [torch.remainder(angle + TIME_STEP * turning, 2 * math.pi), turning + TIME_STEP * turn]
+    return torch.stack(following, 1)
+
+
+def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """½ (cos θ + 1), and next to nothing beyond 2.2 on either side."""
+    x, angle = next_state[:, 0], next_state[:, 2]
+    return 0.5 * (torch.cos(angle) + 1) * torch.sigmoid(20 * (x + 2.2)) * torch.sigmoid(20 * (2.2 - x))
+
+
+def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    return next_state[:, 0].abs() >= TRACK
+
+
+def encode(state: Tensor) -> Tensor:
+    """(x, ẋ, sin θ, cos θ, θ̇)."""
+    x, speed, angle, turning = state.unbind(1)
+    return torch.stack([x, speed, torch.sin(angle), torch.cos(angle), turning], 1)
+
+
+class CartpoleSwingup(KnownEnv):
+    """A force on the cart swings the pole up and keeps it there, on a track of ± 2.4."""
+
+    task = Task(reward, terminated, encode, angles=(2,), dynamics=dynamics)
+    size, view = (600, 300), (2.8, 0.0)
+    metadata: dict[str, Any] = {**KnownEnv.metadata, "render_fps": round(1 / TIME_STEP)}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        high = np.array([2 * TRACK, np.inf, 2 * math.pi, np.inf])
+        low = np.array([-2 * TRACK, -np.inf, 0.0, -np.inf])
+        super().__init__(Box(low, high, dtype=np.float64), Box(-1.0, 1.0, (1,), np.float32), render_mode)
+
+    def begin(self, rng: np.random.Generator) -> Array:
+        return np.array([0.0, 0.0, math.pi, 0.0]) + rng.uniform(-0.05, 0.05, 4)
+
+    def draw(self, picture: Picture, state: Array) -> None:
+        x, angle = state[0], state[2]
+        picture.line((-TRACK, 0), (TRACK, 0), "#9ca3af", 0.02)
+        picture.block((x, 0), 0.5, 0.25, "#1f2937")
+        tip = (x + 2 * HALF_LENGTH * math.sin(angle), 2 * HALF_LENGTH * math.cos(angle))
+        picture.line((x, 0), tip, "#c2410c", 0.07)
+        picture.disc((x, 0), 0.05, "#9ca3af")

@@ -1,0 +1,30 @@
+"""What a planner and a model need to know of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from elites.fields import validate
+
+
+@dataclass(frozen=True)
+class Task:
+    """Batched torch functions of flat rows: states (R, S), actions (R, A); differentiable, equal to the environment's.
+
+    reward, terminated (bool): of (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, as a
+    rule with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model predicts as they
+    are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) -> next_state, where known.
+    """
+
+    reward: Callable[[Tensor, Tensor, Tensor], Tensor]
+    terminated: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
+    absolute: tuple[int, ...] = ()
+    angles: tuple[int, ...] = ()
+    dynamics: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
