@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, get_args, overload, runtime_checkable
+from typing import Annotated, Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from elites.box import Box
 from elites.dynamics import Dynamics, Return
+from elites.fields import Count, NonNegative, Range, check
 from elites.planners import Fill, Objective, Plan, Planner, shift
 
 COLD = -1
@@ -70,14 +71,11 @@ class MPC:
     ) -> None:
         if not isinstance(planner, Planner) or isinstance(planner, type):
             raise ValueError(f"planner: expected an object with a method plan, such as CEM(), got {planner!r}")
-        if not isinstance(horizon, int) or horizon < 1:
-            raise ValueError(f"horizon: expected an integer of at least 1, got {horizon!r}")
-        if not isinstance(replan_every, int) or not 1 <= replan_every <= horizon:
-            raise ValueError(f"replan_every: expected 1 to the horizon, {horizon}, got {replan_every!r}")
-        if budget_s is not None and not budget_s >= 0:
-            raise ValueError(f"budget_s: expected a number of seconds of at least 0, or None, got {budget_s!r}")
-        if fill not in get_args(Fill):
-            raise ValueError(f"fill: expected repeat, zero or center, got {fill!r}")
+        check("horizon", horizon, Count)
+        check("replan_every", replan_every, Annotated[int, Range(1, horizon)])
+        check("budget_s", budget_s, NonNegative | None)
+        check("fill", fill, Fill)
+        check("seed", seed, int | None)
         if returns is None:
             returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)  # type: ignore[arg-type]  # Return checks
         elif dynamics is not None or reward is not None or not isinstance(returns, Returns):
@@ -90,7 +88,7 @@ class MPC:
         self.planner, self.returns, self.box = planner, returns, action.repeat(horizon)
         self.replan_every, self.budget_s, self.fill = replan_every, budget_s, fill
         self.rng = Generator(self.box.device)
-        self.rng.seed() if seed is None else self.rng.manual_seed(seed)
+        self.rng.seed() if seed is None else self.rng.manual_seed(int(seed))
         self.last: Report | None = None
         self._misses = 0
         self.reset()
@@ -127,11 +125,13 @@ class MPC:
             return self._act(observation)
 
     def _act(self, observation: Any) -> Any:
-        state = torch.as_tensor(observation).detach().clone()
-        if state.ndim not in (1, 2) or state.is_complex() or state.dtype == torch.bool:
-            raise ValueError(
-                f"observation: expected numbers of shape (S,) or (B, S), got {tuple(state.shape)}, {state.dtype}"
-            )
+        wanted = "observation: expected numbers of shape (S,) or (B, S)"
+        try:
+            state = torch.as_tensor(observation).detach().clone()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{wanted}, got {observation!r}") from error
+        if state.ndim not in (1, 2) or not state.numel() or state.is_complex() or state.dtype == torch.bool:
+            raise ValueError(f"{wanted}, got {tuple(state.shape)}, {state.dtype}")
         states = state.reshape(-1, state.shape[-1]).to(self.box.low)
         plan = self._planned(states)
         rows = torch.arange(len(states), device=self.box.device)

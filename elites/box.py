@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elites.fields import Count, check
+
 
 @dataclass(frozen=True, eq=False, init=False)
 class Box:
@@ -48,8 +50,7 @@ class Box:
 
     def repeat(self, horizon: int) -> Box:
         """(*E) -> (H, *E): the same bounds at every step of a horizon."""
-        if horizon < 1:
-            raise ValueError(f"Box.repeat: expected a horizon of at least 1, got {horizon}")
+        check("Box.repeat: horizon", horizon, Count)
         return self._same(self.low.expand(horizon, *self.shape), self.high.expand(horizon, *self.shape))
 
     def _same(self, low: Tensor, high: Tensor) -> Box:

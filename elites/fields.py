@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 
@@ -40,8 +41,13 @@ def validate(instance: Any) -> None:
     """Checks every field of a dataclass against its type hint; called from `__post_init__`."""
     cls: Any = type(instance)
     for name, hint in hints(cls).items():
-        if not fits(getattr(instance, name), hint):
-            raise ValueError(f"{cls.__name__}.{name}: {mismatch(getattr(instance, name), hint)}")
+        check(f"{cls.__name__}.{name}", getattr(instance, name), hint)
+
+
+def check(name: str, value: Any, hint: Any) -> None:
+    """One value against a type hint, with a ValueError that says what was expected."""
+    if not fits(value, hint):
+        raise ValueError(f"{name}: {mismatch(value, hint)}")
 
 
 @cache
@@ -69,9 +75,9 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is None:
         return value is None
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, Real) and not isinstance(value, bool)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, Integral) and not isinstance(value, bool)  # NumPy's too
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return isinstance(value, tuple) and all(fits(item, args[0]) for item in value)
     return isinstance(value, origin or hint)

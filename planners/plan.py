@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 from elites.box import Box
+from elites.fields import Range, check
 
 # (*B, N, *E) candidates -> (*B, N) values; larger is better.
 # *B: independent problems   N: candidates   *E: the shape of one point, e.g. (H, A); time is its first axis of several
@@ -65,16 +66,14 @@ def shift(plan: Plan, steps: int = 1, fill: Fill = "repeat", box: Box | None = N
     fill: `repeat` the last step, as CEM-GD's paper does (sec. 2.3); `zero`, projected; `center` of the box.
     The last two need the box. The spread moves with the mean; its end is always repeated.
     """
-    if fill not in get_args(Fill):
-        raise ValueError(f"shift: expected a fill of repeat, zero or center, got {fill!r}")
+    check("shift: fill", fill, Fill)
+    check("shift: steps", steps, Annotated[int, Range(0)])
     if fill != "repeat" and box is None:
         raise ValueError(f"shift: expected a box with fill {fill!r}, got none")
     time = plan.value.ndim  # the first axis of a point
     if plan.best.ndim == time:
         raise ValueError("shift: expected points with a time axis, got points of shape ()")
     horizon = plan.best.shape[time]
-    if steps < 0:
-        raise ValueError(f"shift: expected at least 0 steps, got {steps}")
 
     def moved(x: Tensor, axis: int, tail: Tensor | None) -> Tensor:
         kept = x.narrow(axis, min(steps, horizon), max(horizon - steps, 0))

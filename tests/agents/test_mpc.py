@@ -282,10 +282,12 @@ def test_nothing_finite_keeps_to_the_last_plan() -> None:
         ({"horizon": 0}, "horizon: expected an integer of at least 1, got 0"),
         ({"planner": CEM}, "planner: expected an object with a method plan, such as CEM"),
         ({"planner": "cem"}, "planner: expected an object with a method plan, such as CEM"),
-        ({"replan_every": 6}, "replan_every: expected 1 to the horizon, 5, got 6"),
-        ({"budget_s": -1}, "budget_s: expected a number of seconds of at least 0, or None, got -1"),
-        ({"budget_s": float("nan")}, "budget_s: expected a number of seconds"),
-        ({"fill": "same"}, "fill: expected repeat, zero or center, got 'same'"),
+        ({"replan_every": 6}, r"replan_every: expected an integer in \[1, 5\], got 6"),
+        ({"budget_s": -1}, "budget_s: expected a number of at least 0 or nothing, got -1"),
+        ({"budget_s": float("nan")}, "budget_s: expected a number"),
+        ({"budget_s": "fast"}, "budget_s: expected a number"),
+        ({"seed": "lucky"}, "seed: expected an integer or nothing, got 'lucky'"),
+        ({"fill": "same"}, "fill: expected 'repeat' or 'zero' or 'center', got 'same'"),
         ({"box": gymnasium.spaces.Discrete(2)}, "Box.of: expected a Box space with low and high"),
         ({"box": None}, "Box.of: expected a Box space with low and high"),
         ({"box": Box(torch.zeros(2, 2), torch.ones(2, 2))}, r"box: expected bounds of shape \(A,\), got \(2, 2\)"),
@@ -319,6 +321,10 @@ def test_wrong_observations_are_named() -> None:
         mpc(np.zeros((1, 2, 3)))
     with pytest.raises(ValueError, match=r"observation: expected numbers of shape .*got \(\)"):
         mpc(np.array(3.0))
+    with pytest.raises(ValueError, match=r"observation: expected numbers of shape .*got \(0, 2\)"):
+        mpc(np.zeros((0, 2)))
+    with pytest.raises(ValueError, match=r"observation: expected numbers of shape .*got \{'pixels': 3\}"):
+        mpc({"pixels": 3})  # type: ignore[call-overload]
     mpc(np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"observation: expected 2 problems, as before, got 3; reset\(\) starts anew"):
         mpc(np.zeros((3, 2)))

@@ -60,5 +60,5 @@ def test_wrong_bounds_are_named(low: Any, high: Any, message: str) -> None:
 def test_what_is_no_box_is_named() -> None:
     with pytest.raises(ValueError, match=r"Box\.of: expected a Box space with low and high, got Discrete\(3\)"):
         Box.of(gymnasium.spaces.Discrete(3))
-    with pytest.raises(ValueError, match="expected a horizon of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"Box\.repeat: horizon: expected an integer of at least 1, got 0"):
         Box([0.0], [1.0]).repeat(0)

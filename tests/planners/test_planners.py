@@ -77,9 +77,9 @@ def test_shift_of_a_batch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"fill": "mean"}, "shift: expected a fill of repeat, zero or center, got 'mean'"),
+        ({"fill": "mean"}, "shift: fill: expected 'repeat' or 'zero' or 'center', got 'mean'"),
         ({"fill": "center"}, "shift: expected a box with fill 'center'"),
-        ({"steps": -1}, "shift: expected at least 0 steps, got -1"),
+        ({"steps": -1}, "shift: steps: expected an integer of at least 0, got -1"),
     ],
 )
 def test_shift_names_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
