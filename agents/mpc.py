@@ -78,7 +78,7 @@ class MPC:
         check("seed", seed, int | None)
         if returns is None:
             returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)  # type: ignore[arg-type]  # Return checks
-        elif dynamics is not None or reward is not None or not isinstance(returns, Returns):
+        elif any((dynamics, reward, terminated, terminal_value)) or not isinstance(returns, Returns):
             raise ValueError(
                 f"returns: expected an object with a method at, instead of dynamics and reward, got {returns!r}"
             )
