@@ -240,7 +240,7 @@ def test_a_budget_is_a_deadline_and_misses_are_counted() -> None:
     action = mpc(np.ones(2))
     assert SPACE.contains(action)
     assert mpc.last is not None
-    assert 0.03 < mpc.last.seconds < 1  # a thousand iterations would take ten
+    assert 0.03 < mpc.last.seconds < 5  # a thousand iterations would take ten
     assert mpc.last.misses == 1
     mpc(np.ones(2))
     assert mpc.last.misses == 2
