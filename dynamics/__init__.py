@@ -2,5 +2,6 @@
 
 from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise
 from elites.dynamics.returns import Return
+from elites.dynamics.simulator import MujocoDynamics
 
-__all__ = ["Dynamics", "FunctionDynamics", "Noise", "Return"]
+__all__ = ["Dynamics", "FunctionDynamics", "MujocoDynamics", "Noise", "Return"]

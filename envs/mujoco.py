@@ -24,27 +24,61 @@ class MujocoTask(MujocoEnv, EzPickle):
     task: ClassVar[Task]
     model_file: ClassVar[str]
     frames: ClassVar[int]
-    observed: ClassVar[int]
-    camera: ClassVar[dict[str, Any]]
+    observed_size: ClassVar[int]
+    view: ClassVar[dict[str, Any]] = {"camera_name": "track"}  # follows the body, where the model has one that does
+    observation: Array
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
         EzPickle.__init__(self, **options)
-        space = Box(-np.inf, np.inf, (self.observed,), np.float64)
-        MujocoEnv.__init__(self, self.model_file, self.frames, space, default_camera_config=self.camera, **options)
+        space = Box(-np.inf, np.inf, (self.observed_size,), np.float64)
+        MujocoEnv.__init__(self, self.model_file, self.frames, space, **{**self.view, **options})
         self.metadata = {**self.metadata, "render_fps": round(1 / self.dt)}
 
     def step(self, action: NDArray[np.float32]) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
-        before = self.observe()
+        before, motion_before = self.observation, self.motion
         self.do_simulation(action, self.frame_skip)
-        after = self.observe()
+        self.observation = self.observe(motion_before)
         if self.render_mode == "human":
             self.render()
-        rows = [torch.as_tensor(np.asarray(x, np.float64))[None] for x in (before, action, after)]
-        return after, self.task.reward(*rows).item(), False, False, {}
+        rows = [torch.as_tensor(np.asarray(x, np.float64))[None] for x in (before, action, self.observation)]
+        return self.observation.copy(), self.task.reward(*rows).item(), False, False, {}
+
+    def reset_model(self) -> Array:
+        position, velocity = self.begin(self.np_random)
+        self.set_state(position, velocity)
+        self.observation = self.observe(self.motion)
+        return self.observation.copy()
+
+    @property
+    def motion(self) -> Array:
+        """(qpos, qvel)."""
+        return np.concatenate([self.data.qpos, self.data.qvel])
 
     @abstractmethod
-    def observe(self) -> Array: ...
+    def begin(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """The position and velocity of a new episode."""
+
+    @abstractmethod
+    def observe(self, motion_before: Array) -> Array:
+        """The observation, after an action that was taken from these (qpos, qvel)."""
+
+
+class TranslatedTask(MujocoTask):
+    """One whose observation holds (qpos, qvel) but for where in the plane it is: a simulator can start from it."""
+
+    def observe(self, motion_before: Array) -> Array:
+        return self.observed(motion_before[None], self.motion[None])[0]
+
+    @classmethod
+    @abstractmethod
+    def observed(cls, before: Array, after: Array) -> Array:
+        """(qpos, qvel) before and after an action, (R, nq + nv) each -> observations (R, S)."""
+
+    @classmethod
+    @abstractmethod
+    def physics(cls, observation: Array) -> Array:
+        """(R, S) -> (qpos, qvel), (R, nq + nv), at the origin."""
 
 
 # --- HalfCheetah ------------------------------------------------------------------------------------------------------
@@ -61,26 +95,24 @@ def cheetah_encode(state: Tensor) -> Tensor:
     return torch.cat([state[:, 1:2], torch.sin(pitch), torch.cos(pitch), state[:, 3:]], 1)
 
 
-class HalfCheetah(MujocoTask):
+class HalfCheetah(TranslatedTask):
     """PETS's: 18 observations, the forward velocity over the last step first, then qpos[1:] and qvel."""
 
     task = Task(cheetah_reward, encode=cheetah_encode, absolute=(0,))
-    model_file, frames, observed = "half_cheetah.xml", 5, 18
-    camera: ClassVar[dict[str, Any]] = {"distance": 4.0}
+    model_file, frames, observed_size = "half_cheetah.xml", 5, 18
+    seconds = 0.05  # an action lasts
 
-    def reset_model(self) -> Array:
-        position = self.init_qpos + self.np_random.normal(0, 0.001, self.model.nq)
-        self.set_state(position, self.init_qvel + self.np_random.normal(0, 0.001, self.model.nv))
-        self.x = self.data.qpos[0]
-        return np.concatenate([[0.0], self.data.qpos[1:], self.data.qvel])
+    def begin(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        position = self.init_qpos + rng.normal(0, 0.001, self.model.nq)
+        return position, self.init_qvel + rng.normal(0, 0.001, self.model.nv)
 
-    def step(self, action: NDArray[np.float32]) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
-        self.x = self.data.qpos[0]
-        return super().step(action)
+    @classmethod
+    def observed(cls, before: Array, after: Array) -> Array:
+        return np.concatenate([(after[:, :1] - before[:, :1]) / cls.seconds, after[:, 1:]], 1)
 
-    def observe(self) -> Array:
-        velocity = (self.data.qpos[0] - self.x) / self.dt
-        return np.concatenate([[velocity], self.data.qpos[1:], self.data.qvel])
+    @classmethod
+    def physics(cls, observation: Array) -> Array:
+        return np.concatenate([np.zeros((len(observation), 1)), observation[:, 1:]], 1)
 
 
 # --- Pusher -----------------------------------------------------------------------------------------------------------
@@ -99,19 +131,18 @@ class Pusher(MujocoTask):
     """PETS's: a 7-joint arm pushes an object to the goal; qpos and qvel of the arm, then tip and object in space."""
 
     task = Task(pusher_reward)
-    model_file, frames, observed = "pusher_v5.xml", 4, 20
-    camera: ClassVar[dict[str, Any]] = {"trackbodyid": -1, "distance": 4.0}
+    model_file, frames, observed_size = "pusher_v5.xml", 4, 20
+    view: ClassVar[dict[str, Any]] = {"default_camera_config": {"trackbodyid": -1, "distance": 4.0}}
 
-    def reset_model(self) -> Array:
+    def begin(self, rng: np.random.Generator) -> tuple[Array, Array]:
         position, velocity = self.init_qpos.copy(), self.init_qvel.copy()
-        position[-4:-2] = np.array([-0.25, 0.15]) + self.np_random.normal(0, 0.025, 2)
+        position[-4:-2] = np.array([-0.25, 0.15]) + rng.normal(0, 0.025, 2)
         position[-2:] = 0
-        velocity += self.np_random.uniform(-0.005, 0.005, self.model.nv)
+        velocity += rng.uniform(-0.005, 0.005, self.model.nv)
         velocity[-4:] = 0
-        self.set_state(position, velocity)
-        return self.observe()
+        return position, velocity
 
-    def observe(self) -> Array:
+    def observe(self, motion_before: Array) -> Array:
         tip, thing = self.get_body_com("tips_arm"), self.get_body_com("object")
         return np.concatenate([self.data.qpos[:7], self.data.qvel[:7], tip, thing])
 
@@ -126,22 +157,20 @@ def standup_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
     return next_state[:, 0] / HUMANOID_TIME_STEP - 0.1 * action.square().sum(1) + 1
 
 
-class HumanoidStandup(MujocoTask):
+class HumanoidStandup(TranslatedTask):
     """Gymnasium's, observed by the 45 numbers qpos[2:] and qvel alone (Janner et al. 2019's truncation)."""
 
     task = Task(standup_reward)
-    model_file, frames, observed = "humanoidstandup.xml", 5, 45
-    camera: ClassVar[dict[str, Any]] = {
-        "trackbodyid": 1,
-        "distance": 4.0,
-        "lookat": np.array((0.0, 0.0, 0.8925)),
-        "elevation": -20.0,
-    }
+    model_file, frames, observed_size = "humanoidstandup.xml", 5, 45
 
-    def reset_model(self) -> Array:
-        position = self.init_qpos + self.np_random.uniform(-0.01, 0.01, self.model.nq)
-        self.set_state(position, self.init_qvel + self.np_random.uniform(-0.01, 0.01, self.model.nv))
-        return self.observe()
+    def begin(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        position = self.init_qpos + rng.uniform(-0.01, 0.01, self.model.nq)
+        return position, self.init_qvel + rng.uniform(-0.01, 0.01, self.model.nv)
 
-    def observe(self) -> Array:
-        return np.concatenate([self.data.qpos[2:], self.data.qvel])
+    @classmethod
+    def observed(cls, before: Array, after: Array) -> Array:
+        return after[:, 2:].copy()
+
+    @classmethod
+    def physics(cls, observation: Array) -> Array:
+        return np.concatenate([np.zeros((len(observation), 2)), observation], 1)

@@ -103,6 +103,17 @@ def test_plug_in_stops_on_ctrl_c() -> None:
     assert b"Traceback" not in rest
 
 
+def test_simulator(tmp_path: Path) -> None:
+    options = ["--planner", "cem", "--set", "steps=3", "--set", "horizon=5", "--json"]
+    done = run("examples/simulator.py", *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 3
+    done = run("examples/simulator.py", "--planner", "grad_cem")
+    assert done.returncode == 2
+    assert "simulator: MujocoDynamics: has no gradient; expected a sampling planner" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_landscape_draws(tmp_path: Path) -> None:
     own = "rank_weighted:RankWeighted"
     options = ["--landscape", "schwefel", "--out", str(tmp_path)]

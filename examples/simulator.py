@@ -1,0 +1,93 @@
+"""MuJoCo's own simulator as the model: nothing is learned, and the cheetah runs.
+
+    python examples/simulator.py --planner icem
+    python examples/simulator.py --planner mppi --env elites/HumanoidStandup-v0 --set steps=100
+
+With --video FILE.gif it is also filmed, which needs offscreen rendering (MUJOCO_GL=egl on a machine without a screen).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from elites import config
+from elites.agents import MPC
+from elites.dynamics import MujocoDynamics
+from elites.envs import TASKS, HalfCheetah, HumanoidStandup
+from elites.fields import Count, validate
+from elites.planners import Planner
+
+ENVS = {f"elites/{env.__name__}-v0": env for env in (HalfCheetah, HumanoidStandup)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    planner: Planner
+    horizon: Count = 30
+    steps: Count = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", default="elites/HalfCheetah-v0", choices=ENVS)
+    parser.add_argument("--planner", default="icem", help="a name, a YAML file or package.module:Class; no gradients")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="horizon, steps, planner.…")
+    parser.add_argument("--video", type=Path, metavar="FILE.gif")
+    parser.add_argument("--json", action="store_true", help="one line of JSON, and no progress")
+    args = parser.parse_args()
+    settings = config.build(Settings, config.override({"planner": config.named(args.planner)}, args.set), "settings")
+
+    kind = ENVS[args.env]
+    env: Any = kind(render_mode="rgb_array" if args.video else None)
+    dynamics = MujocoDynamics(env.model, env.frame_skip, kind.physics, kind.observed)
+    reward = TASKS[args.env].reward
+    mpc = MPC(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
+    observation, _ = env.reset(seed=settings.seed)
+    total, milliseconds, frames, began = 0.0, [], [], time.perf_counter()
+    for step in range(settings.steps):
+        observation, gained, *_ = env.step(mpc(observation))
+        total += gained
+        assert mpc.last is not None
+        milliseconds.append(1e3 * mpc.last.seconds)
+        if args.video:
+            frames.append(env.render())
+        if not args.json:
+            note = f"\r{step + 1:5d}/{settings.steps} steps  return {total:9.1f}  plan {milliseconds[-1]:6.0f} ms "
+            print(note, end="", file=sys.stderr, flush=True)
+    median, wall = float(np.median(milliseconds)), time.perf_counter() - began
+    if args.json:
+        row = {"env": args.env, "planner": args.planner, "steps": settings.steps, "return": round(total, 1)}
+        print(json.dumps(row | {"plan_ms_median": round(median, 1), "wall_s": round(wall, 1)}))
+    else:
+        print(f"\n{args.env}, {args.planner}: return {total:.1f} of {settings.steps} steps, plan {median:.0f} ms")
+    if args.video:
+        import imageio
+
+        args.video.parent.mkdir(parents=True, exist_ok=True)
+        imageio.mimsave(args.video, frames[::2], duration=2e3 / env.metadata["render_fps"], loop=0)
+    env.close()
+
+
+if __name__ == "__main__":
+    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
+    try:
+        main()
+    except (ValueError, OSError, gymnasium.error.Error) as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nsimulator: stopped", file=sys.stderr)
+        sys.exit(130)
