@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 from torch import Tensor
 
 from elites.agents import MPC
-from elites.envs import TASKS, Task, cartpole
+from elites.envs import TASKS, Task, cartpole, mujoco
 from elites.planners import CEM, CEMGD
 
 IDS = list(TASKS)
@@ -200,6 +200,7 @@ def test_pusher_is_where_the_simulator_says() -> None:
     observation, reward, *_ = env.step(action)
     tip, thing, goal = (env.get_body_com(body) for body in ("tips_arm", "object", "goal"))
     assert np.array_equal(observation, np.concatenate([env.data.qpos[:7], env.data.qvel[:7], tip, thing]))
+    assert np.allclose(goal, mujoco.GOAL)
     near, far = np.abs(tip - thing).sum(), np.abs(thing - goal).sum()
     assert reward == pytest.approx(-0.5 * near - 1.25 * far - 0.1 * np.square(action).sum())
 
