@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elites import Box, config
+from elites import Box, cli, config
 from elites.planners import PLANNERS, Planner
 
 try:
@@ -123,12 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"landscape: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nlandscape: stopped", file=sys.stderr)
-        sys.exit(130)
+    cli.run(main)

@@ -15,7 +15,6 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -23,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elites import config
+from elites import cli, config
 from elites.agents import MPC
 from elites.fields import Count, validate
 from elites.planners import PLANNERS, Planner
@@ -112,12 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
-    try:
-        main()
-    except ValueError as error:
-        print(f"plug_in: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nplug_in: stopped", file=sys.stderr)
-        sys.exit(130)
+    cli.run(main)

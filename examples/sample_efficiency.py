@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from elites import Box
+from elites import Box, cli
 from elites.agents import MPC
 from elites.planners import (
     CEM,
@@ -184,11 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        print(f"sample_efficiency: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nsample_efficiency: stopped", file=sys.stderr)
-        sys.exit(130)
+    cli.run(main)

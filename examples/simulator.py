@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from elites import config
+from elites import cli, config
 from elites.agents import MPC
 from elites.dynamics import MujocoDynamics
 from elites.envs import TASKS, HalfCheetah, HumanoidStandup
@@ -40,6 +39,18 @@ class Settings:
         validate(self)
 
 
+def filmed(kind: type[Any]) -> Any:
+    """The environment with a camera, or without one where nothing can be rendered."""
+    try:
+        env = kind(render_mode="rgb_array")
+        env.reset()
+        env.render()
+    except Exception as error:  # whatever the machine's OpenGL comes up with
+        print(f"simulator: no video, as nothing can be rendered here: {error}", file=sys.stderr)
+        return kind()
+    return env
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="elites/HalfCheetah-v0", choices=ENVS)
@@ -51,7 +62,7 @@ def main() -> None:
     settings = config.build(Settings, config.override({"planner": config.named(args.planner)}, args.set), "settings")
 
     kind = ENVS[args.env]
-    env: Any = kind(render_mode="rgb_array" if args.video else None)
+    env: Any = filmed(kind) if args.video else kind()
     dynamics = MujocoDynamics(env.model, env.frame_skip, kind.physics, kind.observed)
     reward = TASKS[args.env].reward
     mpc = MPC(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
@@ -62,7 +73,7 @@ def main() -> None:
         total += gained
         assert mpc.last is not None
         milliseconds.append(1e3 * mpc.last.seconds)
-        if args.video:
+        if env.render_mode:
             frames.append(env.render())
         if not args.json:
             note = f"\r{step + 1:5d}/{settings.steps} steps  return {total:9.1f}  plan {milliseconds[-1]:6.0f} ms "
@@ -73,7 +84,7 @@ def main() -> None:
         print(json.dumps(row | {"plan_ms_median": round(median, 1), "wall_s": round(wall, 1)}))
     else:
         print(f"\n{args.env}, {args.planner}: return {total:.1f} of {settings.steps} steps, plan {median:.0f} ms")
-    if args.video:
+    if frames:
         import imageio
 
         args.video.parent.mkdir(parents=True, exist_ok=True)
@@ -82,12 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path.cwd()))  # a planner of the user's own is found where they work
-    try:
-        main()
-    except (ValueError, OSError, gymnasium.error.Error) as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nsimulator: stopped", file=sys.stderr)
-        sys.exit(130)
+    cli.run(main)
