@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 PLOTS = ["matplotlib>=3.8"]
+RUNS = [*PLOTS, "imageio-ffmpeg>=0.5", "tensorboard>=2.16"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 DEVELOPMENT = [
     "build>=1.2",
@@ -32,12 +33,20 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    install_requires=["torch>=2.2", "numpy>=1.26", "gymnasium[mujoco]>=1.0", "pillow>=9.1", "pyyaml>=6.0"],
+    install_requires=[
+        "torch>=2.2",
+        "numpy>=1.26",
+        "gymnasium[mujoco]>=1.0",
+        "pillow>=9.1",
+        "pyyaml>=6.0",
+        "safetensors>=0.4.3",
+    ],
     extras_require={
         "plots": PLOTS,
+        "runs": RUNS,
         "docs": DOCS,
-        "all": PLOTS,
-        "dev": [*PLOTS, *DOCS, *DEVELOPMENT],
+        "all": RUNS,
+        "dev": [*RUNS, *DOCS, *DEVELOPMENT],
     },
     packages=["elites", "elites.planners", "elites.dynamics", "elites.envs", "elites.agents", "elites.configs"],
     package_dir={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol, overload, runtime_checkable
 
@@ -98,7 +98,9 @@ class MPC:
         if mask is None:
             self._plan: Plan | None = None
             self._age = np.empty(0, dtype=int)  # (B,): actions taken of the plan; COLD where there is none
-            self._guess = None if guess is None else self._checked_guess(torch.as_tensor(guess).to(self.box.low))
+            self._guess: Tensor | None = (
+                None if guess is None else self._checked_guess(torch.as_tensor(guess).to(self.box.low))
+            )
             return
         if guess is not None:
             raise ValueError("reset: expected a guess for all problems or a mask, got both")
@@ -109,6 +111,20 @@ class MPC:
             )
         if self._age.size:
             self._age[chosen] = COLD
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that goes from one step to the next, as tensors and JSON values."""
+        plan = None if self._plan is None else {n: getattr(self._plan, n) for n in (*TENSORS, "evaluations")}
+        age, misses = self._age.tolist(), self._misses
+        return {"plan": plan, "age": age, "guess": self._guess, "misses": misses, "rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        plan, device = state["plan"], self.box.device
+        moved = plan and {name: plan[name].to(device) for name in TENSORS}
+        self._plan = Plan(**moved, evaluations=plan["evaluations"]) if plan else None
+        self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
+        self._guess = None if state["guess"] is None else state["guess"].to(device)
+        self.rng.set_state(state["rng"].cpu())
 
     def _checked_guess(self, guess: Tensor) -> Tensor:
         if guess.ndim > 3 or guess.shape[-2:] != self.box.shape:

@@ -17,10 +17,10 @@ Noise = Any  # whatever a model's rollout takes: all randomness of a rollout, dr
 
 @runtime_checkable
 class Dynamics(Protocol):
-    """A model of the world, batched; differentiable where it can be."""
+    """A model of the world, batched; differentiable where it can be. One that is `deterministic` gets one particle."""
 
-    def draw(self, particles: int, horizon: int, rng: Generator) -> Noise:
-        """The randomness of one rollout, shared by all candidates; a deterministic model needs only one particle."""
+    def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Noise:
+        """All randomness of a rollout: shared by all candidates, or, where (*B, N) is given, apart for each."""
         ...
 
     def rollout(self, state: Tensor, actions: Tensor, noise: Noise) -> Tensor:
@@ -42,14 +42,17 @@ class FunctionDynamics:
         validate(self)
         accepts(self.step, "dynamics", ["state", "action", "noise"] if self.noise_size else ["state", "action"])
 
-    def draw(self, particles: int, horizon: int, rng: Generator) -> Tensor:
-        """(P, H, Z)."""
-        rows = particles if self.noise_size else 1
-        return torch.randn(rows, horizon, self.noise_size, generator=rng, device=rng.device)
+    @property
+    def deterministic(self) -> bool:
+        return self.noise_size == 0
+
+    def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Tensor:
+        """(P, H, Z), or (*B, N, P, H, Z)."""
+        return torch.randn(*candidates, particles, horizon, self.noise_size, generator=rng, device=rng.device)
 
     def rollout(self, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
         *batch, samples, horizon, _ = actions.shape
-        particles = noise.shape[0]
+        particles = noise.shape[-3]
         lead = (*batch, samples, particles)
         rows = state[..., None, None, :].expand(*lead, -1).flatten(0, -2)  # (R, S)
         actions = actions.unsqueeze(-3).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, A)

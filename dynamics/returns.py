@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -19,6 +21,8 @@ class Return:
     dynamics: a model, or a plain function of (state, action). The others are functions of flat rows, called once for
     the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state); each
     gives (R,). Termination after a step ends the rewards with that step, for that rollout alone.
+    noise: `common` to all candidates of a plan, so that the objective is a smooth function and candidates are compared
+    under the same luck; `independent` for each, drawn anew at every call. chunk: rollouts held in memory at once.
     """
 
     dynamics: Dynamics | Callable[..., Tensor]
@@ -28,6 +32,8 @@ class Return:
     discount: Fraction = 1.0
     particles: Count = 20
     risk: NonNegative = 0.0
+    noise: Literal["common", "independent"] = "common"
+    chunk: Count = 8192
 
     def __post_init__(self) -> None:
         validate(self)
@@ -44,13 +50,20 @@ class Return:
         """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). Its noise is drawn at the first use."""
         assert isinstance(self.dynamics, Dynamics)
         dynamics, noise, horizon = self.dynamics, None, None
+        particles = 1 if getattr(dynamics, "deterministic", False) else self.particles
+        together = max(1, self.chunk // (particles * math.prod(state.shape[:-1])))  # candidates of every problem
 
         def objective(actions: Tensor) -> Tensor:
             nonlocal noise, horizon
-            if actions.shape[-2] != horizon:
-                horizon = actions.shape[-2]
-                noise = dynamics.draw(self.particles, horizon, rng)
-            return self.score(state, actions, dynamics.rollout(state, actions, noise))
+            scores = []
+            for part in torch.split(actions, together, -3):
+                if self.noise == "independent":
+                    noise = dynamics.draw(particles, part.shape[-2], rng, tuple(part.shape[:-2]))
+                elif part.shape[-2] != horizon:
+                    horizon = part.shape[-2]
+                    noise = dynamics.draw(particles, horizon, rng)
+                scores.append(self.score(state, part, dynamics.rollout(state, part, noise)))
+            return scores[0] if len(scores) == 1 else torch.cat(scores, -1)
 
         return objective
 

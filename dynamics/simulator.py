@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MujocoDynamics:
-    """Rolls candidates out in parallel threads (`mujoco.rollout`); deterministic, so one particle.
+    """Rolls candidates out in parallel threads (`mujoco.rollout`).
 
     frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv).
     observed: (qpos, qvel) before and after an action -> observations (R, S).
@@ -35,6 +35,7 @@ class MujocoDynamics:
     physics: Callable[[Array], Array]
     observed: Callable[[Array, Array], Array]
     threads: Count = field(default_factory=lambda: os.cpu_count() or 1)
+    deterministic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         validate(self)
@@ -45,7 +46,7 @@ class MujocoDynamics:
         object.__setattr__(self, "_pool", Rollout(nthread=self.threads))
         object.__setattr__(self, "_data", [mujoco.MjData(self.model) for _ in range(self.threads)])
 
-    def draw(self, particles: int, horizon: int, rng: Generator) -> None:
+    def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> None:
         return None
 
     def rollout(self, state: Tensor, actions: Tensor, noise: None = None) -> Tensor:

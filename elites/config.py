@@ -64,6 +64,25 @@ def build(cls: type[T], mapping: Mapping[str, Any], source: str = "config") -> T
     return cast(T, _build(cls, mapping, source, "", None))
 
 
+def dump(instance: Any) -> dict[str, Any]:
+    """The mapping that `build` makes this dataclass of, every default spelled out."""
+    cls: Any = type(instance)
+    return {name: _dump(getattr(instance, name), hint) for name, hint in fields.hints(cls).items()}
+
+
+def _dump(value: Any, hint: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if not dataclasses.is_dataclass(value):
+        return value
+    found = {}
+    for kind in fields.alternatives(hint):
+        if kind in _registries:
+            names = {registered: name for name, registered in _registries[kind].items()}
+            found["name"] = names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
+    return found | dump(value)
+
+
 def _build(cls: type, mapping: Any, source: str, path: str, default: Any) -> Any:
     arguments = _mapping(mapping, f"{source}: {path}" if path else source)
     chosen = cls

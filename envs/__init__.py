@@ -11,15 +11,26 @@ import gymnasium
 
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
+from elites.envs.learned import TERMINATIONS, learned_reward, task_of
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
-from elites.envs.task import Task
+from elites.envs.task import TASKS, Task
 
 _STEPS: dict[type[Any], int] = {CartpoleSwingup: 60, HalfCheetah: 1000, Pusher: 150, HumanoidStandup: 1000, Barrier: 60}
 
-TASKS: dict[str, Task] = {}
 for _env, _steps in _STEPS.items():
     _id = f"elites/{_env.__name__}-v0"
     TASKS[_id] = _env.task
     gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=_steps)
 
-__all__ = ["TASKS", "Barrier", "CartpoleSwingup", "HalfCheetah", "HumanoidStandup", "Pusher", "Task"]
+__all__ = [
+    "TASKS",
+    "TERMINATIONS",
+    "Barrier",
+    "CartpoleSwingup",
+    "HalfCheetah",
+    "HumanoidStandup",
+    "Pusher",
+    "Task",
+    "learned_reward",
+    "task_of",
+]

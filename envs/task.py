@@ -17,6 +17,7 @@ class Task:
     reward, terminated (bool): of (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, as a
     rule with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model predicts as they
     are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) -> next_state, where known.
+    learned_reward: the state has the last reward as one more entry, which the model learns (`elites.envs.learned`).
     """
 
     reward: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -25,6 +26,10 @@ class Task:
     absolute: tuple[int, ...] = ()
     angles: tuple[int, ...] = ()
     dynamics: Callable[[Tensor, Tensor], Tensor] | None = None
+    learned_reward: bool = False
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+TASKS: dict[str, Task] = {}  # by the id of the environment; `import elites.envs` fills it

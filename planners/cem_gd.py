@@ -22,7 +22,7 @@ class CEMGD(Solver):
     last plan's best, shifted, with its spread as at first (sec. 2.3).
     """
 
-    cold: CEM = CEM(samples=3000, iterations=5, elites=300)
+    cold: CEM = CEM(samples=500, iterations=5, elites=50)
     warm: CEM = CEM(samples=10, iterations=5, elites=1)
     ascent: GradientAscent = GradientAscent()
     top_k: Count = 1

@@ -59,7 +59,18 @@ def test_defaults_stay() -> None:
 
 def test_a_part_of_a_default_part() -> None:
     planner = build("{name: x, planner: {cold: {samples: 1000}}}").planner
-    assert planner == CEMGD(cold=CEM(samples=1000, elites=300))
+    assert planner == CEMGD(cold=CEM(samples=1000, elites=50))
+
+
+def test_what_is_dumped_builds_the_same() -> None:
+    setup = build("{name: x, planner: {name: cem_gd, cold: {samples: 70, proposal: clipped_normal}}, layers: [3, 4]}")
+    mapping = config.dump(setup)
+    assert mapping["planner"]["name"] == "cem_gd"
+    assert mapping["planner"]["cold"]["proposal"]["name"] == "clipped_normal"
+    assert build(yaml.safe_dump(mapping)) == setup
+    own = build("{name: x, planner: 'rank_weighted:RankWeighted'}")
+    assert config.dump(own)["planner"]["name"] == "rank_weighted:RankWeighted"
+    assert build(yaml.safe_dump(config.dump(own))) == own
 
 
 def test_a_name_alone_picks_too() -> None:
@@ -160,7 +171,9 @@ def test_wrong_overrides_are_named(assignment: str, message: str) -> None:
 
 def test_every_planner_has_a_file_that_says_its_defaults() -> None:
     files = {path.stem: config.load(path) for path in (CONFIGS / "planners").glob("*.yaml")}
-    assert files.keys() == PLANNERS.keys()
-    for name, mapping in files.items():
-        assert mapping["name"] == name
-        assert config.build(Planner, mapping, name) == PLANNERS[name]()  # type: ignore[type-abstract]
+    assert files.keys() == PLANNERS.keys() | {"cem_gd_paper"}
+    planners = {name: config.build(Planner, mapping, name) for name, mapping in files.items()}  # type: ignore[type-abstract]
+    for name in PLANNERS:
+        assert files[name]["name"] == name
+        assert planners[name] == PLANNERS[name]()
+    assert planners["cem_gd_paper"] == CEMGD(cold=CEM(samples=3000, elites=300))

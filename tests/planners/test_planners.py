@@ -157,7 +157,7 @@ def test_icem_tries_the_mean_last() -> None:
 
 def test_cem_gd_samples_as_the_paper_says() -> None:
     """N_init = 5 × 3000 at first, N_r = 5 × 10 after (and the last plan itself), then the gradient on one sequence."""
-    recorder, planner = Recorder(), CEMGD()
+    recorder, planner = Recorder(), CEMGD(cold=CEM(samples=3000, elites=300))
     plan = planner.plan(recorder, BOX, rng=rng())
     assert [len(x) for x in recorder.asked[:5]] == [3000] * 5
     assert all(len(x) == 1 for x in recorder.asked[5:])

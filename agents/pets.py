@@ -1,0 +1,155 @@
+"""PETS (Chua et al. 2018): collect, fit a probabilistic ensemble, plan through it, act, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+
+from elites.agents.mpc import MPC
+from elites.agents.replay import Replay
+from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
+from elites.envs import Task
+from elites.fields import Count, Fraction, NonNegative, validate
+from elites.planners import CEMGD, Planner
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PETSConfig:
+    """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
+
+    planner: Planner = CEMGD()
+    horizon: Count = 45
+    particles: Count = 5
+    noise: Literal["common", "independent"] = "common"
+    risk: NonNegative = 0.0
+    discount: Fraction = 1.0
+    replan_every: Count = 1
+    model: Architecture = Architecture()
+    training: Training = Training()
+    train_every: Count | None = None  # steps; None is before every episode
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+class PETS:
+    """An agent that learns its model from what it did: `act`, `observe`, `learn`."""
+
+    def __init__(self, config: PETSConfig, task: Task, env: Any, seed: int, device: torch.device | str = "cpu") -> None:
+        """env: a Gymnasium environment, of which only the two spaces are looked at."""
+        self.config, self.task = config, task
+        (self.observed,), (actions,) = env.observation_space.shape, env.action_space.shape
+        self.rng = Generator(device).manual_seed(seed)
+        self.model = ProbabilisticEnsemble(
+            self.observed + task.learned_reward,
+            actions,
+            config.model,
+            encode=task.encode,
+            absolute=task.absolute,
+            angles=task.angles,
+            rng=self.rng,
+        )
+        options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
+        returns = Return(self.model, task.reward, task.terminated, **options)
+        self.mpc = MPC(
+            config.planner,
+            config.horizon,
+            returns=returns,
+            box=env.action_space,
+            replan_every=config.replan_every,
+            seed=seed,
+            device=device,
+        )
+        self.replay = Replay(device=device)
+        self.plan_ms: list[float] = []
+        self.fallbacks = 0  # plans that found nothing finite
+        self._learned_at = -1  # transitions seen by then
+
+    def begin(self) -> None:
+        """A new episode."""
+        self.mpc.reset()
+
+    def act(self, observation: Array) -> Array:
+        before, action = self.mpc.last, self.mpc(self._state(observation))
+        if self.mpc.last is not before and self.mpc.last:
+            self.plan_ms.append(1e3 * self.mpc.last.seconds)
+            self.fallbacks += not self.mpc.last.plan.ok.all().item()
+        return action
+
+    def act_at_random(self) -> Array:
+        """Uniformly in the box of one action."""
+        box = self.mpc.box
+        centre, half = box.centre[0], box.half[0]
+        draw = torch.rand(centre.shape, generator=self.rng, device=self.rng.device)
+        return box.project(centre + half * (2 * draw - 1))[0].cpu().numpy()
+
+    def observe(self, observation: Array, action: Array, reward: float, next_observation: Array, ended: bool) -> None:
+        state, next_state = self._state(observation), self._state(next_observation, reward)
+        self.replay.add(state=state, action=action, reward=reward, next_state=next_state, terminated=ended)
+
+    def due(self, episode_begins: bool) -> bool:
+        """Whether it is time to learn, before the next planned action."""
+        every = self.config.train_every
+        if self._learned_at < 0 or every is None:
+            return self._learned_at < self.replay.total and (episode_begins or self._learned_at < 0)
+        return self.replay.total - self._learned_at >= every
+
+    def learn(self, progress: Callable[[str], None] = lambda text: None) -> dict[str, float]:
+        training = self.config.training
+
+        def epoch(number: int, loss: float, held_out: float) -> None:
+            progress(f"training  epoch {number}/{training.epochs}  loss {loss:.2f}  held out {held_out:.2f}")
+
+        data = [self.replay.column(name) for name in ("state", "action", "next_state")]
+        fit = training.fit(self.model, data[0], data[1], data[2], self.rng, epoch)
+        self._learned_at = self.replay.total
+        return {f"model_{name}": value for name, value in asdict(fit).items()}
+
+    def summary(self) -> dict[str, Any]:
+        times = self.plan_ms or [float("nan")]
+        median, late = (round(float(np.percentile(times, share)), 1) for share in (50, 95))
+        return {"plan_ms_median": median, "plan_ms_p95": late, "fallbacks": self.fallbacks}
+
+    @torch.no_grad()
+    def predict(self, start: int, steps: int, particles: int = 100) -> tuple[Array, Array]:
+        """Open loop from a transition on, with the actions taken: what came (T, S), what was foreseen (P, T, S)."""
+        state, action = self.replay.column("state"), self.replay.column("action")[start : start + steps]
+        noise = self.model.draw(particles, len(action), Generator(self.rng.device).manual_seed(0))
+        foreseen = self.model.rollout(state[start], action[None], noise)[0].cpu().numpy()
+        came = (
+            torch.cat([state[start : start + 1], self.replay.column("next_state")[start : start + steps]]).cpu().numpy()
+        )
+        angles = list(self.task.angles)
+        came[:, angles] = np.unwrap(came[:, angles], axis=0)  # without the jump at a full turn
+        return came[1:], foreseen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "replay": self.replay.state_dict(),
+            "mpc": self.mpc.state_dict(),
+            "rng": self.rng.get_state(),
+            "learned_at": self._learned_at,
+            "plan_ms": torch.tensor(self.plan_ms, dtype=torch.float64),
+            "fallbacks": self.fallbacks,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.replay.load_state_dict(state["replay"])
+        self.mpc.load_state_dict(state["mpc"])
+        self.rng.set_state(state["rng"].cpu())
+        self._learned_at, self.fallbacks = state["learned_at"], state["fallbacks"]
+        self.plan_ms = state["plan_ms"].tolist()
+
+    def _state(self, observation: Array, reward: float = 0.0) -> Array:
+        """A learned reward is the last entry of the model's state."""
+        return np.append(observation, reward) if self.task.learned_reward else np.asarray(observation)

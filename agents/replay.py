@@ -1,0 +1,62 @@
+"""The replay buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elites.fields import Count, check
+
+
+class Replay:
+    """Transitions in the order in which they happened; the oldest make room once there are `capacity` of them.
+
+    A row is (state, action, reward, next_state, terminated): truncation is not termination, and is not in it.
+    """
+
+    FIELDS = ("state", "action", "reward", "next_state", "terminated")
+
+    def __init__(self, capacity: int = 1_000_000, device: torch.device | str = "cpu") -> None:
+        check("Replay.capacity", capacity, Count)
+        self.capacity, self.device = capacity, torch.device(device)
+        self.total = 0  # ever added
+        self._columns: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return min(self.total, self.capacity)
+
+    def add(self, **row: Any) -> None:
+        """One transition: numbers, or arrays of shape (*E)."""
+        values = {name: torch.as_tensor(row[name], dtype=torch.float32) for name in self.FIELDS}
+        if not self._columns:
+            self._columns = {name: torch.empty(0, *value.shape, device=self.device) for name, value in values.items()}
+        room = len(self._columns["state"])
+        if self.total == room and room < self.capacity:  # doubling: what is never filled is never held
+            more = min(max(room, 1024), self.capacity - room)
+            for name, column in self._columns.items():
+                self._columns[name] = torch.cat([column, column.new_empty(more, *column.shape[1:])])
+        for name, value in values.items():
+            self._columns[name][self.total % self.capacity] = value
+        self.total += 1
+
+    def column(self, name: str) -> Tensor:
+        """(n, *E), the oldest first."""
+        if not self._columns:
+            raise ValueError("Replay: expected transitions, found none")
+        column = self._columns[name]
+        if self.total <= self.capacity:
+            return column[: self.total]
+        return column.roll(-(self.total % self.capacity), 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total, "columns": {name: self.column(name) for name in self._columns}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.total = state["total"]
+        self._columns = {}
+        for name, column in state["columns"].items():
+            column = column.to(self.device)
+            self._columns[name] = column.roll(self.total % self.capacity, 0) if self.total > self.capacity else column

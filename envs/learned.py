@@ -1,0 +1,138 @@
+"""Tasks for any Gymnasium environment: the reward is learned, a termination may be known."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import gymnasium
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from elites.envs.task import TASKS, Task
+
+Termination = Callable[[Tensor, Tensor, Tensor], Tensor]  # of rows (state, action, next_state) -> bool (R,)
+
+
+def never(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    return torch.zeros(len(state), dtype=torch.bool, device=state.device)
+
+
+def never_paid(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    return state.new_zeros(len(state))
+
+
+def hopper(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Hopper-v5: low, tilted, or flung about."""
+    height, tilt = next_state[:, 0], next_state[:, 1]
+    return (height <= 0.7) | (tilt.abs() >= 0.2) | (next_state[:, 1:].abs() >= 100).any(1)
+
+
+def walker(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Walker2d-v5."""
+    height, tilt = next_state[:, 0], next_state[:, 1]
+    return (height <= 0.8) | (height >= 2.0) | (tilt.abs() >= 1.0)
+
+
+def ant(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Ant-v5."""
+    height = next_state[:, 0]
+    return (height < 0.2) | (height > 1.0)
+
+
+def humanoid(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Humanoid-v5."""
+    height = next_state[:, 0]
+    return (height <= 1.0) | (height >= 2.0)
+
+
+def inverted_pendulum(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """InvertedPendulum-v5."""
+    return next_state[:, 1].abs() > 0.2
+
+
+def inverted_double_pendulum(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """InvertedDoublePendulum-v5, whose state holds the sines, then the cosines, of both joints."""
+    sin_1, sin_2, cos_1, cos_2 = next_state[:, 1:5].unbind(1)
+    return 0.6 * (cos_1 + cos_1 * cos_2 - sin_1 * sin_2) <= 1.0
+
+
+def mountain_car(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """MountainCarContinuous-v0: the car is at its goal."""
+    return (next_state[:, 0] >= 0.45) & (next_state[:, 1] >= 0)
+
+
+TERMINATIONS: dict[str, Termination] = {
+    "never": never,
+    "Hopper-v5": hopper,
+    "Walker2d-v5": walker,
+    "Ant-v5": ant,
+    "Humanoid-v5": humanoid,
+    "InvertedPendulum-v5": inverted_pendulum,
+    "InvertedDoublePendulum-v5": inverted_double_pendulum,
+    "MountainCarContinuous-v0": mountain_car,
+}
+
+
+def task_of(
+    env: gymnasium.Env[Any, Any], reward: Literal["known", "learned"] | None = None, termination: str | None = None
+) -> Task:
+    """What is known of an environment; what is not of its reward, the model learns.
+
+    reward: None takes the known one where there is one. termination: a name in TERMINATIONS, or module:function; None
+    takes the environment's own where it is known.
+    """
+    identity, size = (env.spec.id if env.spec else ""), sizes(env)[0]
+    task = TASKS.get(identity)
+    ends = task.terminated if task else TERMINATIONS.get(identity)
+    if termination:
+        ends = _termination(termination)
+    if task and reward != "learned":
+        return replace(task, terminated=ends)
+    if reward == "known":
+        raise ValueError(f"reward: {identity} has none that is known; known are {', '.join(TASKS)}")
+    return learned_reward(replace(task, terminated=ends) if task else Task(never_paid, ends), size)
+
+
+def learned_reward(task: Task, size: int) -> Task:
+    """The same task for states that have the last reward as one more entry (S + 1), which a model predicts."""
+
+    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return next_state[:, size]
+
+    def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        assert task.terminated
+        return task.terminated(state[:, :size], action, next_state[:, :size])
+
+    def encode(state: Tensor) -> Tensor:
+        return task.encode(state[:, :size]) if task.encode else state[:, :size]
+
+    ends = terminated if task.terminated else None
+    return Task(reward, ends, encode, (*task.absolute, size), task.angles, learned_reward=True)
+
+
+def _termination(name: str) -> Termination:
+    if name in TERMINATIONS:
+        return TERMINATIONS[name]
+    module, colon, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute) if colon else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"termination: {name!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ValueError(f"termination: expected one of {', '.join(TERMINATIONS)}, or module:function, got {name!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
+    """(S, A) of an environment with vectors for observations and actions; else a ValueError that says what it has."""
+    for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            identity = env.spec.id if env.spec else type(env.unwrapped).__name__
+            raise ValueError(f"{identity}: expected {name} in a Box of shape (n,), got {space}")
+    assert env.observation_space.shape
+    assert env.action_space.shape
+    return env.observation_space.shape[0], env.action_space.shape[0]
