@@ -163,14 +163,16 @@ class Loop:
         self.figures = self.agent.learn(progress)
 
     def _between(self, episode: int, phase: str, total: float) -> None:
-        """Between two steps: what is seen, saved, and where it stops."""
+        """Between two steps."""
         pace = f"  act {self._act_ms[-1]:.0f} ms" if self._act_ms else ""
         self.screen.status(f"{self._label(episode, phase)}  {len(self.actions):5d} steps  return {total:9.2f}{pace}")
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._stop or time.perf_counter() - self._saved >= self.schedule.checkpoint_s:
+            self._save()
         if self._stop:
-            self._save()
             raise KeyboardInterrupt
-        if time.perf_counter() - self._saved >= self.schedule.checkpoint_s:
-            self._save()
 
     def _finish(self, episode: int, phase: str, total: float, terminated: bool, seconds: float) -> None:
         length = len(self.actions)
@@ -185,9 +187,7 @@ class Loop:
         self.actions = []
         self.run.log(self.rows)
         self.screen.line(self._report(row))
-        if self._stop:
-            self._save()
-            raise KeyboardInterrupt
+        self._pause()
 
     def _label(self, episode: int, phase: str) -> str:
         return f"episode {episode + 1:3d}/{self.schedule.total}  {phase:<10}"

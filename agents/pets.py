@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -72,6 +73,7 @@ class PETS:
         self.plan_ms: list[float] = []
         self.fallbacks = 0  # plans that found nothing finite
         self._learned_at = -1  # transitions seen by then
+        self._warned = False
 
     def begin(self) -> None:
         """A new episode."""
@@ -92,6 +94,9 @@ class PETS:
         return box.project(centre + half * (2 * draw - 1))[0].cpu().numpy()
 
     def observe(self, observation: Array, action: Array, reward: float, next_observation: Array, ended: bool) -> None:
+        if ended and not self.task.terminated and not self._warned:
+            self._warned = True
+            warnings.warn("the environment terminated, but its task has no termination: plans go on", stacklevel=2)
         state, next_state = self._state(observation), self._state(next_observation, reward)
         self.replay.add(state=state, action=action, reward=reward, next_state=next_state, terminated=ended)
 

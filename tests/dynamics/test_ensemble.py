@@ -1,0 +1,278 @@
+"""The probabilistic ensemble against its definition."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from elites import Box
+from elites.dynamics import Architecture, Dynamics, ProbabilisticEnsemble, Return
+from elites.dynamics.ensemble import soft_variance
+from elites.planners import CEMGD
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **options: Any) -> ProbabilisticEnsemble:
+    """Small, in float64, with a normalizer that does something and bounds that differ."""
+    architecture = Architecture(members=4, layers=2, width=8, propagation=propagation)
+    model = ProbabilisticEnsemble(state, action, architecture, **{"rng": rng(), **options}).double()
+    model.normalise(torch.randn(50, len(model.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5)
+    with torch.no_grad():
+        for bias in model.biases:
+            bias.normal_(generator=rng(2))
+        model.min_log_var.uniform_(-3, -2, generator=rng(3))
+        model.max_log_var.uniform_(-1, 0, generator=rng(4))
+    return model
+
+
+STATE = torch.tensor([[0.3, -0.2, 0.9], [-1.0, 0.4, 0.1]], dtype=torch.float64)  # two problems
+ACTIONS = torch.randn(2, 5, 6, 2, generator=rng(5), dtype=torch.float64)  # of five candidates, six steps
+
+
+def by_hand(model: ProbabilisticEnsemble, member: int, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """One member's mean and variance, a layer at a time, with the bounds as they are usually written."""
+    x = (inputs - model.input_mean) / model.input_std
+    for weight, bias in list(zip(model.weights, model.biases, strict=True))[:-1]:
+        x = functional.silu(x @ weight[member] + bias[member])
+    mean, raw = (x @ model.weights[-1][member] + model.biases[-1][member]).chunk(2, -1)
+    low, high = model.min_log_var[member], model.max_log_var[member]
+    log_variance = high - functional.softplus(high - raw)
+    return mean, (low + functional.softplus(log_variance - low)).exp()
+
+
+def test_it_is_a_dynamics() -> None:
+    assert isinstance(ensemble(), Dynamics)
+
+
+def test_the_collapsed_bounds_are_the_two_soft_bounds() -> None:
+    raw = torch.linspace(-40, 40, 161, dtype=torch.float64)
+    low, high = torch.tensor(-5.0, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    log_variance = high - functional.softplus(high - raw)
+    log_variance = low + functional.softplus(log_variance - low)
+    assert torch.allclose(soft_variance(raw, low, high).log(), log_variance, atol=1e-9)
+
+
+def test_weights_begin_truncated_normal() -> None:
+    model = ProbabilisticEnsemble(4, 1, Architecture(width=400), rng=rng())
+    for weight in model.weights:
+        std = 1 / (2 * math.sqrt(weight.shape[1]))
+        assert weight.abs().max() <= 2 * std
+        assert weight.std().item() == pytest.approx(0.88 * std, rel=0.05)  # of a normal cut at two spreads
+    assert all((bias == 0).all() for bias in model.biases)
+    assert not torch.equal(model.weights[0][0], model.weights[0][1])
+
+
+def test_prediction_of_every_member() -> None:
+    model, action = ensemble(), ACTIONS[:, 0, 0]
+    mean, variance = model.predict(STATE, action)
+    for member in range(4):
+        change, spread = by_hand(model, member, torch.cat([STATE, action], -1))
+        assert torch.allclose(mean[member], STATE + change)
+        assert torch.allclose(variance[member], spread)
+
+
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1"])
+def test_rollout_is_every_particle_walked_by_hand(propagation: str) -> None:
+    model = ensemble(propagation)
+    noise = model.draw(8, 6, rng())
+    assert noise.epsilon is not None
+    states = model.rollout(STATE, ACTIONS, noise)
+    assert states.shape == (2, 5, 8, 6, 3)
+    for problem, candidate, particle in [(0, 0, 0), (1, 4, 7), (0, 2, 3), (1, 1, 5)]:
+        state = STATE[problem]
+        for t in range(6):
+            place = particle if noise.order is None else int((noise.order[t] == particle).nonzero())
+            action = ACTIONS[problem, candidate, t]
+            change, variance = by_hand(model, place // 2, torch.cat([state, action]))
+            state = state + change[0] + variance[0].sqrt() * noise.epsilon[place, 0, t]
+            assert torch.allclose(states[problem, candidate, particle, t], state)
+
+
+def test_propagation_of_the_mean() -> None:
+    model = ensemble("mean")
+    states = model.rollout(STATE, ACTIONS, model.draw(20, 6, rng()))
+    assert states.shape == (2, 5, 1, 6, 3)
+    state = STATE[1]
+    for t in range(6):
+        inputs = torch.cat([state, ACTIONS[1, 2, t]])
+        state = state + torch.stack([by_hand(model, member, inputs)[0][0] for member in range(4)]).mean(0)
+        assert torch.allclose(states[1, 2, 0, t], state)
+
+
+def test_particles_are_dealt_evenly() -> None:
+    """Every member adds its own number; TRAPS: a random permutation meets one member 0 to 10 times."""
+
+    def counts(particles: int, propagation: str) -> list[int]:
+        model = ensemble(propagation)
+        with torch.no_grad():
+            for parameter in (*model.weights, *model.biases):
+                parameter.zero_()
+            model.biases[-1][:, 0, :3] = torch.arange(1.0, 5).unsqueeze(-1)
+            model.min_log_var.fill_(-80)
+            model.max_log_var.fill_(-60)
+        states = model.rollout(torch.zeros(3, dtype=torch.float64), ACTIONS[0], model.draw(particles, 6, rng()))
+        changes = states.diff(dim=-2)[0, :, :, 0]  # (P, H - 1)
+        per_step = [torch.bincount(changes[:, t].round().long(), minlength=5)[1:].tolist() for t in range(5)]
+        if propagation == "tsinf":
+            assert (changes.round() == changes[:, :1].round()).all()  # one member for a whole trajectory
+        else:
+            assert (changes.round() != changes[:, :1].round()).any()
+        assert all(sorted(row) == sorted(per_step[0]) for row in per_step)
+        return sorted(per_step[0])
+
+    assert counts(20, "tsinf") == [5, 5, 5, 5]
+    assert counts(20, "ts1") == [5, 5, 5, 5]
+    assert counts(6, "tsinf") == [2, 2, 2, 2]  # rounded up
+    assert counts(3, "tsinf") == [0, 1, 1, 1]  # fewer than members: so many of them, at random
+    assert counts(3, "ts1") == [1, 1, 1, 1]
+
+
+def test_members_that_are_fewer_particles_vary_with_the_draw() -> None:
+    model = ensemble()
+    met = {model.draw(1, 6, rng(seed)).layers[0][0].sum().item() for seed in range(20)}
+    assert len(met) == 4
+
+
+def test_only_elite_members_are_planned_with() -> None:
+    model = ProbabilisticEnsemble(3, 2, Architecture(members=4, layers=1, width=8, elites=2), rng=rng())
+    model.elites.copy_(torch.tensor([3, 1]))
+    layers = model.draw(4, 6, rng()).layers
+    assert torch.equal(layers[-1][0], model.weights[-1][[3, 1]])
+
+
+def test_entries_that_are_absolute_and_angles() -> None:
+    state = torch.tensor([[1.0, 6.2, 5.0]])
+    following = torch.tensor([[3.0, 0.1, 9.0]])
+    model = ProbabilisticEnsemble(3, 2, rng=rng(), absolute=(2,), angles=(1,))
+    assert torch.allclose(model.targets(state, following), torch.tensor([[2.0, 0.1 - 6.2 + 2 * math.pi, 9.0]]))
+    model = ensemble(absolute=(2,))
+    change, _ = by_hand(model, 1, torch.cat([STATE, ACTIONS[:, 0, 0]], -1))
+    assert torch.allclose(model.predict(STATE, ACTIONS[:, 0, 0])[0][1], STATE * torch.tensor([1, 1, 0]) + change)
+    states = model.rollout(STATE, ACTIONS, model.draw(4, 6, rng()))
+    shifted = model.rollout(STATE + torch.tensor([0, 0, 1e-9]), ACTIONS, model.draw(4, 6, rng()))
+    assert torch.allclose(states, shifted)
+
+
+def test_the_networks_see_what_is_encoded() -> None:
+    def encode(state: Tensor) -> Tensor:
+        return torch.stack([state[:, 0].sin(), state[:, 0].cos()], 1)
+
+    model = ensemble(encode=encode)
+    assert model.weights[0].shape == (4, 2 + 2, 8)
+    turned = STATE + torch.tensor([2 * math.pi, 7.0, -7.0])  # entries 1 and 2 are not seen at all
+    noise = model.draw(4, 6, rng())
+    moved, moved_turned = model.rollout(STATE, ACTIONS, noise), model.rollout(turned, ACTIONS, noise)
+    assert torch.allclose(moved - STATE[:, None, None, None], moved_turned - turned[:, None, None, None])
+
+
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+def test_gradient_towards_the_actions(propagation: str) -> None:
+    """Against central differences, through a whole rollout; the weights get none."""
+    model = ensemble(propagation)
+    noise = model.draw(8, 6, rng())
+    weights = torch.randn(2, 5, 1, 6, 3, generator=rng(7), dtype=torch.float64)
+
+    def value(actions: Tensor) -> Tensor:
+        return (model.rollout(STATE, actions, noise) * weights).sum()
+
+    actions = ACTIONS.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(actions), actions)
+    for index in [(0, 0, 0, 0), (1, 4, 5, 1), (0, 3, 2, 0)]:
+        step = torch.zeros_like(ACTIONS)
+        step[index] = 1e-5
+        assert gradient[index].item() == pytest.approx(
+            (value(ACTIONS + step) - value(ACTIONS - step)).item() / 2e-5, rel=1e-6, abs=1e-9
+        )
+    value(actions).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_batched_is_looped() -> None:
+    model = ensemble()
+    noise = model.draw(4, 6, rng())
+    batched = model.rollout(STATE, ACTIONS, noise)
+    for problem in range(2):
+        for candidate in range(5):
+            alone = model.rollout(STATE[problem], ACTIONS[problem, candidate][None], noise)
+            assert torch.allclose(batched[problem, candidate], alone[0])
+
+
+def last(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    return next_state[:, 0]
+
+
+def test_noise_is_common_to_candidates_or_independent() -> None:
+    actions = torch.zeros(6, 6, 2, dtype=torch.float64)  # six times the same
+    returns = Return(ensemble(), last, particles=4)
+    common = returns.at(STATE[0], rng())
+    assert torch.allclose(common(actions), common(actions)[0].expand(6))
+    independent = replace(returns, noise="independent").at(STATE[0], rng())
+    first = independent(actions)
+    assert len(first.unique()) == 6
+    assert not torch.equal(first, independent(actions))
+    many = replace(returns, noise="independent", particles=400).at(STATE[0], rng())(actions)
+    expected = replace(returns, particles=400).at(STATE[0], rng())(actions)
+    assert torch.allclose(many, expected, atol=6 * many.std().item() + 0.05)
+
+
+@pytest.mark.parametrize("noise", ["common", "independent"])
+def test_scoring_in_chunks(noise: Any) -> None:
+    whole = Return(ensemble(), last, particles=4, noise=noise)
+    if noise == "common":
+        assert torch.allclose(whole.at(STATE, rng())(ACTIONS), replace(whole, chunk=16).at(STATE, rng())(ACTIONS))
+    for chunk in (1, 8, 24):
+        assert replace(whole, chunk=chunk).at(STATE, rng())(ACTIONS).shape == (2, 5)
+
+
+def test_a_chunk_bounds_the_rollouts_at_once() -> None:
+    seen: list[int] = []
+
+    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        seen.append(len(state) // 6)
+        return next_state[:, 0]
+
+    Return(ensemble(), reward, particles=4, chunk=16).at(STATE, rng())(ACTIONS)
+    assert seen == [2 * 2 * 4, 2 * 2 * 4, 2 * 1 * 4]
+
+
+def test_a_plan_through_it() -> None:
+    """From the same seed the same plan; and better than what it started from."""
+    model = ProbabilisticEnsemble(3, 2, Architecture(width=16), rng=rng())
+    returns, box = Return(model, last, particles=5), Box([-1.0, -1.0], [1.0, 1.0]).repeat(6)
+    plans = [CEMGD().plan(returns.at(STATE[0].float(), generator), box, rng=generator) for generator in (rng(), rng())]
+    assert torch.equal(plans[0].best, plans[1].best)
+    assert plans[0].value > returns.at(STATE[0].float(), rng())(torch.zeros(1, 6, 2))[0]
+
+
+def test_the_normalizer_is_in_the_state_dict() -> None:
+    model, other = ensemble(), ProbabilisticEnsemble(3, 2, Architecture(4, 2, 8), rng=rng(9)).double()
+    other.load_state_dict(model.state_dict())
+    noise, noise_other = (x.draw(4, 6, rng()) for x in (model, other))
+    assert torch.equal(model.rollout(STATE, ACTIONS, noise), other.rollout(STATE, ACTIONS, noise_other))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"state": 0}, "ProbabilisticEnsemble.state_size: expected an integer of at least 1, got 0"),
+        ({"absolute": (3,)}, r"ProbabilisticEnsemble.absolute: expected entries of 3, got \(3,\)"),
+        ({"angles": (-1,)}, r"ProbabilisticEnsemble.angles: expected entries of 3, got \(-1,\)"),
+    ],
+)
+def test_what_does_not_fit(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ensemble(**options)
+
+
+def test_more_elites_than_members() -> None:
+    with pytest.raises(ValueError, match=r"Architecture.elites: expected at most 5 members, got 6"):
+        Architecture(elites=6)

@@ -1,0 +1,190 @@
+"""Fitting the ensemble: what it learns, and what must not leak."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from elites.dynamics import Architecture, Fit, ProbabilisticEnsemble, Training
+from elites.dynamics.training import held_out, losses
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+NOISE = torch.tensor([0.05, 0.3])
+
+
+def data(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """A linear system with two entries, of different noise."""
+    state, action = torch.randn(count, 2, generator=rng(seed)), torch.randn(count, 1, generator=rng(seed + 1))
+    change = torch.cat([0.5 * action - 0.2 * state[:, 1:], state[:, :1] * 0.3], 1)
+    return state, action, state + change + NOISE * torch.randn(count, 2, generator=rng(seed + 2))
+
+
+def model(**options: Any) -> ProbabilisticEnsemble:
+    return ProbabilisticEnsemble(2, 1, Architecture(**{"layers": 2, "width": 32, **options}), rng=rng())
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[ProbabilisticEnsemble, Fit]:
+    network = model()
+    return network, Training(epochs=25, validation=0.2).fit(network, *data(2000), rng())
+
+
+def test_it_learns_mean_and_noise(fitted: tuple[ProbabilisticEnsemble, Fit]) -> None:
+    state, action, _ = data(500, seed=50)
+    mean, variance = (x.mean(0) for x in fitted[0].predict(state, action))
+    truth = state + torch.cat([0.5 * action - 0.2 * state[:, 1:], state[:, :1] * 0.3], 1)
+    assert ((mean - truth).square().mean(0).sqrt() < torch.tensor([0.03, 0.1])).all()
+    assert torch.allclose(variance.mean(0).sqrt(), NOISE, rtol=0.15)
+
+
+def test_held_out_figures(fitted: tuple[ProbabilisticEnsemble, Fit]) -> None:
+    """Against what a perfect model would score."""
+    fit, (state, _, following) = fitted[1], data(2000)
+    share = (NOISE / (following - state).std(0)).square().mean().sqrt().item()
+    assert fit.rmse == pytest.approx(share, rel=0.15)
+    entropy = (0.5 * torch.log(2 * torch.pi * torch.e * NOISE**2)).mean().item()
+    assert fit.nll == pytest.approx(entropy, abs=0.1)
+    assert fit.coverage_50 == pytest.approx(0.5, abs=0.07)
+    assert fit.coverage_90 == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_model_that_is_too_sure_is_seen_in_the_coverage(fitted: tuple[ProbabilisticEnsemble, Fit]) -> None:
+    sure = model()
+    sure.load_state_dict(fitted[0].state_dict())
+    with torch.no_grad():
+        sure.max_log_var.fill_(-9)
+        sure.min_log_var.fill_(-10)
+    nothing_better = Training(epochs=1, learning_rate=1e-12, weight_decay=0.0, validation=0.2, batch=2000)
+    assert nothing_better.fit(sure, *data(2000), rng()).coverage_90 < 0.5
+
+
+def test_equal_seeds_equal_weights() -> None:
+    networks = [model(), model(), model()]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        Training(epochs=2).fit(network, *data(100), rng(seed))
+    assert all(torch.equal(a, b) for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True))
+    assert not torch.equal(networks[0].weights[0], networks[2].weights[0])
+
+
+def test_what_is_held_out_stays_held_out() -> None:
+    for share in (0.05, 0.3):
+        held = held_out(1000, share)
+        assert torch.equal(held_out(137, share), held[:137])  # however many follow
+        assert held.sum().item() == pytest.approx(1000 * share, abs=3)
+        for start in range(0, 1000, 100):  # and evenly spread
+            assert held[start : start + 100].sum().item() == pytest.approx(100 * share, abs=3)
+
+
+def test_held_out_transitions_do_not_touch_what_is_learned() -> None:
+    """Wild values in the held-out rows change neither the normalizer nor the steps of training."""
+    state, action, following = data(200)
+    held = held_out(200, 0.05)
+    wild = [x.clone() for x in (state, action, following)]
+    for x in wild:
+        x[held] += 100
+    networks = [model(), model()]
+    one_epoch = Training(epochs=1, patience=1, bootstrap=True)
+    seen: list[list[float]] = [[], []]
+    for i, (network, rows) in enumerate(zip(networks, ((state, action, following), wild), strict=True)):
+        one_epoch.fit(network, rows[0], rows[1], rows[2], rng(), lambda e, train, val, i=i: seen[i].append(train))
+    assert torch.equal(networks[0].input_mean, networks[1].input_mean)
+    assert torch.equal(networks[0].input_std, networks[1].input_std)
+    assert seen[0] == seen[1]
+
+
+def test_every_member_keeps_its_own_best_weights() -> None:
+    """Steps so wild that all get worse: the weights that came in are what goes out, and the loss is theirs."""
+    network, rows = model(), data(400)
+    Training(epochs=15).fit(network, *rows, rng())
+    before = [parameter.clone() for parameter in network.parameters()]
+    fit = Training(epochs=3, learning_rate=10.0, patience=5).fit(network, *rows, rng(3))
+    assert fit.epochs == 3
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_a_member_that_improves_does_not_drag_the_others_along() -> None:
+    network, rows = model(members=3), data(400)
+    Training(epochs=15).fit(network, *rows, rng())
+    with torch.no_grad():
+        network.biases[-1][1] += 0.5  # one that has much to gain
+    before = [parameter.clone() for parameter in network.parameters()]
+    Training(epochs=2, learning_rate=0.03, validation=0.2).fit(network, *rows, rng(3))
+    kept = [
+        all(torch.equal(a[member], b[member]) for a, b in zip(before, network.parameters(), strict=True))
+        for member in range(3)
+    ]
+    assert kept == [True, False, True]
+
+
+def test_training_never_worsens_the_validation_loss() -> None:
+    network, rows = model(), data(300)
+    seen: list[float] = []
+    for _ in range(3):
+        Training(epochs=8).fit(network, *rows, rng(), lambda epoch, train, validation: seen.append(validation))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
+
+
+def test_elites_are_the_best_by_validation_loss() -> None:
+    network, (state, action, following) = model(members=5, elites=2), data(400)
+    Training(epochs=3).fit(network, state, action, following, rng())
+    held = held_out(400, 0.05)
+    inputs = (network.inputs(state, action) - network.input_mean) / network.input_std
+    loss = losses(network, inputs[held], (following - state)[held])
+    assert network.elites.tolist() == loss.argsort()[:2].tolist()
+
+
+def test_it_stops_where_nothing_improves() -> None:
+    quick = Training(epochs=50, learning_rate=10.0, patience=3)
+    network, rows = model(), data(400)
+    Training(epochs=15).fit(network, *rows, rng())
+    assert quick.fit(network, *rows, rng()).epochs == 3
+
+
+def test_bootstraps_differ_between_members() -> None:
+    """Without them members that begin alike stay alike in what they are shown; with them they do not."""
+    for bootstrap in (False, True):
+        network = model(members=2)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter[1] = parameter[0]
+        Training(epochs=1, batch=10_000, bootstrap=bootstrap).fit(network, *data(200), rng())
+        alike = torch.allclose(network.weights[0][0], network.weights[0][1], atol=1e-6)
+        assert alike is not bootstrap
+
+
+def test_progress_is_told() -> None:
+    seen: list[tuple[int, float, float]] = []
+    fit = Training(epochs=4).fit(model(), *data(100), rng(), lambda *figures: seen.append(figures))
+    assert [row[0] for row in seen] == [1, 2, 3, 4]
+    assert seen[-1][1:] == (fit.train_loss, fit.validation_loss)
+
+
+def test_an_input_that_never_varies_is_left_as_it_is() -> None:
+    state, action, following = data(100)
+    action = torch.full_like(action, 3.0)
+    network = model()
+    fit = Training(epochs=1).fit(network, state, action, following, rng())
+    assert network.input_std[2] == 1
+    assert all(value == value for value in asdict(fit).values())  # no NaN
+
+
+@pytest.mark.parametrize(("row", "value"), [(0, torch.nan), (7, torch.inf)])
+def test_transitions_that_are_not_finite(row: int, value: float) -> None:
+    state, action, following = data(50)
+    following[row, 0] = value
+    with pytest.raises(ValueError, match=r"Training.fit: expected finite transitions, got NaN or infinity"):
+        Training().fit(model(), state, action, following, rng())
+
+
+def test_too_little_to_learn_from() -> None:
+    with pytest.raises(ValueError, match=r"Training.fit: expected at least 2 transitions, got 1"):
+        Training().fit(model(), *data(1), rng())
