@@ -108,23 +108,16 @@ class Loop:
             if phase != "random" and self.agent.due(not self.actions) and (phase == "learning" or not self.actions):
                 self._learn()
             action = self._act(observation, phase)
-            following, paid, terminated, truncated, _ = self.env.step(action)
-            reward = float(paid)
-            if not (np.isfinite(following).all() and np.isfinite(reward)):
-                self._save()
-                raise ValueError(
-                    f"{self.name}: expected finite numbers, got reward {reward} and observation {following} at step "
-                    f"{len(self.actions) + 1} of episode {episode + 1}; --resume {self.run.folder} goes on before it"
-                )
+            following, reward, terminated, truncated = self._step(action)
             if phase != "evaluation":
-                self.agent.observe(observation, action, reward, following, bool(terminated))
+                self.agent.observe(observation, action, reward, following, terminated)
                 self.steps += 1
             self.actions.append(np.asarray(action))
-            observation, total, ended = following, total + reward, bool(terminated or truncated)
+            observation, total, ended = following, total + reward, terminated or truncated
             self._observation = np.asarray(observation)
             if not ended:
                 self._between(episode, phase, total)
-        self._finish(episode, phase, total, bool(terminated), time.perf_counter() - began)
+        self._finish(episode, phase, total, terminated, time.perf_counter() - began)
 
     def _act(self, observation: Array, phase: str) -> Array:
         if phase == "random":
@@ -133,6 +126,16 @@ class Loop:
         action = self.agent.act(observation)
         self._act_ms.append(1e3 * (time.perf_counter() - began))
         return action
+
+    def _step(self, action: Array) -> tuple[Array, float, bool, bool]:
+        following, reward, terminated, truncated, _ = self.env.step(action)
+        if np.isfinite([*following, float(reward)]).all():
+            return following, float(reward), bool(terminated), bool(truncated)
+        where = f"step {len(self.actions) + 1} of episode {len(self.rows) + 1}"
+        raise ValueError(
+            f"{self.name}: expected finite numbers at {where}, got reward {reward} and observation {following}; "
+            f"the last checkpoint is {self.run.last_checkpoint or 'none yet'}"
+        )
 
     def _first(self, episode: int) -> tuple[Array, float]:
         """The observation to go on from, and the rewards before it."""

@@ -54,10 +54,13 @@ class Run:
     def save(self, state: Mapping[str, Any]) -> None:
         checkpoint.write(self.folder / "checkpoints", state)
 
+    @property
+    def last_checkpoint(self) -> Path | None:
+        return max((self.folder / "checkpoints").glob("*.json"), default=None)
+
     def load(self) -> dict[str, Any] | None:
         """The newest intact checkpoint; None where the run was stopped before its first."""
-        folder = self.folder / "checkpoints"
-        return checkpoint.newest(folder, self.say) if any(folder.glob("*.json")) else None
+        return checkpoint.newest(self.folder / "checkpoints", self.say) if self.last_checkpoint else None
 
     def log(self, rows: list[Row]) -> None:
         """metrics.csv, made anew from all rows; the last of them goes to TensorBoard."""

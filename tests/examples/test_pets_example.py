@@ -234,7 +234,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--env", "elites/CartpolSwingup-v0"], "Environment `CartpolSwingup` doesn't exist in namespace elites. Did you mean: `CartpoleSwingup`?"),
+        (["--env", "elites/CartpolSwingup-v0"], "doesn't exist in namespace elites. Did you mean: `CartpoleSwingup`?"),
         (["--env", "CartPole-v1"], "CartPole-v1: expected actions in a Box of shape (n,), got Discrete(2)"),
         (["--planner", "cem_dg"], "planner.name: unknown planner 'cem_dg'; did you mean 'cem_gd'?"),
         (["--set", "horizont=3"], "horizont: unknown key; did you mean 'horizon'?"),
