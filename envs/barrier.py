@@ -24,7 +24,7 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 class Barrier(KnownEnv):
-    """The disc stands a little above the straight line, so the way below it is the shorter one."""
+    """The disc stands a little above the straight line: each way round is a local optimum, the lower one the better."""
 
     task = Task(reward, dynamics=dynamics)
     size, view = (480, 360), (1.3, 0.0)

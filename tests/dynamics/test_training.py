@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics import Architecture, Fit, ProbabilisticEnsemble, Training
-from elites.dynamics.training import held_out, losses
+from elites.dynamics import Architecture, Fit, ProbabilisticEnsemble, Training, training
+from elites.dynamics.training import held_out, held_out_figures, losses
 
 
 def rng(seed: int = 0) -> Generator:
@@ -65,6 +65,39 @@ def test_a_model_that_is_too_sure_is_seen_in_the_coverage(fitted: tuple[Probabil
         sure.min_log_var.fill_(-10)
     nothing_better = Training(epochs=1, learning_rate=1e-12, weight_decay=0.0, validation=0.2, batch=2000)
     assert nothing_better.fit(sure, *data(2000), rng()).coverage_90 < 0.5
+
+
+def test_members_that_disagree_are_less_sure() -> None:
+    """Two sure members, 2 apart: what lies between them is inside their interval, which neither's own would hold."""
+    network = model(members=2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.biases[-1][0, 0, :2], network.biases[-1][1, 0, :2] = 1.0, -1.0
+        network.min_log_var.fill_(-10)
+        network.max_log_var.fill_(-9)
+    zeros, between = torch.zeros(50, 2), torch.linspace(-0.6, 0.6, 50)[:, None].expand(-1, 2)
+    rmse, nll, half, most = held_out_figures(network, zeros, zeros[:, :1], between, torch.ones(2))
+    assert (half, most) == (1.0, 1.0)
+    assert rmse == pytest.approx(0.6 / 3**0.5, rel=0.05)
+    assert nll == pytest.approx(0.5 * torch.tensor(2 * torch.pi).log().item() + 0.06, abs=0.02)  # a variance of 1
+
+
+def test_the_bounds_are_pressed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "BOUND_PENALTY", 100.0)
+    network = model()
+    Training(epochs=2, weight_decay=0.0).fit(network, *data(400), rng())
+    assert (network.max_log_var < 0.5).all()
+    assert (network.min_log_var > -10).all()
+
+
+def test_weights_decay() -> None:
+    norms = []
+    for decay in (0.0, 0.3):
+        network = model()
+        Training(epochs=5, weight_decay=decay).fit(network, *data(400), rng())
+        norms.append(network.weights[1].square().sum().item())
+    assert norms[1] < 0.7 * norms[0]
 
 
 def test_equal_seeds_equal_weights() -> None:

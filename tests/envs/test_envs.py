@@ -16,9 +16,11 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.utils.env_checker import check_env
 from torch import Tensor
 
+from elites import Box
 from elites.agents import MPC
+from elites.dynamics import Return
 from elites.envs import TASKS, Task, cartpole, mujoco
-from elites.planners import CEM, CEMGD
+from elites.planners import CEM, CEMGD, GradientAscent, Plan
 
 IDS = list(TASKS)
 MUJOCO = ["elites/HalfCheetah-v0", "elites/Pusher-v0", "elites/HumanoidStandup-v0"]
@@ -222,6 +224,23 @@ def test_the_barrier_pushes_outwards_and_the_way_below_is_shorter() -> None:
     assert torch.allclose(moved[2], points[2])  # in the very middle nothing pushes
     outside = torch.tensor([[0.0, -0.16], [0.0, 0.36], [-1.0, 0.0]])
     assert torch.equal(dynamics(outside, still), outside)
+
+
+def test_each_way_round_the_barrier_is_a_local_optimum_and_the_one_below_is_better() -> None:
+    task, states = TASKS["elites/Barrier-v0"], torch.tensor([[-1.0, 0.0], [-1.0, 0.0]])
+    detours = torch.zeros(2, 45, 2)
+    detours[:, :40, 0] = 0.05
+    for detour, height in zip(detours, (0.37, -0.17), strict=True):
+        detour[:10, 1], detour[25:35, 1] = height / 10, -height / 10
+    actions, rng = Box(-0.05 * torch.ones(2), 0.05 * torch.ones(2)).repeat(45), torch.Generator().manual_seed(0)
+    objective = Return(task.dynamics, task.reward).at(states, rng)  # type: ignore[arg-type]  # its dynamics are known
+    ascent, starts = GradientAscent(steps=40, trials=20, step=0.001, starts=1), Plan.at(detours, (2,))
+    plan = ascent.plan(objective, actions, starts, batch=(2,), rng=rng)
+    for action in plan.best[:, :20].unbind(1):
+        states = task.dynamics(states, action)  # type: ignore[misc]
+    assert states[0, 1] > 0.3
+    assert states[1, 1] < -0.1
+    assert plan.value[1] > plan.value[0] + 1.0
 
 
 # --- seen and solved --------------------------------------------------------------------------------------------------

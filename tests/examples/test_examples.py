@@ -125,3 +125,12 @@ def test_landscape_draws(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "landscape_schwefel.png").read_bytes().startswith(b"\x89PNG")
     assert run("examples/landscape.py", "--planner", "cme").returncode == 2
+
+
+def test_barrier_draws_and_counts(tmp_path: Path) -> None:
+    rows = tmp_path / "barrier.csv"
+    done = run("examples/barrier.py", "--trials", "2", "--steps", "2", "--out", str(tmp_path), "--csv", str(rows))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'barrier.png'}\n"
+    assert (tmp_path / "barrier.png").read_bytes().startswith(b"\x89PNG")
+    assert len(rows.read_text().splitlines()) == 1 + 2 * 4 * 6 + 1

@@ -1,0 +1,9 @@
+"""These tests run against mbrl-lib itself, in an environment of their own: `make test-mbrl`."""
+
+import importlib.util
+
+import torch
+
+torch.set_num_threads(1)  # the networks are tiny
+
+collect_ignore_glob = [] if importlib.util.find_spec("mbrl") else ["test_*.py"]
