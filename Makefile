@@ -4,16 +4,19 @@ BIN := .venv/bin
 CODE := elites planners dynamics envs agents examples tests docs README.md setup.py
 PACKAGES := planners dynamics envs agents
 
-.PHONY: demo test test-slow lint format typing docs figures check clean
+.PHONY: demo test test-slow test-mbrl lint format typing docs figures check clean
 
 demo: .venv/installed          ## the main job
-	$(BIN)/python examples/plug_in.py --planner cem_gd
+	$(BIN)/python examples/pets.py --planner cem_gd
 
 test: .venv/installed build/typing  ## everything that is not slow
 	$(BIN)/pytest -m "not slow"
 
 test-slow: .venv/installed build/typing  ## what takes minutes
 	$(BIN)/pytest -m slow -n 0
+
+test-mbrl: .venv-mbrl/installed  ## against the real mbrl-lib, in an environment of its own
+	.venv-mbrl/bin/pytest tests/mbrl
 
 lint: .venv/installed
 	$(BIN)/ruff check $(CODE)
@@ -31,19 +34,27 @@ typing: .venv/installed build/typing  ## mypy, and the direction of imports
 docs: .venv/installed build/typing  ## the site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-figures: .venv/installed       ## the pictures of docs/, some 4 minutes
+figures: .venv/installed       ## the pictures of docs/, some 8 minutes
 	$(BIN)/python examples/landscape.py --out docs/pictures
 	$(BIN)/python examples/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
+	$(BIN)/python examples/barrier.py --out docs/pictures --csv results/barrier.csv
 
 check: lint typing test docs   ## before a commit
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-mbrl build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/installed: setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "elites needs Python 3.10 or newer; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# mbrl-lib pins a Gymnasium and a Hydra of years ago, hence --no-deps.
+.venv-mbrl/installed: setup.py constraints.txt tests/mbrl/requirements.txt
+	test -x .venv-mbrl/bin/python || $(PYTHON) -m venv .venv-mbrl
+	.venv-mbrl/bin/python -m pip install --quiet --constraint constraints.txt --requirement tests/mbrl/requirements.txt --editable . pytest pytest-xdist
+	.venv-mbrl/bin/python -m pip install --quiet --no-deps mbrl==0.2.0
 	@touch $@
 
 # The package as type checkers want it: links to the folders that setup.py maps.

@@ -74,6 +74,7 @@ class ProbabilisticEnsemble(nn.Module):
         self.architecture = a = architecture or Architecture()
         self.state_size, self.action_size, self.encode = state_size, action_size, encode
         self.angles = list(angles)
+        self.activation: Callable[[Tensor], Tensor] = silu
         features = state_size if encode is None else encode(torch.zeros(1, state_size, device=rng.device)).shape[-1]
         sizes = [features + action_size, *[a.width] * a.layers, 2 * state_size]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -129,7 +130,7 @@ class ProbabilisticEnsemble(nn.Module):
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Every member's mean of the next state and its variance: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
         inputs = self.inputs(state, action)
-        output = network(inputs.expand(self.architecture.members, *inputs.shape), self.folded())
+        output = network(inputs.expand(self.architecture.members, *inputs.shape), self.folded(), self.activation)
         change, raw = output.chunk(2, -1)
         return state * self.relative + change, soft_variance(raw, self.min_log_var, self.max_log_var)
 
@@ -170,7 +171,8 @@ class ProbabilisticEnsemble(nn.Module):
             inputs = torch.cat([seen.reshape(particles, rows, -1), action], -1)
             if noise.epsilon is None:
                 inputs = inputs.expand(groups, -1, -1)
-            change, raw = network(inputs.reshape(groups, -1, inputs.shape[-1]), noise.layers).chunk(2, -1)
+            inputs = inputs.reshape(groups, -1, inputs.shape[-1])
+            change, raw = network(inputs, noise.layers, self.activation).chunk(2, -1)
             if noise.epsilon is None:
                 change = change.mean(0, keepdim=True)
             else:
@@ -188,11 +190,14 @@ def soft_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return low.exp() + high.exp() * torch.sigmoid(raw - high)
 
 
-def network(x: Tensor, layers: Layers) -> Tensor:
-    """(M, R, in) -> (M, R, out): one batched product a layer, SiLU between them."""
+def silu(x: Tensor) -> Tensor:
+    return functional.silu(x, inplace=not x.requires_grad)
+
+
+def network(x: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor] = silu) -> Tensor:
+    """(M, R, in) -> (M, R, out): one batched product a layer, an activation between them."""
     for weight, bias in layers[:-1]:
-        x = torch.baddbmm(bias, x, weight)
-        x = functional.silu(x, inplace=not x.requires_grad)
+        x = activation(torch.baddbmm(bias, x, weight))
     weight, bias = layers[-1]
     return torch.baddbmm(bias, x, weight)
 

@@ -115,7 +115,8 @@ def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Ten
 
     inputs, normalised, (R, F + A) or (M, R, F + A); targets alike.
     """
-    output = network(inputs.expand(model.architecture.members, *inputs.shape[-2:]), model.layers())
+    inputs = inputs.expand(model.architecture.members, *inputs.shape[-2:])
+    output = network(inputs, model.layers(), model.activation)
     change, raw = output.chunk(2, -1)
     variance = soft_variance(raw, model.min_log_var, model.max_log_var)
     return ((change - targets).square() / variance + variance.log()).mean((-2, -1))

@@ -1,0 +1,98 @@
+"""mbrl-lib's trained models as models of ours, with gradients towards the actions. Needs the package `mbrl`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from mbrl.models import GaussianMLP, OneDTransitionRewardModel
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from elites.dynamics.ensemble import Architecture, Draw, ProbabilisticEnsemble
+from elites.fields import check
+
+Propagation = Literal["tsinf", "ts1", "mean"]
+OURS: dict[str | None, Propagation] = {
+    None: "tsinf",
+    "fixed_model": "tsinf",
+    "random_model": "ts1",
+    "expectation": "mean",  # without noise; mbrl-lib adds one of the members' averaged log variance
+}
+
+
+class Model:
+    """A `OneDTransitionRewardModel` over a `GaussianMLP`: whatever it is when a plan is drawn, it may train between.
+
+    A state is an observation (S); where the reward is learned, it is one more entry (S + 1), the last reward.
+    propagation: see `Architecture`; None takes the model's own. Particles are dealt to its elite members evenly.
+    """
+
+    def __init__(self, model: OneDTransitionRewardModel, propagation: Propagation | None = None) -> None:
+        check("Model.propagation", propagation, Propagation | None)
+        net = getattr(model, "model", None)
+        if not isinstance(model, OneDTransitionRewardModel) or not isinstance(net, GaussianMLP):
+            got = f"{type(model).__name__} over {type(net).__name__}"
+            raise ValueError(f"model: expected a OneDTransitionRewardModel over a GaussianMLP, got {got}")
+        self.model, self.net, self.propagation = model, net, propagation
+        self.observed = size = net.out_size - model.learned_rewards  # S
+        self._ensemble = _sharing(net, size, model)
+
+    def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """The learned reward, of rows of states (R, S + 1) -> (R,)."""
+        if not self.model.learned_rewards:
+            raise ValueError("Model.reward: expected a model with learned_rewards=True; this one predicts none")
+        return next_state[:, self.observed]
+
+    def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
+        """All randomness of a rollout, and the weights, normalizer and elites as they are now."""
+        ensemble, net = self._ensemble, self.net
+        weight, normalizer = ensemble.weights[0], self.model.input_normalizer
+        if normalizer is not None:  # which gets new tensors at every training
+            ensemble.input_mean, ensemble.input_std = (x[0].to(weight) for x in (normalizer.mean, normalizer.std))
+        members = range(net.num_members) if net.elite_models is None else net.elite_models
+        ensemble.elites = torch.tensor([int(member) for member in members], device=weight.device)
+        kind = self.propagation or OURS[net.propagation_method]
+        ensemble.architecture = replace(ensemble.architecture, propagation=kind)
+        drawn = ensemble.draw(particles, horizon, rng, candidates)
+        if net.deterministic:  # its last layer has means alone
+            weight, bias = (functional.pad(x, (0, net.out_size)) for x in drawn.layers[-1])
+            epsilon = None if drawn.epsilon is None else torch.zeros_like(drawn.epsilon)
+            return replace(drawn, layers=[*drawn.layers[:-1], (weight, bias)], epsilon=epsilon)
+        return replace(drawn, bounds=(net.min_logvar.detach().clone(), net.max_logvar.detach().clone()))
+
+    def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
+        """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S)."""
+        return self._ensemble.rollout(state, actions, noise)
+
+
+def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
+    """An ensemble of ours whose weights are the very parameters of a GaussianMLP for observations (S)."""
+    process, learned = model.obs_process_fn, model.learned_rewards
+
+    def encode(state: Tensor) -> Tensor:
+        observation = state[:, :size] if learned else state
+        return process(observation) if process else observation
+
+    features = encode(torch.zeros(1, net.out_size, device=net.device)).shape[-1]
+    absolute = [entry % size for entry in model.no_delta_list] if model.target_is_delta else list(range(size))
+    rng = Generator(net.device)
+    architecture = Architecture(net.num_members, len(net.hidden_layers), width=1)  # of weights that are replaced
+    ensemble = ProbabilisticEnsemble(
+        net.out_size,
+        net.in_size - features,
+        architecture,
+        encode=encode if learned or process else None,
+        absolute=[*absolute, size] if learned else absolute,
+        rng=rng,
+    )
+    linear = [layer[0] for layer in net.hidden_layers] + [net.mean_and_logvar]
+    ensemble.weights = nn.ParameterList([layer.weight for layer in linear])
+    ensemble.biases = nn.ParameterList([layer.bias for layer in linear])
+    activation = net.hidden_layers[0][1]
+    if any(True for _ in activation.parameters()):
+        raise ValueError(f"model: expected activations without weights of their own, got {activation}")
+    if not isinstance(activation, nn.SiLU):  # which is ours, and in place where it may be
+        ensemble.activation = activation
+    return ensemble
