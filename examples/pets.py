@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
+import numpy as np
 import torch
 
 from elites import cli, config
@@ -95,6 +97,8 @@ def main() -> None:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {args.device}: {str(error).splitlines()[0]}") from None
 
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(settings.seed)  # for a planner or task of the user's; the library draws from its own generators
     env = make(settings)
     agent = PETS(settings, task_of(env, settings.reward, settings.termination), env, settings.seed, device)
     if not args.resume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -71,7 +72,7 @@ class Counter:
     def learn(self, progress: Callable[[str], None]) -> dict[str, float]:
         progress("learning")
         self.lessons, self.learned_at = self.lessons + 1, len(self.seen)
-        return {"draw": torch.rand((), generator=self.rng).item()}
+        return {"draw": torch.rand((), generator=self.rng).item(), "chance": random.random()}
 
     def summary(self) -> dict[str, Any]:
         return {"lessons": self.lessons}
@@ -88,6 +89,7 @@ def loop(folder: Path, env: Drift, agent: Counter | None = None, schedule: Sched
     """A new one, or one that goes on with what is in the folder."""
     screen = Screen(io.StringIO(), quiet=True)
     resumed = (folder / "config.yaml").exists()
+    random.seed(99 if list(folder.glob("checkpoints/*.json")) else 0)  # a user's own draws: it goes on elsewhere
     run = Run.resume(folder, screen.warn)[0] if resumed else Run.begin(folder, {}, screen.warn)
     made = Loop(agent or Counter(), env, run, schedule, 0, screen)
     if state := run.load():
