@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import resource
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from elites.agents import checkpoint
 from elites.agents.run import Row, Run
-from elites.cli import Screen
+from elites.cli import Interrupt, Screen
 from elites.fields import Count, NonNegative, Range, validate
 
 Array = NDArray[Any]
@@ -87,11 +85,11 @@ class Loop:
         self._observation = np.empty(0)
         self._began = self._saved = time.perf_counter()
         self._act_ms: list[float] = []  # of this episode
-        self._stop = False
+        self._interrupt = Interrupt(screen)
 
     def __call__(self) -> dict[str, Any]:
         """Runs, or goes on, to the end of the schedule; the summary."""
-        with self._signals():
+        with self._interrupt:
             while len(self.rows) < self.schedule.total:
                 self._episode()
             self._save()
@@ -159,8 +157,8 @@ class Loop:
         self._save()  # so that stopping while it learns loses nothing
 
         def progress(text: str) -> None:
-            self.screen.status(text)
-            if self._stop:
+            self.screen.status(f"{text}  {self._elapsed()}")
+            if self._interrupt.asked:
                 raise KeyboardInterrupt
 
         self.figures = self.agent.learn(progress)
@@ -168,13 +166,14 @@ class Loop:
     def _between(self, episode: int, phase: str, total: float) -> None:
         """Between two steps."""
         pace = f"  act {self._act_ms[-1]:.0f} ms" if self._act_ms else ""
-        self.screen.status(f"{self._label(episode, phase)}  {len(self.actions):5d} steps  return {total:9.2f}{pace}")
+        now = f"{len(self.actions):5d} steps  return {total:9.2f}{pace}  {self._elapsed()}"
+        self.screen.status(f"{self._label(episode, phase)}  {now}")
         self._pause()
 
     def _pause(self) -> None:
-        if self._stop or time.perf_counter() - self._saved >= self.schedule.checkpoint_s:
+        if self._interrupt.asked or time.perf_counter() - self._saved >= self.schedule.checkpoint_s:
             self._save()
-        if self._stop:
+        if self._interrupt.asked:
             raise KeyboardInterrupt
 
     def _finish(self, episode: int, phase: str, total: float, terminated: bool, seconds: float) -> None:
@@ -195,6 +194,10 @@ class Loop:
     def _label(self, episode: int, phase: str) -> str:
         return f"episode {episode + 1:3d}/{self.schedule.total}  {phase:<10}"
 
+    def _elapsed(self) -> str:
+        seconds = int(self._wall + time.perf_counter() - self._began)
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
     def _report(self, row: Row) -> str:
         text = f"{self._label(row['episode'] - 1, row['phase'])}  {row['length']:5d} steps  return {row['return']:9.2f}"
         text += f"  {row['steps_per_s']:7.1f} steps/s"
@@ -202,23 +205,6 @@ class Loop:
         return text + "".join(form.format(row[name]) for name, form in parts.items() if name in row)
 
     # --- to stop and to go on ----------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C (or SIGTERM) stops between two steps, with everything saved; the second one at once."""
-
-        def stop(*_: Any) -> None:
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-            self.screen.line("stopping after this step; once more to stop at once")
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _save(self) -> None:
         self.run.save(self.state_dict())

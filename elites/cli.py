@@ -1,10 +1,11 @@
 """What every script of examples/ has around its main."""
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def run(main: Callable[[], None]) -> None:
@@ -50,3 +51,25 @@ class Screen:
         if self._shown:
             self._stream.write("\r\033[K")
             self._shown = False
+
+
+class Interrupt:
+    """Within it, the first Ctrl-C (or SIGTERM) asks to stop, for whoever works to see; the second one stops."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.asked, self._screen = False, screen
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._screen.line("stopping after this step; once more to stop at once")
