@@ -28,21 +28,26 @@ def write(folder: Path, state: Mapping[str, Any]) -> Path:
     tensors: dict[str, Tensor] = {}
     tree = _pack(state, "", tensors)
     data = save(tensors)
-    path = folder / f"{1 + max((int(old.stem) for old in folder.glob('*.json')), default=0):06d}.json"
+    path = folder / f"{1 + max((int(old.stem) for old in written(folder)), default=0):06d}.json"
     replace(path.with_suffix(".safetensors"), data)
     document = {"state": tree, "tensors": hashlib.sha256(data).hexdigest()}
     document["document"] = _digest(document)
     replace(path, json.dumps(document).encode())
-    for old in sorted(folder.glob("*.json"))[:-KEPT]:
+    for old in written(folder)[:-KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
     return path
 
 
+def written(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, intact or not, the newest last."""
+    return sorted(folder.glob("[0-9]" * 6 + ".json"))
+
+
 def newest(folder: Path, refused: Callable[[str], None]) -> dict[str, Any]:
     """The newest checkpoint that is intact; `refused` hears of every one that is not."""
-    found = sorted(folder.glob("*.json"), reverse=True)
-    for path in found:
+    found = written(folder)
+    for path in reversed(found):
         try:
             return read(path)
         except ValueError as error:

@@ -56,7 +56,7 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path | None:
-        return max((self.folder / "checkpoints").glob("*.json"), default=None)
+        return max(checkpoint.written(self.folder / "checkpoints"), default=None)
 
     def load(self) -> dict[str, Any] | None:
         """The newest intact checkpoint; None where the run was stopped before its first."""

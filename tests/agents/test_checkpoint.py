@@ -124,6 +124,7 @@ def test_killed_between_the_two_files(tmp_path: Path) -> None:
     checkpoint.write(tmp_path, {"count": 1})
     checkpoint.write(tmp_path, {"count": 2, "tensor": torch.ones(3)}).unlink()
     (tmp_path / "000002.json.part").write_bytes(b'{"sta')
+    (tmp_path / "a copy of 000001.json").write_bytes(b"{}")
     assert checkpoint.newest(tmp_path, pytest.fail)["count"] == 1
     checkpoint.write(tmp_path, {"count": 3})
     assert checkpoint.newest(tmp_path, pytest.fail)["count"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, Loop, PETSConfig, Run, Schedule
+from elites.agents import PETS, Loop, PETSConfig, Run, Schedule, checkpoint
 from elites.agents.loop import episode_seed
 from elites.cli import Screen
 from elites.dynamics import Architecture, Training
@@ -92,6 +93,27 @@ def test_equal_seeds_equal_runs(tmp_path: Path) -> None:
     first = returns("a", 1)
     assert returns("b", 1) == first
     assert returns("c", 2) != first
+
+
+def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
+    """What another agent goes on with from there is what this one goes on with."""
+    quick = replace(SMALL, training=Training(epochs=3), train_every=25)
+    agent, other = (PETS(quick, Task(reward), Reach(), seed) for seed in (0, 1))
+    run(agent, tmp_path, episodes=1)
+    state = json.loads(json.dumps(agent.state_dict(), default=lambda tensor: None)).keys()
+    assert state == agent.state_dict().keys()  # nothing but tensors and what JSON has
+    other.load_state_dict(checkpoint.read(checkpoint.write(tmp_path / "elsewhere", agent.state_dict())))
+    for step in range(30):
+        observation = np.array([0.1 * step - 1])
+        assert agent.due(step == 0) == other.due(step == 0) == (step in (15,))
+        if agent.due(step == 0):
+            assert agent.learn() == other.learn()
+        action = agent.act(observation)
+        assert np.array_equal(action, other.act(observation))
+        for each in (agent, other):
+            each.observe(observation, action, 0.0, observation + action, False)
+    assert agent.summary()["fallbacks"] == other.summary()["fallbacks"]
+    assert len(agent.plan_ms) == len(other.plan_ms) == 10 + 30
 
 
 def test_when_it_learns(tmp_path: Path) -> None:
