@@ -113,8 +113,8 @@ class PETS:
         def epoch(number: int, loss: float, held_out: float) -> None:
             progress(f"training  epoch {number}/{training.epochs}  loss {loss:.2f}  held out {held_out:.2f}")
 
-        data = [self.replay.column(name) for name in ("state", "action", "next_state")]
-        fit = training.fit(self.model, data[0], data[1], data[2], self.rng, epoch)
+        state, action, next_state = (self.replay.column(name) for name in ("state", "action", "next_state"))
+        fit = training.fit(self.model, state, action, next_state, self.rng, epoch)
         self._learned_at = self.replay.total
         return {f"model_{name}": value for name, value in asdict(fit).items()}
 
@@ -126,12 +126,11 @@ class PETS:
     @torch.no_grad()
     def predict(self, start: int, steps: int, particles: int = 100) -> tuple[Array, Array]:
         """Open loop from a transition on, with the actions taken: what came (T, S), what was foreseen (P, T, S)."""
-        state, action = self.replay.column("state"), self.replay.column("action")[start : start + steps]
+        columns = (self.replay.column(name) for name in ("state", "action", "next_state"))
+        state, action, following = (column[start : start + steps] for column in columns)
         noise = self.model.draw(particles, len(action), Generator(self.rng.device).manual_seed(0))
-        foreseen = self.model.rollout(state[start], action[None], noise)[0].cpu().numpy()
-        came = (
-            torch.cat([state[start : start + 1], self.replay.column("next_state")[start : start + steps]]).cpu().numpy()
-        )
+        foreseen = self.model.rollout(state[0], action[None], noise)[0].cpu().numpy()
+        came = torch.cat([state[:1], following]).cpu().numpy()
         angles = list(self.task.angles)
         came[:, angles] = np.unwrap(came[:, angles], axis=0)  # without the jump at a full turn
         return came[1:], foreseen

@@ -107,7 +107,8 @@ class ProbabilisticEnsemble(nn.Module):
         change = next_state - state * self.relative
         if self.angles:
             turn = change[:, self.angles]
-            change = change.index_copy(1, _index(self.angles, change), torch.atan2(turn.sin(), turn.cos()))
+            entries = torch.tensor(self.angles, device=change.device)
+            change = change.index_copy(1, entries, torch.atan2(turn.sin(), turn.cos()))
         return change
 
     def normalise(self, inputs: Tensor) -> None:
@@ -200,7 +201,3 @@ def network(x: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor] = 
         x = activation(torch.baddbmm(bias, x, weight))
     weight, bias = layers[-1]
     return torch.baddbmm(bias, x, weight)
-
-
-def _index(entries: list[int], like: Tensor) -> Tensor:
-    return torch.tensor(entries, device=like.device)
