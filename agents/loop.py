@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from elites.agents import checkpoint
 from elites.agents.run import Row, Run
 from elites.cli import Interrupt, Screen
+from elites.envs import name_of
 from elites.fields import Count, NonNegative, Range, validate
 
 Array = NDArray[Any]
@@ -77,7 +78,7 @@ class Loop:
         screen: Screen,
     ) -> None:
         self.agent, self.env, self.run, self.schedule, self.seed, self.screen = agent, env, run, schedule, seed, screen
-        self.name = env.spec.id if env.spec else type(env.unwrapped).__name__
+        self.name = name_of(env)
         self.rows: list[Row] = []  # one for each episode that ended
         self.actions: list[Array] = []  # of the episode under way
         self.steps, self.best_actions, self.figures = 0, np.empty(0), dict[str, float]()
@@ -182,14 +183,19 @@ class Loop:
         row |= {"terminated": terminated, **self.figures, "steps_per_s": length / max(seconds, 1e-9)}
         if self._act_ms:
             row["act_ms"] = float(np.median(self._act_ms))
-        planned = [row["return"] for row in self.rows if row["phase"] != "random"]
-        if phase != "random" and total >= max(planned, default=total):
-            self.best_actions = np.stack(self.actions)
         self.rows.append(row)
+        if self.best is row:
+            self.best_actions = np.stack(self.actions)
         self.actions = []
         self.run.log(self.rows)
         self.screen.line(self._report(row))
         self._pause()
+
+    @property
+    def best(self) -> Row | None:
+        """Of the planned episodes, the one with the highest return."""
+        planned = [row for row in self.rows if row["phase"] != "random"]
+        return max(planned, key=lambda row: (row["return"], row["episode"]), default=None)
 
     def _label(self, episode: int, phase: str) -> str:
         return f"episode {episode + 1:3d}/{self.schedule.total}  {phase:<10}"

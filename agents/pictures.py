@@ -96,11 +96,9 @@ def film(loop: Loop, path: Path) -> None:
     try:
         from imageio.v2 import get_writer
 
-        assert loop.env.spec
+        assert loop.env.spec and loop.best  # noqa: PT018
         env = gymnasium.make(loop.env.spec, render_mode="rgb_array")
-        rows = [row for row in loop.rows if row["phase"] != "random"]
-        best = max(rows, key=lambda row: (row["return"], row["episode"]))
-        env.reset(seed=episode_seed(loop.seed, best["episode"] - 1))
+        env.reset(seed=episode_seed(loop.seed, loop.best["episode"] - 1))
         rate = env.metadata.get("render_fps", 30)
         stride = max(1, round(rate / 30))
         beside = path.with_name("part." + path.name)

@@ -11,7 +11,7 @@ import gymnasium
 
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
-from elites.envs.learned import TERMINATIONS, learned_reward, task_of
+from elites.envs.learned import TERMINATIONS, learned_reward, name_of, task_of
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
 from elites.envs.task import TASKS, Task
 
@@ -32,5 +32,6 @@ __all__ = [
     "Pusher",
     "Task",
     "learned_reward",
+    "name_of",
     "task_of",
 ]

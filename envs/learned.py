@@ -85,7 +85,7 @@ def task_of(
     reward: None takes the known one where there is one. termination: a name in TERMINATIONS, or module:function; None
     takes the environment's own where it is known.
     """
-    identity, size = (env.spec.id if env.spec else ""), sizes(env)[0]
+    identity, size = name_of(env), sizes(env)[0]
     task = TASKS.get(identity)
     ends = task.terminated if task else TERMINATIONS.get(identity)
     if termination:
@@ -127,12 +127,16 @@ def _termination(name: str) -> Termination:
     return found  # type: ignore[no-any-return]
 
 
+def name_of(env: gymnasium.Env[Any, Any]) -> str:
+    """Its id, or its class where it was not made by one."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
 def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
     """(S, A) of an environment with vectors for observations and actions; else a ValueError that says what it has."""
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
-            identity = env.spec.id if env.spec else type(env.unwrapped).__name__
-            raise ValueError(f"{identity}: expected {name} in a Box of shape (n,), got {space}")
+            raise ValueError(f"{name_of(env)}: expected {name} in a Box of shape (n,), got {space}")
     assert env.observation_space.shape
     assert env.action_space.shape
     return env.observation_space.shape[0], env.action_space.shape[0]
