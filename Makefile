@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := elites planners dynamics envs agents examples tests docs README.md setup.py
 PACKAGES := planners dynamics envs agents
 
-.PHONY: demo test test-slow test-mbrl lint format typing docs figures check clean
+.PHONY: demo test test-slow test-mbrl lint format typing docs figures bench check clean
 
 demo: .venv/installed          ## the main job
 	$(BIN)/python examples/pets.py --planner cem_gd
@@ -39,12 +39,15 @@ figures: .venv/installed       ## the pictures of docs/, some 8 minutes
 	$(BIN)/python examples/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
 	$(BIN)/python examples/barrier.py --out docs/pictures --csv results/barrier.csv
 
+bench: .venv-mbrl/peers        ## one plan's time and memory, here and in other libraries; make bench ARGS='--size 4,1'
+	.venv-mbrl/bin/python examples/benchmark.py $(ARGS)
+
 check: lint typing test docs   ## before a commit
 
 clean:
 	rm -rf .venv .venv-mbrl build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/installed: setup.py pyproject.toml constraints.txt
+.venv/installed: setup.py pyproject.toml constraints.txt $(wildcard dynamics/kernel/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "elites needs Python 3.10 or newer; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
@@ -55,6 +58,11 @@ clean:
 	test -x .venv-mbrl/bin/python || $(PYTHON) -m venv .venv-mbrl
 	.venv-mbrl/bin/python -m pip install --quiet --constraint constraints.txt --requirement tests/mbrl/requirements.txt --editable . pytest pytest-xdist
 	.venv-mbrl/bin/python -m pip install --quiet --no-deps mbrl==0.2.0
+	@touch $@
+
+# Beside mbrl-lib, so with its torch and without what else they would bring.
+.venv-mbrl/peers: .venv-mbrl/installed examples/benchmark_requirements.txt
+	.venv-mbrl/bin/python -m pip install --quiet --no-deps --requirement examples/benchmark_requirements.txt
 	@touch $@
 
 # The package as type checkers want it: links to the folders that setup.py maps.

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
@@ -23,6 +24,28 @@ DEVELOPMENT = [
     "setuptools>=77",
     "types-PyYAML",
 ]
+
+# The compiled rollout; where it cannot be built, everything runs in torch.
+KERNEL = Extension(
+    "elites.dynamics._rollout",
+    ["dynamics/kernel/rollout.cpp"],
+    depends=[str(path.relative_to(HERE)) for path in sorted((HERE / "dynamics/kernel").glob("*.h"))],
+    extra_compile_args=["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"],
+    extra_link_args=["-pthread"],
+    language="c++",
+    optional=True,
+)
+
+
+class BuildKernel(build_ext):
+    """Does not promise a file that was not built, which an editable install in strict mode would look for."""
+
+    def get_outputs(self) -> list[str]:
+        return [path for path in super().get_outputs() if Path(path).exists()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {built: path for built, path in super().get_output_mapping().items() if Path(path).exists()}
+
 
 setup(
     name="elites",
@@ -57,5 +80,7 @@ setup(
         "elites.agents": "agents",
         "elites.configs": "configs",
     },
+    ext_modules=[KERNEL],
+    cmdclass={"build_ext": BuildKernel},
     package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml"]},
 )

@@ -34,6 +34,7 @@ class Report:
     plan: Plan  # (B, …), a row for every problem
     seconds: float
     misses: int  # of the budget, since the agent was made
+    backend: str | None  # what the model's rollouts ran in, where it says so: "kernel" or "torch"
 
 
 class MPC:
@@ -193,7 +194,8 @@ class MPC:
         seconds = time.perf_counter() - began
         self._misses += deadline is not None and began + seconds > deadline
         assert plan is not None
-        self.last = Report(plan, seconds, self._misses)
+        backend = getattr(getattr(self.returns, "dynamics", None), "backend", None)
+        self.last = Report(plan, seconds, self._misses, backend)
         return plan
 
 

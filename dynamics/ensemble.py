@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from elites.dynamics import native
+from elites.dynamics.rollout import Draw, Engine, Layers, Spread, Torch, network, rollout, silu
 from elites.fields import Count, check, validate
-
-Layers = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Architecture:
     """The networks, and how particles are passed through them.
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
-    step, `mean` follows the mean of all members' means, without noise.
+    step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
+    scored where no gradient is asked for; bfloat16 where the compiled rollout knows it (see dynamics/native.py).
     """
 
     members: Count = 5
@@ -30,21 +31,12 @@ class Architecture:
     width: Count = 200
     elites: Count | None = None  # the best members by validation loss, which alone are planned with; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
+    sampling: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         validate(self)
         if self.elites is not None and self.elites > self.members:
             raise ValueError(f"Architecture.elites: expected at most {self.members} members, got {self.elites}")
-
-
-@dataclass(frozen=True)
-class Draw:
-    """All randomness of a rollout, and the members that it meets: G groups of P / G particles."""
-
-    layers: Layers  # of the members met, (G, in, out) and (G, 1, out)
-    bounds: tuple[Tensor, Tensor]  # of their log variance, (G, 1, S)
-    epsilon: Tensor | None  # (P, 1, H, S), or (P, B · N, H, S) where every candidate has its own
-    order: Tensor | None  # (H, P): which particle is where at a step, under ts1
 
 
 class ProbabilisticEnsemble(nn.Module):
@@ -75,6 +67,7 @@ class ProbabilisticEnsemble(nn.Module):
         self.state_size, self.action_size, self.encode = state_size, action_size, encode
         self.angles = list(angles)
         self.activation: Callable[[Tensor], Tensor] = silu
+        self.backend: str | None = None  # what the last rollout ran in
         features = state_size if encode is None else encode(torch.zeros(1, state_size, device=rng.device)).shape[-1]
         sizes = [features + action_size, *[a.width] * a.layers, 2 * state_size]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -139,65 +132,45 @@ class ProbabilisticEnsemble(nn.Module):
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         """Particles dealt to the members evenly: rounded up to a multiple of theirs, or to as many random members."""
-        met, kind = self.elites, self.architecture.propagation
+        met, kind, size = self.elites, self.architecture.propagation, self.state_size
         if kind == "mean":
-            return self._drawn(met, None, None)
+            return self._drawn(met, 1, None)
         if particles < len(met) and kind == "tsinf":
             met = met[torch.randperm(len(met), generator=rng, device=rng.device)[:particles]]
         particles = math.ceil(particles / len(met)) * len(met)
-        epsilon = torch.randn(*candidates, particles, horizon, self.state_size, generator=rng, device=rng.device)
+        epsilon = torch.randn(*candidates, particles, horizon, size, generator=rng, device=rng.device)
         order = None
         if kind == "ts1":
             order = torch.rand(horizon, particles, generator=rng, device=rng.device).argsort(-1)
-        return self._drawn(met, epsilon.reshape(-1, *epsilon.shape[-3:]).transpose(0, 1), order)
+            order = order // (particles // len(met))
+        return self._drawn(met, particles, epsilon.reshape(-1, particles, horizon, size).transpose(0, 1), order)
 
     @torch.no_grad()
-    def _drawn(self, met: Tensor, epsilon: Tensor | None, order: Tensor | None) -> Draw:
-        return Draw(self.folded(met), (self.min_log_var[met], self.max_log_var[met]), epsilon, order)
+    def _drawn(self, met: Tensor, particles: int, epsilon: Tensor | None, order: Tensor | None = None) -> Draw:
+        *hidden, (weight, bias) = self.folded(met)
+        size, low, high = self.state_size, self.min_log_var[met], self.max_log_var[met]
+        mixed, spread = self.architecture.propagation == "mean", None
+        if epsilon is None or weight.shape[-1] == size:  # no noise is wanted, or the networks know of none
+            weight, bias = weight[..., :size].contiguous(), bias[..., :size].contiguous()
+        else:  # σ(raw - max), with the max in the bias
+            bias, spread = bias - functional.pad(high, (size, 0)), Spread(low.exp(), high.exp(), epsilon)
+        layers = [*hidden, (weight, bias)]
+        return Draw(layers, self.relative, self.encode, self.activation, particles, spread, order, mixed)
 
     def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); gradients reach state and actions alone."""
-        *lead, horizon, size = actions.shape
-        groups = len(noise.layers[0][0])
-        moves = actions.reshape(-1, horizon, size)  # (R, H, A)
-        rows = len(moves)
-        particles = 1 if noise.epsilon is None else len(noise.epsilon)
-        state = state.unsqueeze(-2).expand(*lead, -1).reshape(1, rows, -1).expand(particles, -1, -1)  # (P, R, S)
-        states = []
-        for t in range(horizon):
-            if noise.order is not None:
-                state = state[noise.order[t]]
-            seen = state if self.encode is None else self.encode(state.reshape(particles * rows, -1))
-            action = moves[:, t].expand(particles, -1, -1)
-            inputs = torch.cat([seen.reshape(particles, rows, -1), action], -1)
-            if noise.epsilon is None:
-                inputs = inputs.expand(groups, -1, -1)
-            inputs = inputs.reshape(groups, -1, inputs.shape[-1])
-            change, raw = network(inputs, noise.layers, self.activation).chunk(2, -1)
-            if noise.epsilon is None:
-                change = change.mean(0, keepdim=True)
-            else:
-                std = soft_variance(raw, *noise.bounds).sqrt().reshape(particles, rows, -1)
-                change = change.reshape(particles, rows, -1) + std * noise.epsilon[:, :, t]
-            state = state * self.relative + change
-            if noise.order is not None:
-                state = state[noise.order[t].argsort()]  # every particle back in its place
-            states.append(state)
-        return torch.stack(states, 2).transpose(0, 1).reshape(*lead, particles, horizon, -1)
+        return self._rolled(state, actions, noise, half=False)
+
+    def rough_rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
+        """The same in the numbers that are good enough for sampling."""
+        return self._rolled(state, actions, noise, half=self.architecture.sampling == "bfloat16")
+
+    def _rolled(self, state: Tensor, actions: Tensor, noise: Draw, half: bool) -> Tensor:
+        engine: Engine = native.Native() if native.serves(noise, state, actions) else Torch()
+        self.backend = engine.name
+        return rollout(engine, noise, state, actions, half)
 
 
 def soft_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Two soft bounds on the log variance, high - softplus(high - raw), then low + softplus(· - low), collapsed."""
     return low.exp() + high.exp() * torch.sigmoid(raw - high)
-
-
-def silu(x: Tensor) -> Tensor:
-    return functional.silu(x, inplace=not x.requires_grad)
-
-
-def network(x: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor] = silu) -> Tensor:
-    """(M, R, in) -> (M, R, out): one batched product a layer, an activation between them."""
-    for weight, bias in layers[:-1]:
-        x = activation(torch.baddbmm(bias, x, weight))
-    weight, bias = layers[-1]
-    return torch.baddbmm(bias, x, weight)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from mbrl.models import GaussianMLP, OneDTransitionRewardModel
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
-from elites.dynamics.ensemble import Architecture, Draw, ProbabilisticEnsemble
+from elites.dynamics.ensemble import Architecture, ProbabilisticEnsemble
+from elites.dynamics.rollout import Draw
+from elites.features import Features
 from elites.fields import check
 
 Propagation = Literal["tsinf", "ts1", "mean"]
@@ -55,12 +57,15 @@ class Model:
         ensemble.elites = torch.tensor([int(member) for member in members], device=weight.device)
         kind = self.propagation or OURS[net.propagation_method]
         ensemble.architecture = replace(ensemble.architecture, propagation=kind)
-        drawn = ensemble.draw(particles, horizon, rng, candidates)
-        if net.deterministic:  # its last layer has means alone
-            weight, bias = (functional.pad(x, (0, net.out_size)) for x in drawn.layers[-1])
-            epsilon = None if drawn.epsilon is None else torch.zeros_like(drawn.epsilon)
-            return replace(drawn, layers=[*drawn.layers[:-1], (weight, bias)], epsilon=epsilon)
-        return replace(drawn, bounds=(net.min_logvar.detach().clone(), net.max_logvar.detach().clone()))
+        if not net.deterministic:
+            with torch.no_grad():
+                ensemble.min_log_var.copy_(net.min_logvar)
+                ensemble.max_log_var.copy_(net.max_logvar)
+        return ensemble.draw(particles, horizon, rng, candidates)
+
+    @property
+    def backend(self) -> str | None:
+        return self._ensemble.backend
 
     def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S)."""
@@ -71,10 +76,10 @@ def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
     """An ensemble of ours whose weights are the very parameters of a GaussianMLP for observations (S)."""
     process, learned = model.obs_process_fn, model.learned_rewards
 
-    def encode(state: Tensor) -> Tensor:
-        observation = state[:, :size] if learned else state
-        return process(observation) if process else observation
+    def processed(state: Tensor) -> Tensor:
+        return process(state[:, :size])  # type: ignore[no-any-return]
 
+    encode: Callable[[Tensor], Tensor] = processed if process else Features(*range(size))
     features = encode(torch.zeros(1, net.out_size, device=net.device)).shape[-1]
     absolute = [entry % size for entry in model.no_delta_list] if model.target_is_delta else list(range(size))
     rng = Generator(net.device)
@@ -83,7 +88,7 @@ def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
         net.out_size,
         net.in_size - features,
         architecture,
-        encode=encode if learned or process else None,
+        encode=encode,
         absolute=[*absolute, size] if learned else absolute,
         rng=rng,
     )

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics.plain import Dynamics, FunctionDynamics, accepts, checked
+from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise, accepts, checked
 from elites.fields import Count, Fraction, NonNegative, validate
 
 
@@ -48,24 +48,7 @@ class Return:
 
     def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
         """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). Its noise is drawn at the first use."""
-        assert isinstance(self.dynamics, Dynamics)
-        dynamics, noise, horizon = self.dynamics, None, None
-        particles = 1 if getattr(dynamics, "deterministic", False) else self.particles
-        together = max(1, self.chunk // (particles * math.prod(state.shape[:-1])))  # candidates of every problem
-
-        def objective(actions: Tensor) -> Tensor:
-            nonlocal noise, horizon
-            scores = []
-            for part in torch.split(actions, together, -3):
-                if self.noise == "independent":
-                    noise = dynamics.draw(particles, part.shape[-2], rng, tuple(part.shape[:-2]))
-                elif part.shape[-2] != horizon:
-                    horizon = part.shape[-2]
-                    noise = dynamics.draw(particles, horizon, rng)
-                scores.append(self.score(state, part, dynamics.rollout(state, part, noise)))
-            return scores[0] if len(scores) == 1 else torch.cat(scores, -1)
-
-        return objective
+        return _At(self, state, rng)
 
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
         """state (*B, S), actions (*B, N, H, A), the states they lead to (*B, N, P, H, S) -> (*B, N)."""
@@ -102,3 +85,34 @@ class Return:
         lead = inputs[0].shape[:-1]
         rows = [x.reshape(-1, x.shape[-1]) for x in inputs]
         return checked(function(*rows), name, (len(rows[0]),), rows[0], rows, dtype).reshape(lead)
+
+
+class _At:
+    """The objective of a `Return` from a state (*B, S)."""
+
+    def __init__(self, returns: Return, state: Tensor, rng: Generator) -> None:
+        assert isinstance(returns.dynamics, Dynamics)
+        self.returns, self.dynamics, self.state, self.rng = returns, returns.dynamics, state, rng
+        self.particles = 1 if getattr(self.dynamics, "deterministic", False) else returns.particles
+        problems = math.prod(state.shape[:-1])
+        self.together = max(1, returns.chunk // (self.particles * problems))  # candidates of every problem
+        self.noise: Noise = None
+        self.horizon: int | None = None
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        return self._scored(actions, self.dynamics.rollout)
+
+    def rough(self, actions: Tensor) -> Tensor:
+        """The same through the model's rougher rollout, where it has one."""
+        return self._scored(actions, getattr(self.dynamics, "rough_rollout", self.dynamics.rollout))
+
+    def _scored(self, actions: Tensor, rollout: Callable[[Tensor, Tensor, Noise], Tensor]) -> Tensor:
+        scores = []
+        for part in torch.split(actions, self.together, -3):
+            if self.returns.noise == "independent":
+                self.noise = self.dynamics.draw(self.particles, part.shape[-2], self.rng, tuple(part.shape[:-2]))
+            elif part.shape[-2] != self.horizon:
+                self.horizon = part.shape[-2]
+                self.noise = self.dynamics.draw(self.particles, self.horizon, self.rng)
+            scores.append(self.returns.score(self.state, part, rollout(self.state, part, self.noise)))
+        return scores[0] if len(scores) == 1 else torch.cat(scores, -1)

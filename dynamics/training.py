@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics.ensemble import ProbabilisticEnsemble, network, soft_variance
+from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
+from elites.dynamics.rollout import network
 from elites.fields import Count, NonNegative, Positive, Rate, validate
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from elites.envs.known import Array, KnownEnv, Picture
 from elites.envs.task import Task
+from elites.features import Features
 
 GRAVITY, CART, POLE, HALF_LENGTH, FORCE, TIME_STEP, TRACK = 9.8, 1.0, 0.05, 0.5, 100.0, 0.02, 2.4
 
@@ -41,16 +42,10 @@ def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
     return next_state[:, 0].abs() >= TRACK
 
 
-def encode(state: Tensor) -> Tensor:
-    """(x, ẋ, sin θ, cos θ, θ̇)."""
-    x, speed, angle, turning = state.unbind(1)
-    return torch.stack([x, speed, torch.sin(angle), torch.cos(angle), turning], 1)
-
-
 class CartpoleSwingup(KnownEnv):
     """A force on the cart swings the pole up and keeps it there, on a track of ± 2.4."""
 
-    task = Task(reward, terminated, encode, angles=(2,), dynamics=dynamics)
+    task = Task(reward, terminated, Features(0, 1, "sin 2", "cos 2", 3), angles=(2,), dynamics=dynamics)
     size, view = (600, 300), (2.8, 0.0)
     metadata: dict[str, Any] = {**KnownEnv.metadata, "render_fps": round(1 / TIME_STEP)}  # noqa: RUF012
 

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from elites.envs.task import TASKS, Task
+from elites.features import Features
 
 Termination = Callable[[Tensor, Tensor, Tensor], Tensor]  # of rows (state, action, next_state) -> bool (R,)
 
@@ -108,10 +109,14 @@ def learned_reward(task: Task, size: int) -> Task:
         return task.terminated(state[:, :size], action, next_state[:, :size])
 
     def encode(state: Tensor) -> Tensor:
-        return task.encode(state[:, :size]) if task.encode else state[:, :size]
+        assert task.encode
+        return task.encode(state[:, :size])
 
+    seen = task.encode or Features(*range(size))
+    if not isinstance(seen, Features):  # which are the same for a longer state
+        seen = encode
     ends = terminated if task.terminated else None
-    return Task(reward, ends, encode, (*task.absolute, size), task.angles, learned_reward=True)
+    return Task(reward, ends, seen, (*task.absolute, size), task.angles, learned_reward=True)
 
 
 def _termination(name: str) -> Termination:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elites.envs.task import Task
+from elites.features import Features
 
 Array = NDArray[np.float64]
 
@@ -89,16 +90,11 @@ def cheetah_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
     return next_state[:, 0] - 0.1 * action.square().sum(1)
 
 
-def cheetah_encode(state: Tensor) -> Tensor:
-    """Without the forward velocity, which follows from the rest, and with the pitch as sine and cosine: (R, 18)."""
-    pitch = state[:, 2:3]
-    return torch.cat([state[:, 1:2], torch.sin(pitch), torch.cos(pitch), state[:, 3:]], 1)
-
-
 class HalfCheetah(TranslatedTask):
     """PETS's: 18 observations, the forward velocity over the last step first, then qpos[1:] and qvel."""
 
-    task = Task(cheetah_reward, encode=cheetah_encode, absolute=(0,))
+    seen = Features(1, "sin 2", "cos 2", *range(3, 18))  # without the forward velocity, which follows from the rest
+    task = Task(cheetah_reward, encode=seen, absolute=(0,))
     model_file, frames, observed_size = "half_cheetah.xml", 5, 18
     seconds = 0.05  # an action lasts
 

@@ -15,9 +15,10 @@ class Task:
     """Batched torch functions of flat rows: states (R, S), actions (R, A); differentiable, equal to the environment's.
 
     reward, terminated (bool): of (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, as a
-    rule with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model predicts as they
-    are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) -> next_state, where known.
-    learned_reward: the state has the last reward as one more entry, which the model learns (`elites.envs.learned`).
+    rule `Features` with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model
+    predicts as they are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) ->
+    next_state, where known. learned_reward: the state has the last reward as one more entry, which the model learns
+    (`elites.envs.learned`).
     """
 
     reward: Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -42,7 +42,7 @@ class CEMGD(Solver):
         points, values = self.ascent.climb(problem, found.elites.narrow(axis, 0, self.top_k))
         points, values = best(points, values, self.top_k)
         # Choose the sequence with the highest reward.
-        climbed = values.select(-1, 0) > found.value
+        climbed = values.select(-1, 0).isfinite()
         rest = found.elites.narrow(axis, self.top_k, found.elites.shape[axis] - self.top_k)
         return replace(
             found,

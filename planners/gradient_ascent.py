@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,8 @@ from elites.planners.plan import Plan
 from elites.planners.problem import Problem, Solver
 from elites.planners.proposals import Uniform
 from elites.planners.weights import best, like
+
+Gradient = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,37 +49,42 @@ class GradientAscent(Solver):
 
     def climb(self, problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
         """points (*B, K, *E) -> where each ascent ended (*B, K, *E), never worse, and its value (*B, K)."""
-        values, gradient = problem.gradient(points)
+        gradient: Gradient | None
+        values, gradient = problem.trace(points)
         going = values.isfinite()
         moment = Adam(points) if self.direction == "adam" else None
-        for iteration in range(self.steps):
+        for _ in range(self.steps):
             if problem.expired() or problem.certain(~going.any()):
                 break
-            if iteration > 0:
-                _, gradient = problem.gradient(points)
-            direction = moment.direction(gradient) if moment else gradient
+            if gradient is None:
+                _, gradient = problem.trace(points)
+            direction = moment.direction(gradient()) if moment else gradient()
             improve = self._one_by_one if self.line_search == "sequential" else self._all_at_once
-            points, values, going = improve(problem, points, values, direction, going)
+            points, values, going, gradient = improve(problem, points, values, direction, going)
         return points, values
 
     def _one_by_one(
         self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Gradient | None]:
+        """Points, values, which go on, and the gradient there, where it is at hand: first trials mostly succeed."""
         points, waiting = origin, going
         for trial in range(self.trials):
             candidates = problem.box.project(origin + self.step * self.decay**trial * direction)
-            scores = problem.evaluate(candidates)
+            if trial == 0:
+                scores, gradient = problem.trace(candidates)
+            else:
+                scores = problem.evaluate(candidates)
             better = waiting & (scores > values)
             points = torch.where(like(better, points), candidates, points)
             values = torch.where(better, scores, values)
             waiting = waiting & ~better
             if problem.certain(~waiting.any()):
                 break
-        return points, values, going & ~waiting
+        return points, values, going & ~waiting, gradient if trial == 0 else None
 
     def _all_at_once(
         self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, None]:
         axis = len(problem.batch)
         eta = self.step * self.decay ** torch.arange(self.trials, dtype=origin.dtype, device=origin.device)
         eta = eta.reshape(-1, *[1] * len(problem.box.shape))
@@ -87,7 +95,7 @@ class GradientAscent(Solver):
         moved = going & better.any(-1)
         index = like(first, candidates).expand(*first.shape, *problem.box.shape)
         points = torch.where(like(moved, origin), candidates.gather(axis + 1, index).squeeze(axis + 1), origin)
-        return points, torch.where(moved, scores.gather(-1, first).squeeze(-1), values), moved
+        return points, torch.where(moved, scores.gather(-1, first).squeeze(-1), values), moved, None
 
 
 class Adam:

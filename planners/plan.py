@@ -14,6 +14,7 @@ from elites.fields import Range, check
 
 # (*B, N, *E) candidates -> (*B, N) values; larger is better.
 # *B: independent problems   N: candidates   *E: the shape of one point, e.g. (H, A); time is its first axis of several
+# It may have an attribute `rough`: the same function at less cost, good enough to choose among samples.
 Objective = Callable[[Tensor], Tensor]
 
 Fill = Literal["repeat", "zero", "center"]

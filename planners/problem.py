@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -64,22 +65,35 @@ class Problem:
     def evaluate(self, points: Tensor) -> Tensor:
         """(*B, N, *E) -> (*B, N), with -inf for what is not finite: never an elite, never a step, never in a mean."""
         with torch.no_grad():
-            return self._finite(self._values(points))
+            return self._finite(self._values(points, self.objective))
 
-    def gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """(*B, N, *E) -> values (*B, N) and their gradient (*B, N, *E) towards the points alone; 0 where not finite."""
+    def compare(self, points: Tensor) -> Tensor:
+        """The same as `evaluate` for samples: by the objective's rough form, where it has one."""
+        with torch.no_grad():
+            return self._finite(self._values(points, getattr(self.objective, "rough", self.objective)))
+
+    def trace(self, points: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """(*B, N, *E) -> values (*B, N), and a function that gives their gradient.
+
+        That is (*B, N, *E), towards the points alone, 0 where it is not finite; it can be called once.
+        """
         with torch.inference_mode(False), torch.enable_grad():
             x = points.clone().detach().requires_grad_()
-            values = self._values(x)
-            gradient = None
+            values = self._values(x, self.objective)
+
+        def gradient() -> Tensor:
+            found = None
             if values.requires_grad:
-                (gradient,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
-        if gradient is None:
-            raise ValueError(
-                "objective: expected values with a gradient towards the candidates, got values without one "
-                "(computed under no_grad, detached, or through numpy?)"
-            )
-        return self._finite(values.detach()), gradient.nan_to_num(0.0, 0.0, 0.0)
+                with torch.inference_mode(False), torch.enable_grad():
+                    (found,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
+            if found is None:
+                raise ValueError(
+                    "objective: expected values with a gradient towards the candidates, got values without one "
+                    "(computed under no_grad, detached, or through numpy?)"
+                )
+            return found.nan_to_num(0.0, 0.0, 0.0)
+
+        return self._finite(values.detach()), gradient
 
     def normal(self, samples: int, *shape: int) -> Tensor:
         """(*B, samples, *shape) standard normal."""
@@ -110,9 +124,9 @@ class Problem:
         """(*B, *E): the answer where nothing finite is found."""
         return self.box.centre.expand(*self.batch, *self.box.shape) if self.start is None else self.start.best
 
-    def _values(self, points: Tensor) -> Tensor:
+    def _values(self, points: Tensor, objective: Objective) -> Tensor:
         self.evaluations += points.shape[len(self.batch)]
-        values = self.objective(points)
+        values = objective(points)
         expected = tuple(points.shape[: len(self.batch) + 1])
         if not isinstance(values, Tensor):
             raise ValueError(f"objective: expected a tensor of shape {expected}, got {type(values).__name__}")

@@ -59,7 +59,7 @@ def search(
             points, scores = refine(points)
             own = proposal.encode(points, box)
         else:
-            scores = problem.evaluate(points)
+            scores = problem.compare(points)
         if start and iteration == 0:
             start_value = scores.select(-1, count)
 
@@ -75,7 +75,7 @@ def search(
     found, value = elites.select(axis, 0), values.select(-1, 0)
     if answer == "mean":
         centre = proposal.decode(mean, box)
-        centre_value = problem.evaluate(centre.unsqueeze(axis)).squeeze(-1)
+        centre_value = problem.compare(centre.unsqueeze(axis)).squeeze(-1)
         take = centre_value.isfinite() & (centre_value >= start_value)
         found, value = torch.where(like(take, found), centre, found), torch.where(take, centre_value, value)
     return Plan(found, value, elites, mean, std, value.isfinite(), problem.evaluations)

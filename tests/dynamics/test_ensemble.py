@@ -14,6 +14,7 @@ from torch.nn import functional
 from elites import Box
 from elites.dynamics import Architecture, Dynamics, ProbabilisticEnsemble, Return
 from elites.dynamics.ensemble import soft_variance
+from elites.features import Features
 from elites.planners import CEMGD
 
 
@@ -84,16 +85,16 @@ def test_prediction_of_every_member() -> None:
 def test_rollout_is_every_particle_walked_by_hand(propagation: str) -> None:
     model = ensemble(propagation)
     noise = model.draw(8, 6, rng())
-    assert noise.epsilon is not None
+    assert noise.spread
     states = model.rollout(STATE, ACTIONS, noise)
     assert states.shape == (2, 5, 8, 6, 3)
     for problem, candidate, particle in [(0, 0, 0), (1, 4, 7), (0, 2, 3), (1, 1, 5)]:
         state = STATE[problem]
         for t in range(6):
-            place = particle if noise.order is None else int((noise.order[t] == particle).nonzero())
+            member = particle // 2 if noise.met is None else int(noise.met[t, particle])
             action = ACTIONS[problem, candidate, t]
-            change, variance = by_hand(model, place // 2, torch.cat([state, action]))
-            state = state + change[0] + variance[0].sqrt() * noise.epsilon[place, 0, t]
+            change, variance = by_hand(model, member, torch.cat([state, action]))
+            state = state + change[0] + variance[0].sqrt() * noise.spread.epsilon[particle, 0, t]
             assert torch.allclose(states[problem, candidate, particle, t], state)
 
 
@@ -194,6 +195,17 @@ def test_gradient_towards_the_actions(propagation: str) -> None:
         )
     value(actions).backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+@pytest.mark.parametrize("independent", [False, True])
+def test_every_entry_of_the_gradient(propagation: str, independent: bool) -> None:
+    """Of state and actions, through features, an absolute entry and an activation that is not ours."""
+    model = ensemble(propagation, encode=Features("sin 0", 2, "cos 0"), absolute=(1,))
+    model.activation = torch.nn.Tanh()
+    noise = model.draw(4, 3, rng(), (2, 2) if independent else ())
+    leaves = (STATE.clone().requires_grad_(), ACTIONS[:, :2, :3].clone().requires_grad_())
+    assert torch.autograd.gradcheck(lambda state, actions: model.rollout(state, actions, noise), leaves)
 
 
 def test_batched_is_looped() -> None:

@@ -1,0 +1,18 @@
+// What rollout.cpp includes once for each instruction set, in a namespace of its own.
+#include "products.h"
+#include "tile.h"
+
+static void sizes(const Model &model, Sizes &sizes) {
+    Shape shape(model);
+    sizes = {shape.packed() * model.members, shape.packed_transposed() * model.members, shape.saved, shape.scratch()};
+}
+
+static void forward(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch) {
+    Tile(model, job, run, first, rows, scratch).rollout();
+}
+
+static void backward(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch) {
+    Tile(model, job, run, first, rows, scratch).backward();
+}
+
+static const Kernel kernel = {NAME, sizes, pack, forward, backward};

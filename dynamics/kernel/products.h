@@ -1,0 +1,170 @@
+// Vectors, activations and matrix products, for the instruction set that the includer has chosen:
+//
+//     LANES         floats in a vector
+//     ROWS × SPAN   rows × vectors of a block of sums, as many as fit the registers
+//     HALF          defined where there are products of bfloat16 pairs
+//
+// No include guard: rollout.cpp includes this once for each set, in a namespace of its own.
+
+typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static inline Vec load(const float *x) { return *(const Vec *)x; }
+static inline void store(float *x, Vec value) { *(Vec *)x = value; }
+static inline int padded(int columns) { return (columns + LANES - 1) / LANES * LANES; }
+
+// --- activations -----------------------------------------------------------------------------------------------------
+
+// e^x for |x| <= 80: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes' expf).
+static inline Vec exponential(Vec x) {
+    const float magic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer, which is then in the last bits
+    Vec shifted = x * 1.44269504088896341f + magic, n = shifted - magic;
+    Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    return (Vec)((Ints)p + ((Ints)shifted << 23));
+}
+
+static inline Vec inverse(Vec x) {
+#if LANES == 16
+    Vec guess = (Vec)_mm512_rcp14_ps((__m512)x);
+    return guess * (2.0f - x * guess);  // Newton's step
+#else
+    return 1.0f / x;
+#endif
+}
+
+// Selections are written so that a NaN stays one.
+static inline Vec sigmoid(Vec x) {
+    const Vec bound = Vec{} + 80.0f;
+    Vec inside = x < -bound ? -bound : x;
+    inside = inside > bound ? bound : inside;
+    Vec value = inverse(1.0f + exponential(-inside));
+    return x < -bound ? Vec{} : value;
+}
+
+// f(z), and f'(z) where it is asked for.
+template <bool SLOPE>
+static inline Vec activated(const Model &model, Vec z, Vec &slope) {
+    const Vec one = Vec{} + 1.0f;
+    if (model.activation == SILU) {
+        Vec s = sigmoid(z), y = z * s;
+        if (SLOPE) slope = s + y * (one - s);
+        return y;
+    }
+    if (model.activation == TANH) {
+        Vec y = 2.0f * sigmoid(2.0f * z) - one;
+        if (SLOPE) slope = one - y * y;
+        return y;
+    }
+    const Vec leak = Vec{} + model.leak;
+    if (SLOPE) slope = z > 0.0f ? one : leak;
+    return z > 0.0f ? z : z * leak;
+}
+
+// --- products --------------------------------------------------------------------------------------------------------
+
+// A matrix (depth, columns) lies in panels of at most SPAN vectors, each (depth, vectors · LANES), one after another.
+struct Panels {
+    int count, wide, vectors;  // the first `wide` panels have one vector more
+
+    explicit Panels(int columns) {
+        int all = padded(columns) / LANES;
+        count = (all + SPAN - 1) / SPAN;
+        vectors = all / count;
+        wide = all % count;
+    }
+    int width(int panel) const { return vectors + (panel < wide); }
+};
+
+template <class Element>
+static float *laid_out(float *to, int depth, int columns, Element element) {
+    Panels panels(columns);
+    for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++)
+        for (int k = 0; k < depth; k++)
+            for (int j = 0; j < panels.width(p) * LANES; j++) *to++ = element(k, column + j);
+    return to;
+}
+
+template <int M, int N>
+static inline void product(const float *a, long stride, int depth, const float *panel, const float *bias, float *out) {
+    Vec sum[M][N];
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) sum[m][n] = bias ? load(bias + n * LANES) : Vec{};
+    for (int k = 0; k < depth; k++, panel += N * LANES) {
+        Vec weight[N];
+        for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
+        for (int m = 0; m < M; m++)
+            for (int n = 0; n < N; n++) sum[m][n] += a[m * stride + k] * weight[n];
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 3
+        for (int n = 0; n < N; n++) store(out + (m * N + n) * LANES, sum[m][n]);
+}
+
+#ifdef HALF
+// The same for pairs of bfloat16, (2k, 2k + 1), summed in float32.
+template <int M, int N>
+static inline void product(const uint32_t *a, long stride, int depth, const float *panel, const float *bias, float *out) {
+    __m512 sum[M][N];
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N; n++) sum[m][n] = _mm512_loadu_ps(bias + n * LANES);
+    for (int k = 0; k < depth; k++, panel += N * LANES) {
+        __m512bh weight[N];
+        for (int n = 0; n < N; n++) weight[n] = (__m512bh)_mm512_loadu_ps(panel + n * LANES);
+        for (int m = 0; m < M; m++) {
+            __m512bh pair = (__m512bh)_mm512_set1_epi32((int)a[m * stride + k]);
+            for (int n = 0; n < N; n++) sum[m][n] = _mm512_dpbf16_ps(sum[m][n], pair, weight[n]);
+        }
+    }
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N; n++) _mm512_storeu_ps(out + (m * N + n) * LANES, sum[m][n]);
+}
+#endif
+
+template <int M, class... Arguments>
+static inline void block_of(int n, Arguments... arguments) {
+    static_assert(SPAN == 3, "a case for each");
+    if (n == 3) return product<M, 3>(arguments...);
+    if (n == 2) return product<M, 2>(arguments...);
+    return product<M, 1>(arguments...);
+}
+
+template <class... Arguments>
+static inline void block(int m, int n, Arguments... arguments) {
+    switch (m) {
+#if ROWS == 8
+        case 8: return block_of<8>(n, arguments...);
+        case 7: return block_of<7>(n, arguments...);
+        case 6: return block_of<6>(n, arguments...);
+        case 5: return block_of<5>(n, arguments...);
+#endif
+        case 4: return block_of<4>(n, arguments...);
+        case 3: return block_of<3>(n, arguments...);
+        case 2: return block_of<2>(n, arguments...);
+        default: return block_of<1>(n, arguments...);
+    }
+}
+
+// a · matrix + bias, handed on a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
+template <class A, class Sink>
+static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix, const float *bias, Sink sink) {
+    Panels panels(columns);
+    alignas(64) float z[ROWS * SPAN * LANES];
+    for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) {
+        int n = panels.width(p);
+        for (int m = 0; m < rows; m += ROWS) {
+            int some = rows - m < ROWS ? rows - m : ROWS;
+            block(some, n, a + m * stride, stride, depth, matrix, bias ? bias + column : nullptr, z);
+            sink(m, some, column, n * LANES, z);
+        }
+        matrix += (long)depth * n * LANES;
+    }
+}

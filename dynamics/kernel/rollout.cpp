@@ -1,0 +1,180 @@
+// The rollout of dynamics/ensemble.py for CPUs: the weights of a member stay in the cache while a tile of rows goes
+// through all steps. A plain C interface; the best instruction set of the machine is chosen when it is loaded.
+
+#include "rollout.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+static const int TILE = 64;  // rows that go through all steps together
+static const int UNIT = 4;   // rows that are not parted
+
+// --- instruction sets ------------------------------------------------------------------------------------------------
+
+struct Kernel {
+    const char *name;
+    void (*sizes)(const Model &, Sizes &);
+    void (*pack)(const Model &, int member);
+    void (*forward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
+    void (*backward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
+};
+
+#if defined(__x86_64__)
+
+namespace avx512_bf16 {
+#define LANES 16
+#define ROWS 8
+#define SPAN 3
+#define HALF
+#define NAME "avx512_bf16"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")
+#endif
+#include "kernel.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef HALF
+#undef NAME
+}  // namespace avx512_bf16
+
+namespace avx512 {
+#define NAME "avx512"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+#include "kernel.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef LANES
+#undef ROWS
+#undef NAME
+}  // namespace avx512
+
+namespace avx2 {
+#define LANES 8
+#define ROWS 4
+#define NAME "avx2"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#include "kernel.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef LANES
+#undef ROWS
+#undef SPAN
+#undef NAME
+}  // namespace avx2
+
+#endif
+
+namespace baseline {
+#define LANES 4
+#define ROWS 4
+#define SPAN 3
+#define NAME "baseline"
+#include "kernel.h"
+}  // namespace baseline
+
+static std::vector<Kernel> supported() {
+    std::vector<Kernel> kernels;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+    if (wide && __builtin_cpu_supports("avx512bf16")) kernels.push_back(avx512_bf16::kernel);
+    if (wide) kernels.push_back(avx512::kernel);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernels.push_back(avx2::kernel);
+#endif
+    kernels.push_back(baseline::kernel);
+    return kernels;
+}
+
+static const std::vector<Kernel> KERNELS = supported();
+static const Kernel *chosen = &KERNELS[0];
+
+// --- threads ---------------------------------------------------------------------------------------------------------
+
+// work(0), …, work(count - 1), each once, on so many threads; no thread outlives the call.
+template <class Work>
+static void shared(int64_t threads, int64_t count, Work work) {
+    std::atomic<int64_t> next{0};
+    auto loop = [&](int64_t thread) {
+        for (int64_t i; (i = next++) < count;) work(thread, i);
+    };
+    std::vector<std::thread> others;
+    try {
+        for (int64_t thread = 1; thread < threads && thread < count; thread++) others.emplace_back(loop, thread);
+    } catch (const std::system_error &) {  // no more threads to be had: fewer do it
+    }
+    loop(0);
+    for (std::thread &other : others) other.join();
+}
+
+// All rows in tiles: as many ranges of equal size as keep every thread busy, each cut where the members change.
+static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) work) {
+    Sizes sizes;
+    chosen->sizes(model, sizes);
+    const int64_t run = job.share * job.rows, units = (run + UNIT - 1) / UNIT, total = job.particles / job.share * units;
+    int64_t ranges = (total * UNIT + TILE - 1) / TILE;
+    ranges = (ranges + job.threads - 1) / job.threads * job.threads;
+    shared(job.threads, ranges, [&](int64_t thread, int64_t range) {
+        int64_t end = total * (range + 1) / ranges;
+        for (int64_t unit = total * range / ranges; unit < end;) {
+            int64_t first = unit % units * UNIT, some = units - unit % units;
+            some = some < end - unit ? some : end - unit;
+            some = some < TILE / UNIT ? some : TILE / UNIT;
+            int64_t rows = some * UNIT < run - first ? some * UNIT : run - first;
+            work(model, job, unit / units, first, (int)rows, job.scratch + thread * sizes.scratch);
+            unit += some;
+        }
+    });
+}
+
+// --- the interface ---------------------------------------------------------------------------------------------------
+
+#if defined(_WIN32)
+#define EXPORT extern "C" __declspec(dllexport)
+#else
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+EXPORT const char *elites_kernel(int i) { return i < (int)KERNELS.size() ? KERNELS[i].name : nullptr; }
+
+EXPORT void elites_choose(int i) { chosen = &KERNELS[i]; }
+
+EXPORT void elites_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
+
+EXPORT void elites_pack(const Model *model, int64_t threads) {
+    shared(threads, model->members, [&](int64_t, int64_t member) { chosen->pack(*model, (int)member); });
+}
+
+EXPORT void elites_rollout(const Model *model, const Job *job) { tiled(*model, *job, chosen->forward); }
+
+EXPORT void elites_backward(const Model *model, const Job *job) { tiled(*model, *job, chosen->backward); }

@@ -1,0 +1,42 @@
+// What a rollout is made of, as dynamics/native.py hands it over. All arrays are float32 and contiguous but where a
+// stride is given. R rows are candidates of all problems, P particles, H steps; S, F, A as in dynamics/ensemble.py.
+#pragma once
+#include <cstdint>
+
+enum Activation : int32_t { SILU, TANH, LEAKY };
+enum Feature : int32_t { SAME, SINE, COSINE };
+
+struct Model {
+    int32_t members, layers, state, action, features, activation;
+    int32_t mixed;           // members that a step takes the mean of: 1, or all of them
+    int32_t half;            // whether the packed weights are bfloat16
+    float leak;              // slope of LEAKY below 0
+    const int32_t *widths;   // (layers): what a layer is given
+    const int32_t *entry;    // (F): a feature is this entry of the state,
+    const int32_t *kind;     // (F): itself, its sine or its cosine
+    const float *relative;   // (S): 1 where the networks predict a change, 0 where they predict the entry
+    const float *low, *high;  // (members, S): the variance is low + high σ(raw); null is no variance and no noise
+    const float *const *weight, *const *bias;  // a layer's (members, in, out) and (members, out)
+    float *packed, *packed_transposed;    // the same as a kernel wants them; the second for gradients alone, else null
+};
+
+struct Job {
+    int64_t rows, candidates, particles, horizon;  // candidates: rows of one problem
+    int64_t share;             // particles in a row that meet the same members
+    const int32_t *met;        // (P / share, H, mixed): members
+    const float *state;        // (rows / candidates, S)
+    const float *actions;      // (R, H, A)
+    const float *epsilon;      // (P, R or 1, H, S) by strides; null is no noise
+    int64_t particle_stride, row_stride, step_stride;
+    float *states;             // (R, P, H, S)
+    float *saved;              // (P, R, H, what `sizes` says), for gradients; null is none
+    const float *states_grad;  // (R, P, H, S)
+    float *actions_grad;       // (P, R, H, A)
+    float *state_grad;         // (P, R, S)
+    float *scratch;            // (threads, what `sizes` says)
+    int64_t threads;
+};
+
+struct Sizes {
+    int64_t packed, packed_transposed, saved, scratch;  // floats: of all members, and for a row's step or a thread
+};

@@ -1,0 +1,197 @@
+"""The same trajectories from compiled code, on CPUs: dynamics/kernel, where it was built.
+
+`ELITES_NATIVE=0` in the environment turns it off, and a path there takes another build. It knows float32, the
+activations in `_activation` and encodings that are `Features`; what it does not know, `rollout.Torch` does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from ctypes import c_float, c_int32, c_int64, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elites.dynamics.rollout import Draw, silu
+from elites.features import Features
+
+# --- the library ------------------------------------------------------------------------------------------------------
+
+
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class Model(ctypes.Structure):
+    """As in kernel/rollout.h."""
+
+    _fields_ = (
+        *_fields(c_int32, "members layers state action features activation mixed half"),
+        *_fields(c_float, "leak"),
+        *_fields(c_void_p, "widths entry kind relative low high weight bias packed packed_transposed"),
+    )
+
+
+class Job(ctypes.Structure):
+    """As in kernel/rollout.h."""
+
+    _fields_ = (
+        *_fields(c_int64, "rows candidates particles horizon share"),
+        *_fields(c_void_p, "met state actions epsilon"),
+        *_fields(c_int64, "particle_stride row_stride step_stride"),
+        *_fields(c_void_p, "states saved states_grad actions_grad state_grad scratch"),
+        *_fields(c_int64, "threads"),
+    )
+
+
+class Sizes(ctypes.Structure):
+    """As in kernel/rollout.h."""
+
+    _fields_ = tuple(_fields(c_int64, "packed packed_transposed saved scratch"))
+
+
+def _load() -> Any:
+    """The library, or None where it was not built or is not wanted."""
+    path = os.environ.get("ELITES_NATIVE", "1")
+    if path == "1":
+        found = importlib.util.find_spec("elites.dynamics._rollout")
+        path = found.origin if found and found.origin else "0"
+    if path == "0":
+        return None
+    library = ctypes.CDLL(path)
+    library.elites_kernel.restype = ctypes.c_char_p
+    return library
+
+
+_LIBRARY = _load()
+
+
+def kernels() -> list[str]:
+    """The instruction sets that this machine has, best first; none where the library was not built."""
+    names = [] if _LIBRARY is None else [_LIBRARY.elites_kernel(i) for i in range(5)]
+    return [name.decode() for name in names if name]
+
+
+def choose(kernel: str) -> None:
+    """Takes another of `kernels` than the first, for tests and comparisons; a `Draw` from before no longer fits."""
+    _LIBRARY.elites_choose(kernels().index(kernel))
+
+
+def serves(draw: Draw, state: Tensor, actions: Tensor) -> bool:
+    return (
+        _LIBRARY is not None
+        and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (draw.relative, state, actions))
+        and (draw.encode is None or isinstance(draw.encode, Features))
+        and _activation(draw.activation) is not None
+    )
+
+
+def _activation(function: Any) -> tuple[int, float] | None:
+    """Its number in kernel/rollout.h, and the slope below 0 of those that have one."""
+    if function is silu or isinstance(function, nn.SiLU):
+        return 0, 0.0
+    if isinstance(function, nn.Tanh):
+        return 1, 0.0
+    if isinstance(function, (nn.ReLU, nn.LeakyReLU)):
+        return 2, getattr(function, "negative_slope", 0.0)
+    return None
+
+
+# --- a rollout --------------------------------------------------------------------------------------------------------
+
+
+class Packed:
+    """A draw's networks as the kernel wants them; what the kernel points at lives as long as this."""
+
+    def __init__(self, draw: Draw, half: bool, gradient: bool) -> None:
+        weights, biases = ([x.contiguous() for x in tensors] for tensors in zip(*draw.layers, strict=True))
+        size, (groups, inputs, _) = len(draw.relative), weights[0].shape
+        seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
+        number, leak = _activation(draw.activation) or (0, 0.0)
+        self.kept = {
+            "widths": torch.tensor([weight.shape[1] for weight in weights], dtype=torch.int32),
+            "entry": torch.tensor([entry for _, entry in seen.columns], dtype=torch.int32),
+            "kind": torch.tensor([("same", "sin", "cos").index(kind) for kind, _ in seen.columns], dtype=torch.int32),
+            "relative": draw.relative,
+            "weight": torch.tensor([x.data_ptr() for x in weights]),
+            "bias": torch.tensor([x.data_ptr() for x in biases]),
+        }
+        if draw.spread:
+            self.kept |= {"low": draw.spread.low.contiguous(), "high": draw.spread.high.contiguous()}
+        features, mixed = len(seen.columns), groups if draw.mixed else 1
+        self.model = Model(groups, len(weights), size, inputs - features, features, number, mixed, half, leak)
+        self._point()
+        sizes = Sizes()
+        _LIBRARY.elites_sizes(ctypes.byref(self.model), ctypes.byref(sizes))
+        self.saved, self.scratch = sizes.saved, sizes.scratch  # floats of a row's step, and of a thread
+        self.kept["packed"] = torch.empty(sizes.packed)
+        if gradient:
+            self.kept["packed_transposed"] = torch.empty(sizes.packed_transposed)
+        self._point()
+        _LIBRARY.elites_pack(ctypes.byref(self.model), c_int64(torch.get_num_threads()))
+
+    def _point(self) -> None:
+        for name, tensor in self.kept.items():
+            setattr(self.model, name, tensor.data_ptr())
+
+
+class Native:
+    """The engine; a call keeps as many threads busy as torch's own would."""
+
+    name = "kernel"
+
+    def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
+        packed = _packed(draw, half and not save, gradient=save)
+        states = moves.new_empty(len(moves), draw.particles, moves.shape[1], first.shape[-1])
+        saved = moves.new_empty(draw.particles, *moves.shape[:2], packed.saved) if save else None
+        _run(_LIBRARY.elites_rollout, packed, draw, first, moves, states=states, saved=saved)
+        return states, saved
+
+    def backward(
+        self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        packed = _packed(draw, half=False, gradient=True)
+        to_moves = moves.new_empty(draw.particles, *moves.shape)
+        to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
+        results = {"states_grad": gradient.contiguous(), "actions_grad": to_moves, "state_grad": to_state}
+        _run(_LIBRARY.elites_backward, packed, draw, first, moves, states=states, saved=saved, **results)
+        return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
+
+
+def _packed(draw: Draw, half: bool, gradient: bool) -> Packed:
+    if (half, gradient) not in draw.cache:
+        draw.cache[half, gradient] = Packed(draw, half, gradient)
+    return draw.cache[half, gradient]  # type: ignore[no-any-return]
+
+
+def _run(function: Any, packed: Packed, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
+    (rows, horizon, _), threads = moves.shape, torch.get_num_threads()
+    given = {
+        "met": _met(draw, horizon),
+        "state": first.contiguous(),
+        "actions": moves.contiguous(),
+        "scratch": torch.empty(threads * packed.scratch),
+        **others,
+    }
+    share = 1 if draw.met is not None else draw.particles // packed.model.members or 1
+    job = Job(rows, rows // len(first), draw.particles, horizon, share, threads=threads)
+    if draw.spread:
+        epsilon = draw.spread.epsilon
+        given["epsilon"] = epsilon = epsilon if epsilon.stride(-1) == 1 else epsilon.contiguous()
+        job.particle_stride, job.row_stride, job.step_stride = epsilon.stride()[:3]
+        if epsilon.shape[1] == 1:
+            job.row_stride = 0
+    for name, tensor in given.items():
+        setattr(job, name, None if tensor is None else tensor.data_ptr())
+    function(ctypes.byref(packed.model), ctypes.byref(job))
+
+
+def _met(draw: Draw, horizon: int) -> Tensor:
+    """The networks that particles which lie together meet at a step: (P / share, H, 1), or (1, H, G) for mixed ones."""
+    groups = torch.arange(len(draw.layers[0][0]), dtype=torch.int32)
+    if draw.met is not None:
+        return draw.met.t().to(torch.int32).contiguous().unsqueeze(-1)
+    return groups.reshape((1, 1, -1) if draw.mixed else (-1, 1, 1)).repeat(1, horizon, 1)

@@ -1,0 +1,240 @@
+"""The compiled rollout against the one in torch, in float64, and what happens where it cannot serve."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor, nn
+
+from elites import Box
+from elites.agents import MPC
+from elites.dynamics import Architecture, ProbabilisticEnsemble, native
+from elites.dynamics.rollout import Draw, Spread, Torch, rollout
+from elites.features import Features
+from elites.planners import CEM
+
+KERNEL = Path(__file__).parents[2] / "dynamics/kernel"
+needs_kernel = pytest.mark.skipif(not native.kernels(), reason="the kernel was not built")
+
+
+@pytest.fixture(params=native.kernels())
+def kernel(request: Any) -> Iterator[str]:
+    native.choose(request.param)
+    yield request.param
+    native.choose(native.kernels()[0])
+
+
+def test_where_there_is_a_compiler_it_was_built() -> None:
+    assert native.kernels() or not shutil.which("g++") or os.environ.get("ELITES_NATIVE") == "0"
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict[str, Any]:
+    size = draw(st.integers(1, 20))
+    entries = st.integers(0, size - 1)
+    column = st.one_of(entries, entries.map(lambda e: f"sin {e}"), entries.map(lambda e: f"cos {e}"))
+    members = draw(st.integers(1, 4))
+    return {
+        "size": size,
+        "action": draw(st.integers(1, 5)),
+        "features": draw(st.none() | st.lists(column, min_size=1, max_size=24)),
+        "architecture": Architecture(
+            members=members,
+            layers=draw(st.integers(1, 4)),
+            width=draw(st.integers(1, 70)),
+            propagation=draw(st.sampled_from(["tsinf", "ts1", "mean"])),
+        ),
+        "activation": draw(st.sampled_from([nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)])),
+        "absolute": draw(st.lists(entries, max_size=2)),
+        "particles": draw(st.integers(1, 9)),
+        "horizon": draw(st.integers(1, 6)),
+        "candidates": (draw(st.integers(1, 3)), draw(st.integers(1, 30))),
+        "independent": draw(st.booleans()),
+        "threads": draw(st.integers(1, 3)),
+        "seed": draw(st.integers(0, 1000)),
+    }
+
+
+def results(engine: Any, noise: Any, state: Tensor, actions: Tensor, weights: Tensor) -> list[Tensor]:
+    """States, and the gradients of a weighted sum of them."""
+    leaves = [x.clone().requires_grad_() for x in (state, actions)]
+    states = rollout(engine, noise, *leaves)
+    assert torch.equal(states, rollout(engine, noise, state, actions))  # without a gradient the same
+    return [states.detach(), *torch.autograd.grad((states * weights).sum(), leaves)]
+
+
+def in_double(draw: Draw) -> Draw:
+    layers = [(weight.double(), bias.double()) for weight, bias in draw.layers]
+    spread = draw.spread and Spread(draw.spread.low.double(), draw.spread.high.double(), draw.spread.epsilon.double())
+    return replace(draw, layers=layers, relative=draw.relative.double(), spread=spread, cache={})
+
+
+@needs_kernel
+@settings(max_examples=60, deadline=None)
+@given(problem=problems(), which=st.integers(0, 10))
+def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
+    """To rounding, over shapes, activations, features, propagations and instruction sets; values and gradients."""
+    names, rng = native.kernels(), Generator().manual_seed(problem["seed"])
+    features = problem["features"]
+    model = ProbabilisticEnsemble(
+        problem["size"],
+        problem["action"],
+        problem["architecture"],
+        encode=Features(*features) if features else None,
+        absolute=problem["absolute"],
+        rng=rng,
+    )
+    model.activation = problem["activation"]
+    with torch.no_grad():
+        for bias in model.biases:
+            bias.normal_(generator=rng)
+        model.max_log_var.fill_(-1)
+        model.min_log_var.fill_(-4)
+    batch, count = problem["candidates"]
+    state = torch.randn(batch, problem["size"], generator=rng)
+    actions = torch.randn(batch, count, problem["horizon"], problem["action"], generator=rng)
+    alone = (batch, count) if problem["independent"] else ()
+    threads = torch.get_num_threads()
+    try:
+        native.choose(names[which % len(names)])
+        torch.set_num_threads(problem["threads"])
+        noise = model.draw(problem["particles"], problem["horizon"], rng, alone)
+        assert native.serves(noise, state, actions)
+        weights = torch.randn(*actions.shape[:2], noise.particles, problem["horizon"], problem["size"], generator=rng)
+        ours = results(native.Native(), noise, state, actions, weights)
+    finally:
+        torch.set_num_threads(threads)
+        native.choose(names[0])
+    truth = results(Torch(), in_double(noise), state.double(), actions.double(), weights.double())
+    for value, expected in zip(ours, truth, strict=True):
+        torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
+
+
+def model_of(**options: Any) -> ProbabilisticEnsemble:
+    architecture = Architecture(members=3, layers=2, width=40, **options)
+    model = ProbabilisticEnsemble(4, 2, architecture, encode=Features(0, "sin 1", 2, 3), rng=Generator().manual_seed(0))
+    with torch.no_grad():
+        for bias in model.biases:
+            bias.normal_(generator=Generator().manual_seed(1))
+    return model
+
+
+STATE = torch.tensor([0.3, -1.0, 0.2, 2.0])
+ACTIONS = torch.randn(50, 7, 2, generator=Generator().manual_seed(2))
+
+
+@needs_kernel
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any) -> None:
+    model, threads, found = model_of(propagation=propagation), torch.get_num_threads(), []
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        actions = ACTIONS.clone().requires_grad_()
+        states = model.rollout(STATE, actions, noise)
+        found.append((states, *torch.autograd.grad(states.square().sum(), actions)))
+    torch.set_num_threads(threads)
+    assert model.backend == "kernel"
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@needs_kernel
+def test_what_is_not_finite_stays_where_it_is(kernel: str) -> None:
+    """A row with a NaN, an infinity or a huge number: the others are as they were, bit for bit."""
+    model = model_of()
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    poisoned = ACTIONS.clone()
+    poisoned[3, 2, 0], poisoned[11, 0, 1], poisoned[20, 1, 1] = torch.nan, torch.inf, 1e38
+    states, clean = model.rollout(STATE, poisoned, noise), model.rollout(STATE, ACTIONS, noise)
+    others = [row for row in range(50) if row not in (3, 11, 20)]
+    assert torch.equal(states[others], clean[others])
+    assert states[3, :, 2:].isnan().all()
+    assert states[3, :, :2].equal(clean[3, :, :2])
+    assert not states[11].isfinite().any()
+    expected = rollout(Torch(), noise, STATE, poisoned[20])
+    assert torch.equal(states[20].isfinite().all(-1), expected.isfinite().all(-1))
+
+
+@needs_kernel
+@pytest.mark.skipif(native.kernels()[:1] != ["avx512_bf16"], reason="this processor does not know bfloat16")
+def test_bfloat16_is_for_samples_alone() -> None:
+    exact, rough = model_of(), model_of(sampling="bfloat16")
+    noise = [model.draw(6, 7, Generator().manual_seed(0)) for model in (exact, rough)]
+    states = exact.rollout(STATE, ACTIONS, noise[0])
+    assert torch.equal(rough.rollout(STATE, ACTIONS, noise[1]), states)
+    assert torch.equal(exact.rough_rollout(STATE, ACTIONS, noise[0]), states)
+    rounded = rough.rough_rollout(STATE, ACTIONS, noise[1])
+    error = (rounded - states).abs().max() / (states - STATE).abs().max()
+    assert 1e-5 < error < 2e-2  # 8 bits of mantissa: 2^-9 a product
+    assert torch.equal(rough.rough_rollout(STATE, ACTIONS.requires_grad_(), noise[1]), states)
+    ACTIONS.requires_grad_(False)
+
+
+def test_the_last_plan_says_what_it_ran_in() -> None:
+    mpc = MPC(CEM(samples=4, elites=1), 3, model_of(), lambda s, a, n: n[:, 0], Box([-1.0] * 2, [1.0] * 2), seed=0)
+    mpc(STATE)
+    assert mpc.last is not None
+    assert mpc.last.backend == ("kernel" if native.kernels() else "torch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": nn.GELU()},
+        {"encode": lambda state: torch.cat([state[:, :3], state[:, 3:].abs()], 1)},
+        {"dtype": torch.float64},
+    ],
+)
+def test_what_it_does_not_know_runs_in_torch(change: dict[str, Any]) -> None:
+    model = model_of().to(change.pop("dtype", torch.float32))
+    for name, value in change.items():
+        setattr(model, name, value)
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    kind = model.weights[0].dtype
+    noise = noise if kind == torch.float32 else in_double(noise)
+    states = model.rollout(STATE.to(kind), ACTIONS.to(kind), noise)
+    assert model.backend == "torch"
+    assert states.isfinite().all()
+
+
+PROGRAM = """
+from elites.dynamics import native
+print(native.kernels())
+"""
+
+
+def test_it_can_be_turned_off() -> None:
+    environment = os.environ | {"ELITES_NATIVE": "0"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
+def test_under_sanitizers(tmp_path: Path) -> None:
+    """The tests of this file against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    library = tmp_path / "rollout.so"
+    flags = ["-std=c++17", "-O1", "-g", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-fno-omit-frame-pointer"]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(["g++", *flags, *checks, str(KERNEL / "rollout.cpp"), "-o", str(library)], check=True)
+    queries = [["g++", f"-print-file-name={name}.so"] for name in ("libasan", "libubsan")]
+    runtimes = [subprocess.run(q, capture_output=True, text=True, check=True).stdout.strip() for q in queries]
+    environment = os.environ | {
+        "ELITES_NATIVE": str(library),
+        "LD_PRELOAD": ":".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
