@@ -138,15 +138,20 @@ class ProbabilisticEnsemble(nn.Module):
         if particles < len(met) and kind == "tsinf":
             met = met[torch.randperm(len(met), generator=rng, device=rng.device)[:particles]]
         particles = math.ceil(particles / len(met)) * len(met)
-        epsilon = torch.randn(*candidates, particles, horizon, size, generator=rng, device=rng.device)
+        epsilon: Tensor | int
+        if candidates and rng.device.type == "cpu":  # a seed is enough, and can be had without waiting for a device
+            epsilon = int(torch.randint(2**63 - 1, (), generator=rng))
+        else:
+            rows = math.prod(candidates)
+            epsilon = torch.randn(particles, rows, horizon, size, generator=rng, device=rng.device)
         order = None
         if kind == "ts1":
             order = torch.rand(horizon, particles, generator=rng, device=rng.device).argsort(-1)
             order = order // (particles // len(met))
-        return self._drawn(met, particles, epsilon.reshape(-1, particles, horizon, size).transpose(0, 1), order)
+        return self._drawn(met, particles, epsilon, order)
 
     @torch.no_grad()
-    def _drawn(self, met: Tensor, particles: int, epsilon: Tensor | None, order: Tensor | None = None) -> Draw:
+    def _drawn(self, met: Tensor, particles: int, epsilon: Tensor | int | None, order: Tensor | None = None) -> Draw:
         *hidden, (weight, bias) = self.folded(met)
         size, low, high = self.state_size, self.min_log_var[met], self.max_log_var[met]
         mixed, spread = self.architecture.propagation == "mean", None

@@ -40,8 +40,10 @@ class Job(ctypes.Structure):
 
     _fields_ = (
         *_fields(c_int64, "rows candidates particles horizon share"),
-        *_fields(c_void_p, "met state actions epsilon"),
-        *_fields(c_int64, "particle_stride row_stride step_stride"),
+        *_fields(c_void_p, "met"),
+        *_fields(c_int64, "met_run met_step"),
+        *_fields(c_void_p, "state actions epsilon"),
+        *_fields(c_int64, "particle_stride row_stride step_stride seed"),
         *_fields(c_void_p, "states saved states_grad actions_grad state_grad scratch"),
         *_fields(c_int64, "threads"),
     )
@@ -78,6 +80,13 @@ def kernels() -> list[str]:
 def choose(kernel: str) -> None:
     """Takes another of `kernels` than the first, for tests and comparisons; a `Draw` from before no longer fits."""
     _LIBRARY.elites_choose(kernels().index(kernel))
+
+
+def normals(seed: int, *shape: int) -> Tensor:
+    """The noise that the kernel makes from a seed where it is given none, (P, R, H, S)."""
+    found = torch.empty(shape)
+    _LIBRARY.elites_normals(c_int64(seed), c_int64(found.numel()), c_void_p(found.data_ptr()))
+    return found
 
 
 def serves(draw: Draw, state: Tensor, actions: Tensor) -> bool:
@@ -127,6 +136,9 @@ class Packed:
         sizes = Sizes()
         _LIBRARY.elites_sizes(ctypes.byref(self.model), ctypes.byref(sizes))
         self.saved, self.scratch = sizes.saved, sizes.scratch  # floats of a row's step, and of a thread
+        self.share, self.met = draw.particles // groups or 1, torch.arange(groups, dtype=torch.int32)
+        if draw.met is not None:
+            self.share, self.met = 1, draw.met.t().to(torch.int32).contiguous()
         self.kept["packed"] = torch.empty(sizes.packed)
         if gradient:
             self.kept["packed_transposed"] = torch.empty(sizes.packed_transposed)
@@ -170,28 +182,23 @@ def _packed(draw: Draw, half: bool, gradient: bool) -> Packed:
 def _run(function: Any, packed: Packed, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
     (rows, horizon, _), threads = moves.shape, torch.get_num_threads()
     given = {
-        "met": _met(draw, horizon),
         "state": first.contiguous(),
         "actions": moves.contiguous(),
         "scratch": torch.empty(threads * packed.scratch),
         **others,
     }
-    share = 1 if draw.met is not None else draw.particles // packed.model.members or 1
-    job = Job(rows, rows // len(first), draw.particles, horizon, share, threads=threads)
-    if draw.spread:
-        epsilon = draw.spread.epsilon
-        given["epsilon"] = epsilon = epsilon if epsilon.stride(-1) == 1 else epsilon.contiguous()
-        job.particle_stride, job.row_stride, job.step_stride = epsilon.stride()[:3]
+    job = Job(rows, rows // len(first), draw.particles, horizon, packed.share, threads=threads)
+    job.met, job.met_run, job.met_step = packed.met.data_ptr(), packed.met.stride(0), packed.met.stride(-1)
+    if packed.met.ndim == 1:  # particles stay with their networks
+        job.met_step = 0
+    epsilon = None if draw.spread is None else draw.spread.epsilon
+    if isinstance(epsilon, int):
+        job.seed = epsilon
+    elif epsilon is not None:
+        given["epsilon"] = epsilon
+        job.particle_stride, job.row_stride, job.step_stride, _ = epsilon.stride()
         if epsilon.shape[1] == 1:
             job.row_stride = 0
     for name, tensor in given.items():
         setattr(job, name, None if tensor is None else tensor.data_ptr())
     function(ctypes.byref(packed.model), ctypes.byref(job))
-
-
-def _met(draw: Draw, horizon: int) -> Tensor:
-    """The networks that particles which lie together meet at a step: (P / share, H, 1), or (1, H, G) for mixed ones."""
-    groups = torch.arange(len(draw.layers[0][0]), dtype=torch.int32)
-    if draw.met is not None:
-        return draw.met.t().to(torch.int32).contiguous().unsqueeze(-1)
-    return groups.reshape((1, 1, -1) if draw.mixed else (-1, 1, 1)).repeat(1, horizon, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -21,7 +21,15 @@ class Spread:
 
     low: Tensor  # (G, 1, S)
     high: Tensor  # (G, 1, S)
-    epsilon: Tensor  # (P, 1, H, S), or (P, R, H, S) where every candidate has its own
+    epsilon: Tensor | int  # (P, 1, H, S); or (P, R, H, S) or a seed where every candidate has its own
+
+    def noise(self, particles: int, moves: Tensor) -> Tensor:
+        """ε as a tensor, for moves (R, H, A)."""
+        if isinstance(self.epsilon, Tensor):
+            return self.epsilon
+        rng = Generator(moves.device).manual_seed(self.epsilon)
+        shape = (particles, *moves.shape[:2], self.low.shape[-1])
+        return torch.randn(shape, generator=rng, dtype=self.low.dtype, device=moves.device)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,7 @@ class Torch:
         inputs = moves.new_empty(count, rows, draw.layers[0][0].shape[1])
         hidden: list[Tensor] = []
         saved = []
+        noise = None if draw.spread is None else draw.spread.noise(count, moves)
         for t in range(horizon):
             place = None if draw.met is None else draw.met[t].argsort(stable=True)  # particles, network by network
             here = state if place is None else state[place]
@@ -125,9 +134,9 @@ class Torch:
             change = change.mean(0, keepdim=True) if draw.mixed else change.reshape(count, rows, size)
             state = torch.addcmul(change, here, draw.relative)
             rate = None
-            if draw.spread:
-                low, high, epsilon = draw.spread.low, draw.spread.high, draw.spread.epsilon
-                epsilon = epsilon[:, :, t] if place is None else epsilon[place, :, t]
+            if draw.spread and noise is not None:
+                low, high = draw.spread.low, draw.spread.high
+                epsilon = noise[:, :, t] if place is None else noise[place, :, t]
                 share = raw[0].sigmoid()
                 std = torch.addcmul(low, high, share).sqrt_()
                 if save:  # ε d√var / d raw

@@ -15,4 +15,13 @@ static void backward(const Model &model, const Job &job, int64_t run, int64_t fi
     Tile(model, job, run, first, rows, scratch).backward();
 }
 
-static const Kernel kernel = {NAME, sizes, pack, forward, backward};
+static void normals(uint64_t seed, int64_t count, float *to) {
+    const Normals numbers(seed);
+    float some[LANES];
+    for (int64_t i = 0; i < count; i += LANES) {
+        store(some, numbers.from((uint32_t)i));
+        memcpy(to + i, some, (count - i < LANES ? count - i : LANES) * sizeof(float));
+    }
+}
+
+static const Kernel kernel = {NAME, sizes, pack, forward, backward, normals};

@@ -8,6 +8,7 @@
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 static inline Vec load(const float *x) { return *(const Vec *)x; }
 static inline void store(float *x, Vec value) { *(Vec *)x = value; }
@@ -65,6 +66,61 @@ static inline Vec activated(const Model &model, Vec z, Vec &slope) {
     if (SLOPE) slope = z > 0.0f ? one : leak;
     return z > 0.0f ? z : z * leak;
 }
+
+// --- noise -----------------------------------------------------------------------------------------------------------
+
+// ln x for normal x > 0 (Cephes' logf).
+static inline Vec logarithm(Vec x) {
+    Ints bits = (Ints)x, exponent = ((bits >> 23) & 0xff) - 126;
+    Vec m = (Vec)((bits & 0x007fffff) | 0x3f000000);  // in [1/2, 1)
+    Ints small = m < 0.70710678f;
+    Vec e = __builtin_convertvector(exponent + small, Vec);  // a true comparison is -1
+    m = m - 1.0f + (Vec)((Ints)m & small);
+    Vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    Vec square = m * m;
+    return m + (p * m * square - 0.5f * square) + e * 0.69314718f;
+}
+
+// Standard normals by number: any of them without those before it, so that threads need not agree on an order.
+struct Normals {
+    uint32_t key, other;
+
+    explicit Normals(uint64_t seed) : key((uint32_t)seed), other((uint32_t)(seed >> 32)) {}
+
+    static Bits hash(Bits x) {  // C. Wellons's lowbias32
+        x = (x ^ (x >> 16)) * 0x7feb352dU;
+        x = (x ^ (x >> 15)) * 0x846ca68bU;
+        return x ^ (x >> 16);
+    }
+
+    // Numbers first, …, first + LANES - 1. A uniform in (-1, 1), and the inverse of its error function (Giles 2012).
+    Vec from(uint32_t first) const {
+        Bits lane;
+        for (int n = 0; n < LANES; n++) lane[n] = n;
+        Bits bits = hash(hash(lane + first + key) + other);
+        Vec u = __builtin_convertvector((Ints)(bits >> 9), Vec) * 0x1p-22f - (1.0f - 0x1p-23f);
+        Vec w = -logarithm((1.0f - u) * (1.0f + u));
+        Vec a = w - 2.5f, b;
+        for (int n = 0; n < LANES; n++) b[n] = sqrtf(w[n]);
+        b = b - 3.0f;
+        Vec p = a * 2.81022636e-08f + 3.43273939e-07f, q = b * -0.000200214257f + 0.000100950558f;
+        p = p * a - 3.5233877e-06f, q = q * b + 0.00134934322f;
+        p = p * a - 4.39150654e-06f, q = q * b - 0.00367342844f;
+        p = p * a + 0.00021858087f, q = q * b + 0.00573950773f;
+        p = p * a - 0.00125372503f, q = q * b - 0.0076224613f;
+        p = p * a - 0.00417768164f, q = q * b + 0.00943887047f;
+        p = p * a + 0.246640727f, q = q * b + 1.00167406f;
+        p = p * a + 1.50140941f, q = q * b + 2.83297682f;
+        return (w < 5.0f ? p : q) * u * 1.41421356f;
+    }
+};
 
 // --- products --------------------------------------------------------------------------------------------------------
 

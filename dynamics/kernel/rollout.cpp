@@ -25,6 +25,7 @@ struct Kernel {
     void (*pack)(const Model &, int member);
     void (*forward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
     void (*backward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
+    void (*normals)(uint64_t seed, int64_t count, float *to);
 };
 
 #if defined(__x86_64__)
@@ -174,6 +175,8 @@ EXPORT void elites_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*mode
 EXPORT void elites_pack(const Model *model, int64_t threads) {
     shared(threads, model->members, [&](int64_t, int64_t member) { chosen->pack(*model, (int)member); });
 }
+
+EXPORT void elites_normals(uint64_t seed, int64_t count, float *to) { chosen->normals(seed, count, to); }
 
 EXPORT void elites_rollout(const Model *model, const Job *job) { tiled(*model, *job, chosen->forward); }
 

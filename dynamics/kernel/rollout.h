@@ -23,11 +23,13 @@ struct Model {
 struct Job {
     int64_t rows, candidates, particles, horizon;  // candidates: rows of one problem
     int64_t share;             // particles in a row that meet the same members
-    const int32_t *met;        // (P / share, H, mixed): members
+    const int32_t *met;        // (P / share, H or 1, mixed): members, by strides
+    int64_t met_run, met_step;
     const float *state;        // (rows / candidates, S)
     const float *actions;      // (R, H, A)
-    const float *epsilon;      // (P, R or 1, H, S) by strides; null is no noise
+    const float *epsilon;      // (P, R or 1, H, S) by strides; null, where there is a variance, is noise from `seed`
     int64_t particle_stride, row_stride, step_stride;
+    uint64_t seed;
     float *states;             // (R, P, H, S)
     float *saved;              // (P, R, H, what `sizes` says), for gradients; null is none
     const float *states_grad;  // (R, P, H, S)

@@ -96,11 +96,8 @@ struct Tile {
     const float *start(int i) const { return job.state + row(i) / job.candidates * model.state; }
     const float *action(int i, int64_t t) const { return job.actions + (row(i) * job.horizon + t) * model.action; }
     int64_t trajectory(int i) const { return (row(i) * job.particles + particle(i)) * job.horizon * model.state; }
-    const float *epsilon(int i, int64_t t) const {
-        return job.epsilon + particle(i) * job.particle_stride + row(i) * job.row_stride + t * job.step_stride;
-    }
     float *saved(int i, int64_t t) const { return job.saved + (place(i) * job.horizon + t) * shape.saved; }
-    int member(int64_t t, int k) const { return job.met[(run * job.horizon + t) * model.mixed + k]; }
+    int member(int64_t t, int k) const { return job.met[run * job.met_run + t * job.met_step + k]; }
 
     void rollout() {
         for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, start(i), model.state * sizeof(float));
@@ -188,16 +185,21 @@ struct Tile {
             return;
         }
         const float *low = model.low + member * model.state, *high = model.high + member * model.state;
-        const float *noise = epsilon(i, t), *raw = out + shape.state;
+        const float *raw = out + shape.state, *given = nullptr;
+        if (job.epsilon) given = job.epsilon + particle(i) * job.particle_stride + row(i) * job.row_stride + t * job.step_stride;
+        const Normals normals(job.seed);
         float *rate = job.saved ? saved(i, t) + shape.hidden * model.mixed : nullptr;
         for (int j = 0; j < model.state; j += LANES) {
             int some = model.state - j < LANES ? model.state - j : LANES;
-            float s[LANES], std[LANES];
+            float s[LANES], std[LANES], drawn[LANES];
             store(s, sigmoid(load(raw + j)));
+            // numbered as in an array (P, R, H, S)
+            if (!given) store(drawn, normals.from((uint32_t)((place(i) * job.horizon + t) * model.state + j)));
+            const float *noise = given ? given + j : drawn;
             for (int n = 0; n < some; n++) {
                 std[n] = sqrtf(low[j + n] + high[j + n] * s[n]);
-                to[j + n] += out[j + n] + std[n] * noise[j + n];
-                if (rate) rate[j + n] = noise[j + n] * high[j + n] * s[n] * (1 - s[n]) / (2 * std[n]);
+                to[j + n] += out[j + n] + std[n] * noise[n];
+                if (rate) rate[j + n] = noise[n] * high[j + n] * s[n] * (1 - s[n]) / (2 * std[n]);
             }
         }
     }

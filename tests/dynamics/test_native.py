@@ -74,9 +74,14 @@ def results(engine: Any, noise: Any, state: Tensor, actions: Tensor, weights: Te
     return [states.detach(), *torch.autograd.grad((states * weights).sum(), leaves)]
 
 
-def in_double(draw: Draw) -> Draw:
-    layers = [(weight.double(), bias.double()) for weight, bias in draw.layers]
-    spread = draw.spread and Spread(draw.spread.low.double(), draw.spread.high.double(), draw.spread.epsilon.double())
+def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
+    """The same draw for the reference, with the noise that the kernel makes of a seed."""
+    layers, spread = [(weight.double(), bias.double()) for weight, bias in draw.layers], draw.spread
+    if spread:
+        epsilon = spread.epsilon
+        if isinstance(epsilon, int):
+            epsilon = native.normals(epsilon, draw.particles, *rows_and_steps, spread.low.shape[-1])
+        spread = Spread(spread.low.double(), spread.high.double(), epsilon.double())
     return replace(draw, layers=layers, relative=draw.relative.double(), spread=spread, cache={})
 
 
@@ -116,7 +121,9 @@ def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
     finally:
         torch.set_num_threads(threads)
         native.choose(names[0])
-    truth = results(Torch(), in_double(noise), state.double(), actions.double(), weights.double())
+    truth = results(
+        Torch(), in_double(noise, batch * count, problem["horizon"]), state.double(), actions.double(), weights.double()
+    )
     for value, expected in zip(ours, truth, strict=True):
         torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
 
@@ -238,3 +245,24 @@ def test_under_sanitizers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@needs_kernel
+def test_noise_from_a_seed(kernel: str) -> None:
+    """Standard normal to the fourth moment, no step like another, no seed like another, the same on every processor."""
+    x = native.normals(7, 1_000_003)
+    assert x.isfinite().all()
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        spread = {1: 1.0, 2: 2.0, 3: 15.0, 4: 96.0}[power] ** 0.5  # of x^power
+        assert x.double().pow(power).mean().item() == pytest.approx(moment, abs=4 * spread / 1000)
+    inside = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
+    shares = (x.unsqueeze(1) < inside).double().mean(0)
+    assert torch.allclose(shares, torch.special.ndtr(inside.double()), atol=2e-3)
+    for lag in (1, 4, 16, 45):
+        assert abs((x[lag:] * x[:-lag]).mean().item()) < 4e-3
+    others = [native.normals(seed, 1_000_003) for seed in (8, 7 + 2**32)]
+    assert all(abs((x * other).mean().item()) < 4e-3 for other in others)
+    assert torch.equal(native.normals(7, 100), x[:100])
+    assert x.unique().numel() > 0.9 * len(x)
+    native.choose("baseline")
+    torch.testing.assert_close(native.normals(7, 1_000_003), x, rtol=1e-4, atol=1e-5)
