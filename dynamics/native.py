@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 from ctypes import c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,7 +67,20 @@ def _load() -> Any:
         return None
     library = ctypes.CDLL(path)
     library.elites_kernel.restype = ctypes.c_char_p
+    library.elites_threads(_openmp())
     return library
+
+
+def _openmp() -> Any:
+    """`GOMP_parallel` of the OpenMP that torch has loaded, or null: kernel/rollout.cpp says what for."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    loaded = {line.split()[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)\b", line)}
+    torchs = [path for path in loaded if path.startswith(str(Path(torch.__file__).parents[1]))]
+    try:
+        return ctypes.cast(ctypes.CDLL(torchs[0]).GOMP_parallel, c_void_p)
+    except (IndexError, OSError, AttributeError):
+        return c_void_p()
 
 
 _LIBRARY = _load()

@@ -122,19 +122,33 @@ static const Kernel *chosen = &KERNELS[0];
 
 // --- threads ---------------------------------------------------------------------------------------------------------
 
-// work(0), …, work(count - 1), each once, on so many threads; no thread outlives the call.
+// OpenMP's entry, of the library whose threads torch computes with: they are awake between two calls of ours, and threads
+// of our own would have to share the cores with them. Where it is not known, a call has threads of its own.
+typedef void (*Parallel)(void (*)(void *), void *data, unsigned threads, unsigned flags);
+static Parallel parallel = nullptr;
+
+// work(thread, 0), …, work(thread, count - 1), each once, on at most so many threads.
 template <class Work>
 static void shared(int64_t threads, int64_t count, Work work) {
-    std::atomic<int64_t> next{0};
-    auto loop = [&](int64_t thread) {
-        for (int64_t i; (i = next++) < count;) work(thread, i);
-    };
+    struct Loop {
+        Work &work;
+        const int64_t count;
+        std::atomic<int64_t> threads{0}, next{0};
+
+        void operator()() {
+            const int64_t thread = threads++;
+            for (int64_t i; (i = next++) < count;) work(thread, i);
+        }
+    } loop{work, count};
+    threads = threads < count ? threads : count;
+    if (threads < 2) return loop();
+    if (parallel) return parallel([](void *data) { (*(Loop *)data)(); }, &loop, (unsigned)threads, 0);
     std::vector<std::thread> others;
     try {
-        for (int64_t thread = 1; thread < threads && thread < count; thread++) others.emplace_back(loop, thread);
+        for (int64_t thread = 1; thread < threads; thread++) others.emplace_back([&] { loop(); });
     } catch (const std::system_error &) {  // no more threads to be had: fewer do it
     }
-    loop(0);
+    loop();
     for (std::thread &other : others) other.join();
 }
 
@@ -165,6 +179,8 @@ static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) 
 #else
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
+
+EXPORT void elites_threads(Parallel openmp) { parallel = openmp; }
 
 EXPORT const char *elites_kernel(int i) { return i < (int)KERNELS.size() ? KERNELS[i].name : nullptr; }
 
