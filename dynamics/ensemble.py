@@ -128,16 +128,23 @@ class ProbabilisticEnsemble(nn.Module):
         change, raw = output.chunk(2, -1)
         return state * self.relative + change, soft_variance(raw, self.min_log_var, self.max_log_var)
 
+    @property
+    def chunk(self) -> int:
+        """Rollouts worth scoring at once: the kernel is as fast with few, which need little memory."""
+        return 256 if native.kernels() else 8192
+
     # --- whole trajectories ------------------------------------------------------------------------------------------
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         """Particles dealt to the members evenly: rounded up to a multiple of theirs, or to as many random members."""
-        met, kind, size = self.elites, self.architecture.propagation, self.state_size
+        kind, size, count = self.architecture.propagation, self.state_size, len(self.elites)
+        met = None if count == self.architecture.members else self.elites  # all, without a copy
         if kind == "mean":
             return self._drawn(met, 1, None)
-        if particles < len(met) and kind == "tsinf":
-            met = met[torch.randperm(len(met), generator=rng, device=rng.device)[:particles]]
-        particles = math.ceil(particles / len(met)) * len(met)
+        if particles < count and kind == "tsinf":
+            met = self.elites[torch.randperm(count, generator=rng, device=rng.device)[:particles]]
+            count = particles
+        particles = math.ceil(particles / count) * count
         epsilon: Tensor | int
         if candidates and rng.device.type == "cpu":  # a seed is enough, and can be had without waiting for a device
             epsilon = int(torch.randint(2**63 - 1, (), generator=rng))
@@ -147,13 +154,16 @@ class ProbabilisticEnsemble(nn.Module):
         order = None
         if kind == "ts1":
             order = torch.rand(horizon, particles, generator=rng, device=rng.device).argsort(-1)
-            order = order // (particles // len(met))
+            order = order // (particles // count)
         return self._drawn(met, particles, epsilon, order)
 
     @torch.no_grad()
-    def _drawn(self, met: Tensor, particles: int, epsilon: Tensor | int | None, order: Tensor | None = None) -> Draw:
-        *hidden, (weight, bias) = self.folded(met)
-        size, low, high = self.state_size, self.min_log_var[met], self.max_log_var[met]
+    def _drawn(
+        self, met: Tensor | None, particles: int, epsilon: Tensor | int | None, order: Tensor | None = None
+    ) -> Draw:
+        *hidden, (weight, bias) = [(weight.detach(), bias.detach()) for weight, bias in self.folded(met)]
+        low, high = (x if met is None else x[met] for x in (self.min_log_var, self.max_log_var))
+        size = self.state_size
         mixed, spread = self.architecture.propagation == "mean", None
         if epsilon is None or weight.shape[-1] == size:  # no noise is wanted, or the networks know of none
             weight, bias = weight[..., :size].contiguous(), bias[..., :size].contiguous()

@@ -64,6 +64,10 @@ class Model:
         return ensemble.draw(particles, horizon, rng, candidates)
 
     @property
+    def chunk(self) -> int:
+        return self._ensemble.chunk
+
+    @property
     def backend(self) -> str | None:
         return self._ensemble.backend
 

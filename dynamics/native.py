@@ -10,7 +10,7 @@ import ctypes
 import importlib.util
 import os
 import re
-from ctypes import c_float, c_int32, c_int64, c_void_p
+from ctypes import c_bool, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def _activation(function: Any) -> tuple[int, float] | None:
 class Packed:
     """A draw's networks as the kernel wants them; what the kernel points at lives as long as this."""
 
-    def __init__(self, draw: Draw, half: bool, gradient: bool) -> None:
+    def __init__(self, draw: Draw, half: bool) -> None:
         weights, biases = ([x.contiguous() for x in tensors] for tensors in zip(*draw.layers, strict=True))
         size, (groups, inputs, _) = len(draw.relative), weights[0].shape
         seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
@@ -150,15 +150,22 @@ class Packed:
         self._point()
         sizes = Sizes()
         _LIBRARY.elites_sizes(ctypes.byref(self.model), ctypes.byref(sizes))
-        self.saved, self.scratch = sizes.saved, sizes.scratch  # floats of a row's step, and of a thread
         self.share, self.met = draw.particles // groups or 1, torch.arange(groups, dtype=torch.int32)
         if draw.met is not None:
             self.share, self.met = 1, draw.met.t().to(torch.int32).contiguous()
-        self.kept["packed"] = torch.empty(sizes.packed)
-        if gradient:
-            self.kept["packed_transposed"] = torch.empty(sizes.packed_transposed)
+        self.sizes = sizes
+        self._pack("packed")
+
+    def transpose(self) -> None:
+        """Makes ready for gradients."""
+        if not self.model.packed_transposed:
+            self._pack("packed_transposed")
+
+    def _pack(self, name: str) -> None:
+        self.kept[name] = torch.empty(getattr(self.sizes, name))
         self._point()
-        _LIBRARY.elites_pack(ctypes.byref(self.model), c_int64(torch.get_num_threads()))
+        threads = c_int64(torch.get_num_threads())
+        _LIBRARY.elites_pack(ctypes.byref(self.model), threads, c_bool(name == "packed_transposed"))
 
     def _point(self) -> None:
         for name, tensor in self.kept.items():
@@ -171,16 +178,17 @@ class Native:
     name = "kernel"
 
     def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
-        packed = _packed(draw, half and not save, gradient=save)
+        packed = _packed(draw, half and not save)
         states = moves.new_empty(len(moves), draw.particles, moves.shape[1], first.shape[-1])
-        saved = moves.new_empty(draw.particles, *moves.shape[:2], packed.saved) if save else None
+        saved = moves.new_empty(draw.particles, *moves.shape[:2], packed.sizes.saved) if save else None
         _run(_LIBRARY.elites_rollout, packed, draw, first, moves, states=states, saved=saved)
         return states, saved
 
     def backward(
         self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        packed = _packed(draw, half=False, gradient=True)
+        packed = _packed(draw, half=False)
+        packed.transpose()
         to_moves = moves.new_empty(draw.particles, *moves.shape)
         to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
         results = {"states_grad": gradient.contiguous(), "actions_grad": to_moves, "state_grad": to_state}
@@ -188,10 +196,10 @@ class Native:
         return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
 
 
-def _packed(draw: Draw, half: bool, gradient: bool) -> Packed:
-    if (half, gradient) not in draw.cache:
-        draw.cache[half, gradient] = Packed(draw, half, gradient)
-    return draw.cache[half, gradient]  # type: ignore[no-any-return]
+def _packed(draw: Draw, half: bool) -> Packed:
+    if half not in draw.cache:
+        draw.cache[half] = Packed(draw, half)
+    return draw.cache[half]  # type: ignore[no-any-return]
 
 
 def _run(function: Any, packed: Packed, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
@@ -199,7 +207,7 @@ def _run(function: Any, packed: Packed, draw: Draw, first: Tensor, moves: Tensor
     given = {
         "state": first.contiguous(),
         "actions": moves.contiguous(),
-        "scratch": torch.empty(threads * packed.scratch),
+        "scratch": torch.empty(threads * packed.sizes.scratch),
         **others,
     }
     job = Job(rows, rows // len(first), draw.particles, horizon, packed.share, threads=threads)

@@ -22,7 +22,8 @@ class Return:
     the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state); each
     gives (R,). Termination after a step ends the rewards with that step, for that rollout alone.
     noise: `common` to all candidates of a plan, so that the objective is a smooth function and candidates are compared
-    under the same luck; `independent` for each, drawn anew at every call. chunk: rollouts held in memory at once.
+    under the same luck; `independent` for each, drawn anew at every call. chunk: rollouts held in memory at once;
+    None asks the model.
     """
 
     dynamics: Dynamics | Callable[..., Tensor]
@@ -33,7 +34,7 @@ class Return:
     particles: Count = 20
     risk: NonNegative = 0.0
     noise: Literal["common", "independent"] = "common"
-    chunk: Count = 8192
+    chunk: Count | None = None
 
     def __post_init__(self) -> None:
         validate(self)
@@ -95,7 +96,8 @@ class _At:
         self.returns, self.dynamics, self.state, self.rng = returns, returns.dynamics, state, rng
         self.particles = 1 if getattr(self.dynamics, "deterministic", False) else returns.particles
         problems = math.prod(state.shape[:-1])
-        self.together = max(1, returns.chunk // (self.particles * problems))  # candidates of every problem
+        chunk: int = returns.chunk or getattr(self.dynamics, "chunk", 8192)
+        self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem
         self.noise: Noise = None
         self.horizon: int | None = None
 

@@ -58,7 +58,8 @@ class GradientAscent(Solver):
                 break
             if gradient is None:
                 _, gradient = problem.trace(points)
-            direction = moment.direction(gradient()) if moment else gradient()
+            slope, gradient = gradient(), None  # whose graph is not needed any longer
+            direction = moment.direction(slope) if moment else slope
             improve = self._one_by_one if self.line_search == "sequential" else self._all_at_once
             points, values, going, gradient = improve(problem, points, values, direction, going)
         return points, values

@@ -24,4 +24,4 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, sizes, pack, forward, backward, normals};
+static const Kernel kernel = {NAME, sizes, pack, pack_transposed, forward, backward, normals};

@@ -16,17 +16,16 @@ static inline int padded(int columns) { return (columns + LANES - 1) / LANES * L
 
 // --- activations -----------------------------------------------------------------------------------------------------
 
-// e^x for |x| <= 80: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes' expf).
+// e^x for |x| <= 87: with x / ln 2 = n + f, 2^n times a polynomial for 2^f, |f| <= 1/2, of least relative error (2e-9).
 static inline Vec exponential(Vec x) {
-    const float magic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to an integer, which is then in the last bits
-    Vec shifted = x * 1.44269504088896341f + magic, n = shifted - magic;
-    Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + (r + 1.0f);
+    const float log2e = 1.44269504f, magic = 12582912.0f;  // 1.5 · 2^23: adding it leaves n in the last bits
+    Vec shifted = x * log2e + magic, f = x * log2e - (shifted - magic);
+    Vec p = f * 0.00015345811f + 0.0013399931f;
+    p = p * f + 0.009618489f;
+    p = p * f + 0.055503286f;
+    p = p * f + 0.24022646f;
+    p = p * f + 0.69314718f;
+    p = p * f + 1.0f;
     return (Vec)((Ints)p + ((Ints)shifted << 23));
 }
 
@@ -39,14 +38,18 @@ static inline Vec inverse(Vec x) {
 #endif
 }
 
-// Selections are written so that a NaN stays one.
-static inline Vec sigmoid(Vec x) {
-    const Vec bound = Vec{} + 80.0f;
-    Vec inside = x < -bound ? -bound : x;
-    inside = inside > bound ? bound : inside;
-    Vec value = inverse(1.0f + exponential(-inside));
-    return x < -bound ? Vec{} : value;
+// x between -bound and bound; a NaN stays one.
+static inline Vec clamped(Vec x, float bound) {
+    const Vec low = Vec{} - bound, high = Vec{} + bound;
+#if LANES == 16
+    return (Vec)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)x));
+#else
+    x = x < low ? low : x;
+    return x > high ? high : x;
+#endif
 }
+
+static inline Vec sigmoid(Vec x) { return inverse(1.0f + exponential(clamped(-x, 87.0f))); }
 
 // f(z), and f'(z) where it is asked for.
 template <bool SLOPE>
@@ -138,11 +141,11 @@ struct Panels {
 };
 
 template <class Element>
-static float *laid_out(float *to, int depth, int columns, Element element) {
+static inline float *laid_out(float *to, int depth, int columns, Element element) {
     Panels panels(columns);
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++)
         for (int k = 0; k < depth; k++)
-            for (int j = 0; j < panels.width(p) * LANES; j++) *to++ = element(k, column + j);
+            for (int j = column; j < column + panels.width(p) * LANES; j++) *to++ = element(k, j);
     return to;
 }
 

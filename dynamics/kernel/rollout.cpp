@@ -23,6 +23,7 @@ struct Kernel {
     const char *name;
     void (*sizes)(const Model &, Sizes &);
     void (*pack)(const Model &, int member);
+    void (*pack_transposed)(const Model &, int member);
     void (*forward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
     void (*backward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
     void (*normals)(uint64_t seed, int64_t count, float *to);
@@ -188,8 +189,9 @@ EXPORT void elites_choose(int i) { chosen = &KERNELS[i]; }
 
 EXPORT void elites_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
 
-EXPORT void elites_pack(const Model *model, int64_t threads) {
-    shared(threads, model->members, [&](int64_t, int64_t member) { chosen->pack(*model, (int)member); });
+EXPORT void elites_pack(const Model *model, int64_t threads, bool transposed) {
+    auto pack = transposed ? chosen->pack_transposed : chosen->pack;
+    shared(threads, model->members, [&](int64_t, int64_t member) { pack(*model, (int)member); });
 }
 
 EXPORT void elites_normals(uint64_t seed, int64_t count, float *to) { chosen->normals(seed, count, to); }

@@ -22,8 +22,8 @@ struct Shape {
     // bfloat16 comes in pairs; a first layer is float32 always, as its inputs have units of their own
     int depth(int layer) const { return model.half && layer ? (in(layer) + 1) / 2 : in(layer); }
 
-    long packed() const {  // of a member: every layer's bias and matrix
-        long size = 0;
+    long packed() const {  // of a member: every layer's bias and matrix, then low and high
+        long size = model.low ? 2 * state : 0;
         for (int l = 0; l < model.layers; l++) size += (long)(1 + depth(l)) * columns(l);
         return size;
     }
@@ -50,57 +50,84 @@ static inline float pair(float first, float second) {
     return value;
 }
 
+static float *pack_layer(const Shape &shape, int l, int member, float *to) {
+    const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l), head = shape.model.state;
+    const float *w = shape.model.weight[l] + (long)member * in * out, *b = shape.model.bias[l] + (long)member * out;
+    std::vector<int> origin(columns);  // of a packed column; -1 is padding
+    for (int j = 0; j < columns; j++) {
+        if (shape.last(l))
+            origin[j] = j % shape.state < head ? j / shape.state * head + j % shape.state : -1;
+        else
+            origin[j] = j < out ? j : -1;
+        *to++ = origin[j] < 0 ? 0.0f : b[origin[j]];
+    }
+    auto element = [&](int k, int j) { return k < in && origin[j] >= 0 ? w[(long)k * out + origin[j]] : 0.0f; };
+    if (shape.model.half && l > 0)
+        return laid_out(to, shape.depth(l), columns, [&](int k, int j) { return pair(element(2 * k, j), element(2 * k + 1, j)); });
+    return laid_out(to, in, columns, element);
+}
+
 static void pack(const Model &model, int member) {
-    Shape shape(model);
+    const Shape shape(model);
     float *to = model.packed + member * shape.packed();
-    float *transposed = model.packed_transposed ? model.packed_transposed + member * shape.packed_transposed() : nullptr;
+    for (int l = 0; l < model.layers; l++) to = pack_layer(shape, l, member, to);
+    for (const float *bound : {model.low, model.high})
+        for (int j = 0; bound && j < shape.state; j++) *to++ = j < model.state ? bound[member * model.state + j] : 0.0f;
+}
+
+static void pack_transposed(const Model &model, int member) {
+    const Shape shape(model);
+    float *to = model.packed_transposed + member * shape.packed_transposed();
     for (int l = 0; l < model.layers; l++) {
         const int in = shape.in(l), out = shape.out(l);
-        const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
-        auto origin = [&](int j) {  // of a packed column; -1 is padding
-            if (!shape.last(l)) return j < out ? j : -1;
-            return j % shape.state < model.state ? j / shape.state * model.state + j % shape.state : -1;
-        };
-        auto element = [&](int k, int j) { return k < in && origin(j) >= 0 ? w[(long)k * out + origin(j)] : 0.0f; };
-        for (int j = 0; j < shape.columns(l); j++) *to++ = origin(j) >= 0 ? b[origin(j)] : 0.0f;
-        bool pairs = model.half && l > 0;
-        to = laid_out(to, shape.depth(l), shape.columns(l),
-                      [&](int k, int j) { return pairs ? pair(element(2 * k, j), element(2 * k + 1, j)) : element(k, j); });
-        if (transposed)
-            transposed = laid_out(transposed, out, padded(in), [&](int k, int j) { return j < in ? w[(long)j * out + k] : 0.0f; });
+        const float *w = model.weight[l] + (long)member * in * out;
+        to = laid_out(to, out, padded(in), [&](int k, int j) { return j < in ? w[(long)j * out + k] : 0.0f; });
     }
 }
 
 // --- a tile ----------------------------------------------------------------------------------------------------------
 
+// A trajectory of one particle of one candidate.
+struct Row {
+    const float *start, *actions, *noise;  // (S), (H, A); by steps
+    float *states, *saved;                 // (H, S); (H, saved)
+    int64_t place;                         // in (P, R)
+};
+
 struct Tile {
     const Model &model;
     const Job &job;
     const Shape shape;
-    int64_t run, first;  // its rows are row `first` of its run and those after it: candidates of one particle, then of the next
-    int rows;
-    float *state, *next, *x, *a, *b;  // (rows, padded state), twice; (rows, padded inputs); (rows, widest), twice
+    const int64_t run;
+    const int rows;
+    Row row[TILE];
+    float *state, *next, *x, *a, *b;  // (rows, padded S), twice; (rows, padded inputs); (rows, widest), twice
 
+    // Rows first, first + 1, … of a run: candidates of one particle, then of the next that meets the same members.
     Tile(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch)
-        : model(model), job(job), shape(model), run(run), first(first), rows(rows) {
+        : model(model), job(job), shape(model), run(run), rows(rows) {
         state = scratch;
         next = state + TILE * shape.state;
         x = next + TILE * shape.state;
         a = x + TILE * shape.inputs;
         b = a + TILE * shape.widest;
+        for (int i = 0; i < rows; i++) {
+            int64_t particle = run * job.share + (first + i) / job.rows, r = (first + i) % job.rows, place = particle * job.rows + r;
+            row[i] = {
+                job.state + r / job.candidates * model.state,
+                job.actions + r * job.horizon * model.action,
+                job.epsilon ? job.epsilon + particle * job.particle_stride + r * job.row_stride : nullptr,
+                job.states + (r * job.particles + particle) * job.horizon * model.state,
+                job.saved ? job.saved + place * job.horizon * shape.saved : nullptr,
+                place,
+            };
+        }
     }
 
-    int64_t particle(int i) const { return run * job.share + (first + i) / job.rows; }
-    int64_t row(int i) const { return (first + i) % job.rows; }
-    int64_t place(int i) const { return particle(i) * job.rows + row(i); }  // in (P, R)
-    const float *start(int i) const { return job.state + row(i) / job.candidates * model.state; }
-    const float *action(int i, int64_t t) const { return job.actions + (row(i) * job.horizon + t) * model.action; }
-    int64_t trajectory(int i) const { return (row(i) * job.particles + particle(i)) * job.horizon * model.state; }
-    float *saved(int i, int64_t t) const { return job.saved + (place(i) * job.horizon + t) * shape.saved; }
     int member(int64_t t, int k) const { return job.met[run * job.met_run + t * job.met_step + k]; }
 
     void rollout() {
-        for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, start(i), model.state * sizeof(float));
+        for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));
         for (int64_t t = 0; t < job.horizon; t++) {
             for (int i = 0; i < rows; i++) {
                 see(i, t);
@@ -110,7 +137,7 @@ struct Tile {
                 const float *out = job.saved ? network<true>(t, k) : network<false>(t, k);
                 for (int i = 0; i < rows; i++) add(i, t, member(t, k), out + i * shape.widest);
             }
-            for (int i = 0; i < rows; i++) memcpy(job.states + trajectory(i) + t * model.state, next + i * shape.state, model.state * sizeof(float));
+            for (int i = 0; i < rows; i++) memcpy(row[i].states + t * model.state, next + i * shape.state, model.state * sizeof(float));
             float *before = state;
             state = next;
             next = before;
@@ -119,13 +146,13 @@ struct Tile {
 
     // What the networks see of a row.
     void see(int i, int64_t t) {
-        const float *s = state + i * shape.state, *moved = action(i, t);
+        const float *s = state + i * shape.state;
         float *to = x + i * shape.inputs;
         for (int j = 0; j < model.features; j++) {
             float value = s[model.entry[j]];
             to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
         }
-        memcpy(to + model.features, moved, model.action * sizeof(float));
+        memcpy(to + model.features, row[i].actions + t * model.action, model.action * sizeof(float));
     }
 
     // The inputs through one member: (rows, widest), of which the first are means and raw variances.
@@ -138,18 +165,20 @@ struct Tile {
         for (int l = 0; l < model.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const float *z) {
-                for (int i = 0; i < some; i++, z += columns)
+                for (int i = m; i < m + some; i++, z += columns) {
+                    float *y = to + i * (long)shape.widest;
+                    float *slopes = SAVE ? row[i].saved + t * shape.saved + offset + column : nullptr;
                     for (int j = 0; j < columns; j += LANES) {
-                        Vec slope, y = activated<SAVE>(model, load(z + j), slope);
-                        if (SAVE) store(saved(m + i, t) + offset + column + j, slope);
-                        float *row = to + (m + i) * (long)shape.widest;
+                        Vec slope, value = activated<SAVE>(model, load(z + j), slope);
+                        if (SAVE) store(slopes + j, slope);
 #ifdef HALF
                         if (model.half)
-                            _mm256_storeu_si256((__m256i *)((uint16_t *)row + column + j), (__m256i)_mm512_cvtneps_pbh((__m512)y));
+                            _mm256_storeu_si256((__m256i *)((uint16_t *)y + column + j), (__m256i)_mm512_cvtneps_pbh((__m512)value));
                         else
 #endif
-                            store(row + column + j, y);
+                            store(y + column + j, value);
                     }
+                }
             };
             auto keep = [&](int m, int some, int column, int columns, const float *z) {
                 for (int i = 0; i < some; i++, z += columns)
@@ -184,23 +213,18 @@ struct Tile {
             for (int j = 0; j < model.state; j++) to[j] += out[j] / model.mixed;
             return;
         }
-        const float *low = model.low + member * model.state, *high = model.high + member * model.state;
-        const float *raw = out + shape.state, *given = nullptr;
-        if (job.epsilon) given = job.epsilon + particle(i) * job.particle_stride + row(i) * job.row_stride + t * job.step_stride;
+        const float *high = model.packed + (member + 1) * shape.packed() - shape.state, *low = high - shape.state;
         const Normals normals(job.seed);
-        float *rate = job.saved ? saved(i, t) + shape.hidden * model.mixed : nullptr;
         for (int j = 0; j < model.state; j += LANES) {
-            int some = model.state - j < LANES ? model.state - j : LANES;
-            float s[LANES], std[LANES], drawn[LANES];
-            store(s, sigmoid(load(raw + j)));
-            // numbered as in an array (P, R, H, S)
-            if (!given) store(drawn, normals.from((uint32_t)((place(i) * job.horizon + t) * model.state + j)));
-            const float *noise = given ? given + j : drawn;
-            for (int n = 0; n < some; n++) {
-                std[n] = sqrtf(low[j + n] + high[j + n] * s[n]);
-                to[j + n] += out[j + n] + std[n] * noise[n];
-                if (rate) rate[j + n] = noise[n] * high[j + n] * s[n] * (1 - s[n]) / (2 * std[n]);
-            }
+            Vec epsilon{}, std, s = sigmoid(load(out + shape.state + j)), variance = load(low + j) + load(high + j) * s;
+            if (row[i].noise)
+                memcpy(&epsilon, row[i].noise + t * job.step_stride + j, (model.state - j < LANES ? model.state - j : LANES) * sizeof(float));
+            else  // numbered as in an array (P, R, H, S)
+                epsilon = normals.from((uint32_t)((row[i].place * job.horizon + t) * model.state + j));
+            for (int n = 0; n < LANES; n++) std[n] = sqrtf(variance[n]);
+            store(to + j, load(to + j) + load(out + j) + std * epsilon);
+            if (job.saved)
+                store(row[i].saved + t * shape.saved + shape.hidden + j, epsilon * load(high + j) * s * (1.0f - s) / (2.0f * std));
         }
     }
 
@@ -209,29 +233,30 @@ struct Tile {
         memset(next, 0, (size_t)rows * shape.state * sizeof(float));
         for (int64_t t = job.horizon - 1; t >= 0; t--) {
             for (int i = 0; i < rows; i++) {
-                const float *given = job.states_grad + trajectory(i) + t * model.state;
-                for (int j = 0; j < model.state; j++) state[i * shape.state + j] = next[i * shape.state + j] + given[j];
-                for (int j = 0; j < model.state; j++) next[i * shape.state + j] = state[i * shape.state + j] * model.relative[j];
-                float *moved = job.actions_grad + (place(i) * job.horizon + t) * model.action;
-                memset(moved, 0, model.action * sizeof(float));
+                const float *given = job.states_grad + (row[i].states - job.states) + t * model.state;
+                float *carried = next + i * shape.state, *whole = state + i * shape.state;
+                for (int j = 0; j < model.state; j++) whole[j] = carried[j] + given[j];
+                for (int j = 0; j < model.state; j++) carried[j] = whole[j] * model.relative[j];
+                memset(moved(i, t), 0, model.action * sizeof(float));
             }
             for (int k = 0; k < model.mixed; k++) {
                 const float *seen = network_backward(t, k);
                 for (int i = 0; i < rows; i++) unsee(i, t, seen + i * shape.widest);
             }
         }
-        for (int i = 0; i < rows; i++) memcpy(job.state_grad + place(i) * model.state, next + i * shape.state, model.state * sizeof(float));
+        for (int i = 0; i < rows; i++)
+            memcpy(job.state_grad + row[i].place * model.state, next + i * shape.state, model.state * sizeof(float));
     }
+
+    float *moved(int i, int64_t t) const { return job.actions_grad + (row[i].place * job.horizon + t) * model.action; }
 
     const float *network_backward(int64_t t, int k) {
         float *from = a, *to = b;
         for (int i = 0; i < rows; i++) {
-            const float *given = state + i * shape.state, *rate = saved(i, t) + shape.hidden * model.mixed;
+            const float *given = state + i * shape.state, *rate = row[i].saved + t * shape.saved + shape.hidden * model.mixed;
             float *z = from + i * (long)shape.widest;
-            for (int j = 0; j < model.state; j++) {
-                z[j] = given[j] / model.mixed;
-                if (model.low) z[model.state + j] = given[j] * rate[j];
-            }
+            for (int j = 0; j < model.state; j++) z[j] = given[j] / model.mixed;
+            for (int j = 0; model.low && j < model.state; j++) z[model.state + j] = given[j] * rate[j];
         }
         const float *matrix = model.packed_transposed + (member(t, k) + 1) * shape.packed_transposed();
         long offset = (long)(k + 1) * shape.hidden;
@@ -239,14 +264,14 @@ struct Tile {
             const int columns = padded(shape.in(l));
             matrix -= (long)shape.out(l) * columns;
             if (l > 0) offset -= columns;
-            multiply((const float *)from, (long)shape.widest, rows, shape.out(l), columns, matrix, nullptr,
-                     [&](int m, int some, int column, int wide, const float *z) {
-                         for (int i = 0; i < some; i++, z += wide) {
-                             float *row = to + (m + i) * (long)shape.widest + column;
-                             const float *slope = saved(m + i, t) + offset + column;
-                             for (int j = 0; j < wide; j += LANES) store(row + j, l > 0 ? load(z + j) * load(slope + j) : load(z + j));
-                         }
-                     });
+            auto slope = [&](int m, int some, int column, int wide, const float *z) {
+                for (int i = m; i < m + some; i++, z += wide) {
+                    float *y = to + i * (long)shape.widest + column;
+                    const float *slopes = row[i].saved + t * shape.saved + offset + column;
+                    for (int j = 0; j < wide; j += LANES) store(y + j, l > 0 ? load(z + j) * load(slopes + j) : load(z + j));
+                }
+            };
+            multiply((const float *)from, (long)shape.widest, rows, shape.out(l), columns, matrix, nullptr, slope);
             float *done = from;
             from = to;
             to = done;
@@ -255,12 +280,12 @@ struct Tile {
     }
 
     void unsee(int i, int64_t t, const float *seen) {
-        const float *before = t ? job.states + trajectory(i) + (t - 1) * model.state : start(i);
-        float *carried = next + i * shape.state, *moved = job.actions_grad + (place(i) * job.horizon + t) * model.action;
+        const float *before = t ? row[i].states + (t - 1) * model.state : row[i].start;
+        float *carried = next + i * shape.state;
         for (int j = 0; j < model.features; j++) {
             int e = model.entry[j], kind = model.kind[j];
             carried[e] += kind == SAME ? seen[j] : kind == SINE ? seen[j] * cosf(before[e]) : -seen[j] * sinf(before[e]);
         }
-        for (int j = 0; j < model.action; j++) moved[j] += seen[model.features + j];
+        for (int j = 0; j < model.action; j++) moved(i, t)[j] += seen[model.features + j];
     }
 };
