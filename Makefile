@@ -54,7 +54,7 @@ clean:
 	@touch $@
 
 # mbrl-lib pins a Gymnasium and a Hydra of years ago, hence --no-deps.
-.venv-mbrl/installed: setup.py constraints.txt tests/mbrl/requirements.txt
+.venv-mbrl/installed: setup.py constraints.txt tests/mbrl/requirements.txt $(wildcard dynamics/kernel/*)
 	test -x .venv-mbrl/bin/python || $(PYTHON) -m venv .venv-mbrl
 	.venv-mbrl/bin/python -m pip install --quiet --constraint constraints.txt --requirement tests/mbrl/requirements.txt --editable . pytest pytest-xdist
 	.venv-mbrl/bin/python -m pip install --quiet --no-deps mbrl==0.2.0

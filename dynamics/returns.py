@@ -96,7 +96,7 @@ class _At:
         self.returns, self.dynamics, self.state, self.rng = returns, returns.dynamics, state, rng
         self.particles = 1 if getattr(self.dynamics, "deterministic", False) else returns.particles
         problems = math.prod(state.shape[:-1])
-        chunk: int = returns.chunk or getattr(self.dynamics, "chunk", 8192)
+        chunk: int = getattr(self.dynamics, "chunk", 8192) if returns.chunk is None else returns.chunk
         self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem
         self.noise: Noise = None
         self.horizon: int | None = None
