@@ -16,6 +16,7 @@ from elites.fields import Count, NonNegative, Positive, Rate, validate
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
 BOUND_PENALTY = 0.01  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1)
 
 
@@ -137,7 +138,7 @@ def held_out_figures(
         change = mean.mean(0) - state * model.relative
         total = variance.mean(0) + mean.var(0, correction=0)  # what members expect, and how they differ
         error = targets - change
-        rmse = (error / spread.clamp_min(1e-8)).square().mean().sqrt()
+        rmse = (error / torch.where(spread < STILL, 1.0, spread)).square().mean().sqrt()
         nll = 0.5 * (error.square() / total + total.log() + math.log(2 * math.pi)).mean()
         z = error.abs() / total.sqrt()
         coverage = [(z < limit).double().mean().item() for limit in (0.6745, 1.6449)]

@@ -80,6 +80,8 @@ def test_members_that_disagree_are_less_sure() -> None:
     rmse, nll, half, most = held_out_figures(network, zeros, zeros[:, :1], between, torch.ones(2))
     assert (half, most) == (1.0, 1.0)
     assert rmse == pytest.approx(0.6 / 3**0.5, rel=0.05)
+    still = held_out_figures(network, zeros, zeros[:, :1], between, torch.tensor([1.0, 1e-9]))
+    assert still[0] == rmse  # an object that was never touched
     assert nll == pytest.approx(0.5 * torch.tensor(2 * torch.pi).log().item() + 0.06, abs=0.02)  # a variance of 1
 
 
