@@ -171,7 +171,8 @@ static inline void product(const float *a, long stride, int depth, const float *
 #ifdef HALF
 // The same for pairs of bfloat16, (2k, 2k + 1), summed in float32.
 template <int M, int N>
-static inline void product(const uint32_t *a, long stride, int depth, const float *panel, const float *bias, float *out) {
+static inline void product(const uint32_t *a, long stride, int depth, const float *panel, const float *bias,
+                           float *out) {
     __m512 sum[M][N];
     for (int m = 0; m < M; m++)
         for (int n = 0; n < N; n++) sum[m][n] = _mm512_loadu_ps(bias + n * LANES);
@@ -212,9 +213,10 @@ static inline void block(int m, int n, Arguments... arguments) {
     }
 }
 
-// a · matrix + bias, handed on a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
+// a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
 template <class A, class Sink>
-static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix, const float *bias, Sink sink) {
+static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix,
+                            const float *bias, Sink sink) {
     Panels panels(columns);
     alignas(64) float z[ROWS * SPAN * LANES];
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) {

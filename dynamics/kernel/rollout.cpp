@@ -29,77 +29,60 @@ struct Kernel {
     void (*normals)(uint64_t seed, int64_t count, float *to);
 };
 
+// A set's functions are compiled for it whatever the flags of the build say.
+#if defined(__clang__)
+#define PRAGMA(text) _Pragma(#text)
+#define TARGET(set) PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
+#define END_TARGET PRAGMA(clang attribute pop)
+#else
+#define PRAGMA(text) _Pragma(#text)
+#define TARGET(set) PRAGMA(GCC push_options) PRAGMA(GCC target(set))
+#define END_TARGET PRAGMA(GCC pop_options)
+#endif
+
+#define SPAN 3
+
 #if defined(__x86_64__)
 
-namespace avx512_bf16 {
 #define LANES 16
 #define ROWS 8
-#define SPAN 3
-#define HALF
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")
+namespace avx512_bf16 {
 #define NAME "avx512_bf16"
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")
-#endif
+#define HALF
 #include "kernel.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
 #undef HALF
 #undef NAME
 }  // namespace avx512_bf16
+END_TARGET
 
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma")
 namespace avx512 {
 #define NAME "avx512"
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
-#endif
 #include "kernel.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef LANES
-#undef ROWS
 #undef NAME
 }  // namespace avx512
-
-namespace avx2 {
-#define LANES 8
-#define ROWS 4
-#define NAME "avx2"
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#include "kernel.h"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+END_TARGET
 #undef LANES
 #undef ROWS
-#undef SPAN
+
+#define LANES 8
+#define ROWS 4
+TARGET("avx2,fma")
+namespace avx2 {
+#define NAME "avx2"
+#include "kernel.h"
 #undef NAME
 }  // namespace avx2
+END_TARGET
+#undef LANES
+#undef ROWS
 
 #endif
 
-namespace baseline {
 #define LANES 4
 #define ROWS 4
-#define SPAN 3
+namespace baseline {
 #define NAME "baseline"
 #include "kernel.h"
 }  // namespace baseline
@@ -108,8 +91,8 @@ static std::vector<Kernel> supported() {
     std::vector<Kernel> kernels;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (wide && __builtin_cpu_supports("avx512bf16")) kernels.push_back(avx512_bf16::kernel);
     if (wide) kernels.push_back(avx512::kernel);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernels.push_back(avx2::kernel);
@@ -123,8 +106,8 @@ static const Kernel *chosen = &KERNELS[0];
 
 // --- threads ---------------------------------------------------------------------------------------------------------
 
-// OpenMP's entry, of the library whose threads torch computes with: they are awake between two calls of ours, and threads
-// of our own would have to share the cores with them. Where it is not known, a call has threads of its own.
+// OpenMP's entry, of the library whose threads torch computes with: they are awake between two calls of ours, and
+// threads of our own would have to share the cores with them. Where it is not known, a call has threads of its own.
 typedef void (*Parallel)(void (*)(void *), void *data, unsigned threads, unsigned flags);
 static Parallel parallel = nullptr;
 
@@ -157,7 +140,8 @@ static void shared(int64_t threads, int64_t count, Work work) {
 static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) work) {
     Sizes sizes;
     chosen->sizes(model, sizes);
-    const int64_t run = job.share * job.rows, units = (run + UNIT - 1) / UNIT, total = job.particles / job.share * units;
+    const int64_t run = job.share * job.rows, units = (run + UNIT - 1) / UNIT;
+    const int64_t total = job.particles / job.share * units;
     int64_t ranges = (total * UNIT + TILE - 1) / TILE;
     ranges = (ranges + job.threads - 1) / job.threads * job.threads;
     shared(job.threads, ranges, [&](int64_t thread, int64_t range) {

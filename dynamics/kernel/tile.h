@@ -63,7 +63,8 @@ static float *pack_layer(const Shape &shape, int l, int member, float *to) {
     }
     auto element = [&](int k, int j) { return k < in && origin[j] >= 0 ? w[(long)k * out + origin[j]] : 0.0f; };
     if (shape.model.half && l > 0)
-        return laid_out(to, shape.depth(l), columns, [&](int k, int j) { return pair(element(2 * k, j), element(2 * k + 1, j)); });
+        return laid_out(to, shape.depth(l), columns,
+                        [&](int k, int j) { return pair(element(2 * k, j), element(2 * k + 1, j)); });
     return laid_out(to, in, columns, element);
 }
 
@@ -112,7 +113,8 @@ struct Tile {
         a = x + TILE * shape.inputs;
         b = a + TILE * shape.widest;
         for (int i = 0; i < rows; i++) {
-            int64_t particle = run * job.share + (first + i) / job.rows, r = (first + i) % job.rows, place = particle * job.rows + r;
+            int64_t particle = run * job.share + (first + i) / job.rows, r = (first + i) % job.rows;
+            int64_t place = particle * job.rows + r;
             row[i] = {
                 job.state + r / job.candidates * model.state,
                 job.actions + r * job.horizon * model.action,
@@ -130,29 +132,29 @@ struct Tile {
         for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));
         for (int64_t t = 0; t < job.horizon; t++) {
             for (int i = 0; i < rows; i++) {
-                see(i, t);
-                for (int j = 0; j < model.state; j++) next[i * shape.state + j] = state[i * shape.state + j] * model.relative[j];
+                const float *s = state + i * shape.state;
+                see(s, row[i].actions + t * model.action, x + i * shape.inputs);
+                for (int j = 0; j < model.state; j++) next[i * shape.state + j] = s[j] * model.relative[j];
             }
             for (int k = 0; k < model.mixed; k++) {
                 const float *out = job.saved ? network<true>(t, k) : network<false>(t, k);
                 for (int i = 0; i < rows; i++) add(i, t, member(t, k), out + i * shape.widest);
             }
-            for (int i = 0; i < rows; i++) memcpy(row[i].states + t * model.state, next + i * shape.state, model.state * sizeof(float));
+            for (int i = 0; i < rows; i++)
+                memcpy(row[i].states + t * model.state, next + i * shape.state, model.state * sizeof(float));
             float *before = state;
             state = next;
             next = before;
         }
     }
 
-    // What the networks see of a row.
-    void see(int i, int64_t t) {
-        const float *s = state + i * shape.state;
-        float *to = x + i * shape.inputs;
+    // What the networks see of a state and an action.
+    void see(const float *s, const float *moved, float *to) const {
         for (int j = 0; j < model.features; j++) {
             float value = s[model.entry[j]];
             to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
         }
-        memcpy(to + model.features, row[i].actions + t * model.action, model.action * sizeof(float));
+        memcpy(to + model.features, moved, model.action * sizeof(float));
     }
 
     // The inputs through one member: (rows, widest), of which the first are means and raw variances.
@@ -172,8 +174,9 @@ struct Tile {
                         Vec slope, value = activated<SAVE>(model, load(z + j), slope);
                         if (SAVE) store(slopes + j, slope);
 #ifdef HALF
+                        uint16_t *halves = (uint16_t *)y + column + j;
                         if (model.half)
-                            _mm256_storeu_si256((__m256i *)((uint16_t *)y + column + j), (__m256i)_mm512_cvtneps_pbh((__m512)value));
+                            _mm256_storeu_si256((__m256i *)halves, (__m256i)_mm512_cvtneps_pbh((__m512)value));
                         else
 #endif
                             store(y + column + j, value);
@@ -214,17 +217,18 @@ struct Tile {
             return;
         }
         const float *high = model.packed + (member + 1) * shape.packed() - shape.state, *low = high - shape.state;
+        float *rate = job.saved ? row[i].saved + t * shape.saved + shape.hidden : nullptr;
         const Normals normals(job.seed);
         for (int j = 0; j < model.state; j += LANES) {
+            const int some = model.state - j < LANES ? model.state - j : LANES;
             Vec epsilon{}, std, s = sigmoid(load(out + shape.state + j)), variance = load(low + j) + load(high + j) * s;
             if (row[i].noise)
-                memcpy(&epsilon, row[i].noise + t * job.step_stride + j, (model.state - j < LANES ? model.state - j : LANES) * sizeof(float));
+                memcpy(&epsilon, row[i].noise + t * job.step_stride + j, some * sizeof(float));
             else  // numbered as in an array (P, R, H, S)
                 epsilon = normals.from((uint32_t)((row[i].place * job.horizon + t) * model.state + j));
             for (int n = 0; n < LANES; n++) std[n] = sqrtf(variance[n]);
             store(to + j, load(to + j) + load(out + j) + std * epsilon);
-            if (job.saved)
-                store(row[i].saved + t * shape.saved + shape.hidden + j, epsilon * load(high + j) * s * (1.0f - s) / (2.0f * std));
+            if (rate) store(rate + j, epsilon * load(high + j) * s * (1.0f - s) / (2.0f * std));
         }
     }
 
@@ -253,7 +257,8 @@ struct Tile {
     const float *network_backward(int64_t t, int k) {
         float *from = a, *to = b;
         for (int i = 0; i < rows; i++) {
-            const float *given = state + i * shape.state, *rate = row[i].saved + t * shape.saved + shape.hidden * model.mixed;
+            const float *given = state + i * shape.state;
+            const float *rate = row[i].saved + t * shape.saved + shape.hidden * model.mixed;
             float *z = from + i * (long)shape.widest;
             for (int j = 0; j < model.state; j++) z[j] = given[j] / model.mixed;
             for (int j = 0; model.low && j < model.state; j++) z[model.state + j] = given[j] * rate[j];
@@ -268,7 +273,8 @@ struct Tile {
                 for (int i = m; i < m + some; i++, z += wide) {
                     float *y = to + i * (long)shape.widest + column;
                     const float *slopes = row[i].saved + t * shape.saved + offset + column;
-                    for (int j = 0; j < wide; j += LANES) store(y + j, l > 0 ? load(z + j) * load(slopes + j) : load(z + j));
+                    for (int j = 0; j < wide; j += LANES)
+                        store(y + j, l > 0 ? load(z + j) * load(slopes + j) : load(z + j));
                 }
             };
             multiply((const float *)from, (long)shape.widest, rows, shape.out(l), columns, matrix, nullptr, slope);
