@@ -32,7 +32,9 @@ class GradientAscent(Solver):
     decay: Rate = 0.67  # ρ
     starts: Count = 8  # the paper's baseline has 1; a composition that climbs brings its own points
     direction: Literal["gradient", "adam"] = "gradient"
-    line_search: Literal["sequential", "batched"] = "sequential"  # the trials one by one, or all in one call
+    line_search: Literal["sequential", "batched"] = (
+        "sequential"  # all trials but the first: in one call
+    )
 
     def solve(self, problem: Problem) -> Plan:
         axis = len(problem.batch)
@@ -60,43 +62,35 @@ class GradientAscent(Solver):
                 _, gradient = problem.trace(points)
             slope, gradient = gradient(), None  # whose graph is not needed any longer
             direction = moment.direction(slope) if moment else slope
-            improve = self._one_by_one if self.line_search == "sequential" else self._all_at_once
-            points, values, going, gradient = improve(problem, points, values, direction, going)
+            points, values, going, gradient = self._searched(problem, points, values, direction, going)
         return points, values
 
-    def _one_by_one(
+    def _searched(
         self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Gradient | None]:
-        """Points, values, which go on, and the gradient there, where it is at hand: first trials mostly succeed."""
-        points, waiting = origin, going
-        for trial in range(self.trials):
-            candidates = problem.box.project(origin + self.step * self.decay**trial * direction)
-            if trial == 0:
-                scores, gradient = problem.trace(candidates)
-            else:
-                scores = problem.evaluate(candidates)
-            better = waiting & (scores > values)
-            points = torch.where(like(better, points), candidates, points)
-            values = torch.where(better, scores, values)
-            waiting = waiting & ~better
-            if problem.certain(~waiting.any()):
-                break
-        return points, values, going & ~waiting, gradient if trial == 0 else None
-
-    def _all_at_once(
-        self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
-        axis = len(problem.batch)
+        """The line search: points, values, which go on, and the gradient there if the first trial was enough."""
+        axis, points, waiting = len(problem.batch), origin, going
+        batched = self.line_search == "batched" and self.trials > 1
         eta = self.step * self.decay ** torch.arange(self.trials, dtype=origin.dtype, device=origin.device)
         eta = eta.reshape(-1, *[1] * len(problem.box.shape))
-        candidates = problem.box.project(origin.unsqueeze(axis + 1) + eta * direction.unsqueeze(axis + 1))
-        scores = problem.evaluate(candidates.flatten(axis, axis + 1)).reshape(*values.shape, self.trials)
-        better = scores > values.unsqueeze(-1)
-        first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves
-        moved = going & better.any(-1)
-        index = like(first, candidates).expand(*first.shape, *problem.box.shape)
-        points = torch.where(like(moved, origin), candidates.gather(axis + 1, index).squeeze(axis + 1), origin)
-        return points, torch.where(moved, scores.gather(-1, first).squeeze(-1), values), moved, None
+        for trials in torch.split(eta, [1, self.trials - 1] if batched else [1] * self.trials):
+            candidates = problem.box.project(origin.unsqueeze(axis + 1) + trials * direction.unsqueeze(axis + 1))
+            flat = candidates.flatten(axis, axis + 1)
+            if points is origin:  # the first trial, which mostly succeeds
+                scores, gradient = problem.trace(flat)
+            else:
+                scores, gradient = problem.evaluate(flat), None
+            scores = scores.reshape(*values.shape, len(trials))
+            better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
+            first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves
+            found = better.any(-1)
+            index = like(first, candidates).expand(*first.shape, *problem.box.shape)
+            points = torch.where(like(found, points), candidates.gather(axis + 1, index).squeeze(axis + 1), points)
+            values = torch.where(found, scores.gather(-1, first).squeeze(-1), values)
+            waiting = waiting & ~found
+            if problem.certain(~waiting.any()):
+                break
+        return points, values, going & ~waiting, gradient
 
 
 class Adam:
