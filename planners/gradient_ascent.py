@@ -32,7 +32,7 @@ class GradientAscent(Solver):
     decay: Rate = 0.67  # ρ
     starts: Count = 8  # the paper's baseline has 1; a composition that climbs brings its own points
     direction: Literal["gradient", "adam"] = "gradient"
-    line_search: Literal["sequential", "batched"] = "sequential"  # all trials but the first: in one call
+    line_search: Literal["sequential", "batched"] = "batched"  # all trials but the first: one by one, or in one call
 
     def solve(self, problem: Problem) -> Plan:
         axis = len(problem.batch)
