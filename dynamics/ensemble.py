@@ -130,8 +130,8 @@ class ProbabilisticEnsemble(nn.Module):
 
     @property
     def chunk(self) -> int:
-        """Rollouts worth scoring at once: the kernel is as fast with few, which need little memory."""
-        return 256 if native.kernels() else 8192
+        """Rollouts worth scoring at once: for the kernel as many as need no more than a megabyte for each 45 steps."""
+        return max(128, 5760 // self.state_size) if native.kernels() else 8192
 
     # --- whole trajectories ------------------------------------------------------------------------------------------
 

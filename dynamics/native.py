@@ -10,7 +10,7 @@ import ctypes
 import importlib.util
 import os
 import re
-from ctypes import c_bool, c_float, c_int32, c_int64, c_void_p
+from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ class Model(ctypes.Structure):
     """As in kernel/rollout.h."""
 
     _fields_ = (
-        *_fields(c_int32, "members layers state action features activation mixed half"),
+        *_fields(c_int32, "members layers state action features activation mixed half kept"),
         *_fields(c_float, "leak"),
-        *_fields(c_void_p, "widths entry kind relative low high weight bias packed packed_transposed"),
+        *_fields(c_void_p, "widths entry kind relative low high weight bias"),
     )
 
 
@@ -54,7 +54,7 @@ class Job(ctypes.Structure):
 class Sizes(ctypes.Structure):
     """As in kernel/rollout.h."""
 
-    _fields_ = tuple(_fields(c_int64, "packed packed_transposed saved scratch"))
+    _fields_ = tuple(_fields(c_int64, "saved scratch"))
 
 
 def _load() -> Any:
@@ -127,15 +127,15 @@ def _activation(function: Any) -> tuple[int, float] | None:
 # --- a rollout --------------------------------------------------------------------------------------------------------
 
 
-class Packed:
-    """A draw's networks as the kernel wants them; what the kernel points at lives as long as this."""
+class Given:
+    """A draw's networks as the kernel is given them; what it points at lives as long as this."""
 
     def __init__(self, draw: Draw, half: bool) -> None:
         weights, biases = ([x.contiguous() for x in tensors] for tensors in zip(*draw.layers, strict=True))
         size, (groups, inputs, _) = len(draw.relative), weights[0].shape
         seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
         number, leak = _activation(draw.activation) or (0, 0.0)
-        self.kept = {
+        arrays = {
             "widths": torch.tensor([weight.shape[1] for weight in weights], dtype=torch.int32),
             "entry": torch.tensor([entry for _, entry in seen.columns], dtype=torch.int32),
             "kind": torch.tensor([("same", "sin", "cos").index(kind) for kind, _ in seen.columns], dtype=torch.int32),
@@ -144,32 +144,18 @@ class Packed:
             "bias": torch.tensor([x.data_ptr() for x in biases]),
         }
         if draw.spread:
-            self.kept |= {"low": draw.spread.low.contiguous(), "high": draw.spread.high.contiguous()}
+            arrays |= {"low": draw.spread.low.contiguous(), "high": draw.spread.high.contiguous()}
+        self.lives = (weights, biases, arrays)
         features, mixed = len(seen.columns), groups if draw.mixed else 1
-        self.model = Model(groups, len(weights), size, inputs - features, features, number, mixed, half, leak)
-        self._point()
-        sizes = Sizes()
-        _LIBRARY.elites_sizes(ctypes.byref(self.model), ctypes.byref(sizes))
+        kept = 1 if draw.met is None and not draw.mixed else groups
+        self.model = Model(groups, len(weights), size, inputs - features, features, number, mixed, half, kept, leak)
+        for name, array in arrays.items():
+            setattr(self.model, name, array.data_ptr())
+        self.sizes = Sizes()
+        _LIBRARY.elites_sizes(ctypes.byref(self.model), ctypes.byref(self.sizes))
         self.share, self.met = draw.particles // groups or 1, torch.arange(groups, dtype=torch.int32)
         if draw.met is not None:
             self.share, self.met = 1, draw.met.t().to(torch.int32).contiguous()
-        self.sizes = sizes
-        self._pack("packed")
-
-    def transpose(self) -> None:
-        """Makes ready for gradients."""
-        if not self.model.packed_transposed:
-            self._pack("packed_transposed")
-
-    def _pack(self, name: str) -> None:
-        self.kept[name] = torch.empty(getattr(self.sizes, name))
-        self._point()
-        threads = c_int64(torch.get_num_threads())
-        _LIBRARY.elites_pack(ctypes.byref(self.model), threads, c_bool(name == "packed_transposed"))
-
-    def _point(self) -> None:
-        for name, tensor in self.kept.items():
-            setattr(self.model, name, tensor.data_ptr())
 
 
 class Native:
@@ -178,50 +164,49 @@ class Native:
     name = "kernel"
 
     def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
-        packed = _packed(draw, half and not save)
+        given = _given(draw, half and not save)
         states = moves.new_empty(len(moves), draw.particles, moves.shape[1], first.shape[-1])
-        saved = moves.new_empty(draw.particles, *moves.shape[:2], packed.sizes.saved) if save else None
-        _run(_LIBRARY.elites_rollout, packed, draw, first, moves, states=states, saved=saved)
+        saved = moves.new_empty(draw.particles, *moves.shape[:2], given.sizes.saved) if save else None
+        _run(_LIBRARY.elites_rollout, given, draw, first, moves, states=states, saved=saved)
         return states, saved
 
     def backward(
         self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        packed = _packed(draw, half=False)
-        packed.transpose()
+        given = _given(draw, half=False)
         to_moves = moves.new_empty(draw.particles, *moves.shape)
         to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
         results = {"states_grad": gradient.contiguous(), "actions_grad": to_moves, "state_grad": to_state}
-        _run(_LIBRARY.elites_backward, packed, draw, first, moves, states=states, saved=saved, **results)
+        _run(_LIBRARY.elites_backward, given, draw, first, moves, states=states, saved=saved, **results)
         return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
 
 
-def _packed(draw: Draw, half: bool) -> Packed:
+def _given(draw: Draw, half: bool) -> Given:
     if half not in draw.cache:
-        draw.cache[half] = Packed(draw, half)
+        draw.cache[half] = Given(draw, half)
     return draw.cache[half]  # type: ignore[no-any-return]
 
 
-def _run(function: Any, packed: Packed, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
+def _run(function: Any, given: Given, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
     (rows, horizon, _), threads = moves.shape, torch.get_num_threads()
-    given = {
+    arrays = {
         "state": first.contiguous(),
         "actions": moves.contiguous(),
-        "scratch": torch.empty(threads * packed.sizes.scratch),
+        "scratch": torch.empty(threads * given.sizes.scratch),
         **others,
     }
-    job = Job(rows, rows // len(first), draw.particles, horizon, packed.share, threads=threads)
-    job.met, job.met_run, job.met_step = packed.met.data_ptr(), packed.met.stride(0), packed.met.stride(-1)
-    if packed.met.ndim == 1:  # particles stay with their networks
+    job = Job(rows, rows // len(first), draw.particles, horizon, given.share, threads=threads)
+    job.met, job.met_run, job.met_step = given.met.data_ptr(), given.met.stride(0), given.met.stride(-1)
+    if given.met.ndim == 1:  # particles stay with their networks
         job.met_step = 0
     epsilon = None if draw.spread is None else draw.spread.epsilon
     if isinstance(epsilon, int):
         job.seed = epsilon
     elif epsilon is not None:
-        given["epsilon"] = epsilon
+        arrays["epsilon"] = epsilon
         job.particle_stride, job.row_stride, job.step_stride, _ = epsilon.stride()
         if epsilon.shape[1] == 1:
             job.row_stride = 0
-    for name, tensor in given.items():
-        setattr(job, name, None if tensor is None else tensor.data_ptr())
-    function(ctypes.byref(packed.model), ctypes.byref(job))
+    for name, array in arrays.items():
+        setattr(job, name, None if array is None else array.data_ptr())
+    function(ctypes.byref(given.model), ctypes.byref(job))

@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,21 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
         raise ValueError(f"env: {' '.join(str(error).split())}") from None
 
 
+def agent_for(settings: Settings, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PETS:
+    return PETS(settings, task_of(env, settings.reward, settings.termination), env, settings.seed, device)
+
+
+def trained(folder: Path, say: Callable[[str], None]) -> tuple[PETS, Settings]:
+    """The agent as a run has left it, and the run's settings."""
+    run, mapping = Run.resume(folder, say)
+    settings = config.build(Settings, mapping, str(folder / "config.yaml"))
+    agent, state = agent_for(settings, make(settings)), run.load()
+    if state is None:
+        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
+    agent.load_state_dict(state["agent"])
+    return agent, settings
+
+
 def free_folder(settings: Settings) -> Path:
     """runs/ENV-PLANNER-SEED, with a number where there has been one."""
     planner = config.dump(settings)["planner"]["name"].rpartition(":")[2]
@@ -100,7 +116,7 @@ def main() -> None:
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(settings.seed)  # for a planner or task of the user's; the library draws from its own generators
     env = make(settings)
-    agent = PETS(settings, task_of(env, settings.reward, settings.termination), env, settings.seed, device)
+    agent = agent_for(settings, env, device)
     if not args.resume:
         run = Run.begin(args.out or free_folder(settings), config.dump(settings), screen.warn)
     elif args.set:

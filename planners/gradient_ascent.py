@@ -77,7 +77,8 @@ class GradientAscent(Solver):
             if points is origin:  # the first trial, which mostly succeeds
                 scores, gradient = problem.trace(flat)
             else:
-                scores, gradient = problem.evaluate(flat), None
+                gradient = None  # and with it the graph, before more is held
+                scores = problem.evaluate(flat)
             scores = scores.reshape(*values.shape, len(trials))
             better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
             first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves

@@ -4,7 +4,7 @@
 
 static void sizes(const Model &model, Sizes &sizes) {
     Shape shape(model);
-    sizes = {shape.packed() * model.members, shape.packed_transposed() * model.members, shape.saved, shape.scratch()};
+    sizes = {shape.saved, shape.scratch()};
 }
 
 static void forward(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch) {
@@ -24,4 +24,4 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, sizes, pack, pack_transposed, forward, backward, normals};
+static const Kernel kernel = {NAME, sizes, forward, backward, normals};

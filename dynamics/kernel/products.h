@@ -140,13 +140,11 @@ struct Panels {
     int width(int panel) const { return vectors + (panel < wide); }
 };
 
-template <class Element>
-static inline float *laid_out(float *to, int depth, int columns, Element element) {
+// panel(first column, vectors) for each, in order.
+template <class Panel>
+static inline void laid_out(int columns, Panel panel) {
     Panels panels(columns);
-    for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++)
-        for (int k = 0; k < depth; k++)
-            for (int j = column; j < column + panels.width(p) * LANES; j++) *to++ = element(k, j);
-    return to;
+    for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) panel(column, panels.width(p));
 }
 
 template <int M, int N>
@@ -217,15 +215,13 @@ static inline void block(int m, int n, Arguments... arguments) {
 template <class A, class Sink>
 static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix,
                             const float *bias, Sink sink) {
-    Panels panels(columns);
     alignas(64) float z[ROWS * SPAN * LANES];
-    for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) {
-        int n = panels.width(p);
+    laid_out(columns, [&](int column, int n) {
         for (int m = 0; m < rows; m += ROWS) {
             int some = rows - m < ROWS ? rows - m : ROWS;
             block(some, n, a + m * stride, stride, depth, matrix, bias ? bias + column : nullptr, z);
             sink(m, some, column, n * LANES, z);
         }
         matrix += (long)depth * n * LANES;
-    }
+    });
 }

@@ -22,8 +22,6 @@ static const int UNIT = 4;   // rows that are not parted
 struct Kernel {
     const char *name;
     void (*sizes)(const Model &, Sizes &);
-    void (*pack)(const Model &, int member);
-    void (*pack_transposed)(const Model &, int member);
     void (*forward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
     void (*backward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
     void (*normals)(uint64_t seed, int64_t count, float *to);
@@ -140,6 +138,8 @@ static void shared(int64_t threads, int64_t count, Work work) {
 static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) work) {
     Sizes sizes;
     chosen->sizes(model, sizes);
+    for (int64_t i = 0; i < job.threads; i++)  // nothing is packed yet
+        for (int k = 0; k < model.kept; k++) ((int32_t *)(job.scratch + i * sizes.scratch))[k] = -1;
     const int64_t run = job.share * job.rows, units = (run + UNIT - 1) / UNIT;
     const int64_t total = job.particles / job.share * units;
     int64_t ranges = (total * UNIT + TILE - 1) / TILE;
@@ -172,11 +172,6 @@ EXPORT const char *elites_kernel(int i) { return i < (int)KERNELS.size() ? KERNE
 EXPORT void elites_choose(int i) { chosen = &KERNELS[i]; }
 
 EXPORT void elites_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
-
-EXPORT void elites_pack(const Model *model, int64_t threads, bool transposed) {
-    auto pack = transposed ? chosen->pack_transposed : chosen->pack;
-    shared(threads, model->members, [&](int64_t, int64_t member) { pack(*model, (int)member); });
-}
 
 EXPORT void elites_normals(uint64_t seed, int64_t count, float *to) { chosen->normals(seed, count, to); }
 

@@ -9,7 +9,8 @@ enum Feature : int32_t { SAME, SINE, COSINE };
 struct Model {
     int32_t members, layers, state, action, features, activation;
     int32_t mixed;           // members that a step takes the mean of: 1, or all of them
-    int32_t half;            // whether the packed weights are bfloat16
+    int32_t half;            // whether the networks compute in bfloat16
+    int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change with time
     float leak;              // slope of LEAKY below 0
     const int32_t *widths;   // (layers): what a layer is given
     const int32_t *entry;    // (F): a feature is this entry of the state,
@@ -17,7 +18,6 @@ struct Model {
     const float *relative;   // (S): 1 where the networks predict a change, 0 where they predict the entry
     const float *low, *high;  // (members, S): the variance is low + high σ(raw); null is no variance and no noise
     const float *const *weight, *const *bias;  // a layer's (members, in, out) and (members, out)
-    float *packed, *packed_transposed;    // the same as a kernel wants them; the second for gradients alone, else null
 };
 
 struct Job {
@@ -40,5 +40,5 @@ struct Job {
 };
 
 struct Sizes {
-    int64_t packed, packed_transposed, saved, scratch;  // floats: of all members, and for a row's step or a thread
+    int64_t saved, scratch;  // floats: for a row's step, and for a thread
 };

@@ -20,9 +20,10 @@ struct Shape {
     int out(int layer) const { return last(layer) ? heads * model.state : model.widths[layer + 1]; }
     int columns(int layer) const { return last(layer) ? heads * state : padded(out(layer)); }
     // bfloat16 comes in pairs; a first layer is float32 always, as its inputs have units of their own
-    int depth(int layer) const { return model.half && layer ? (in(layer) + 1) / 2 : in(layer); }
+    bool paired(int layer) const { return model.half && layer; }
+    int depth(int layer) const { return paired(layer) ? (in(layer) + 1) / 2 : in(layer); }
 
-    long packed() const {  // of a member: every layer's bias and matrix, then low and high
+    long packed() const {  // of a member, see `pack`
         long size = model.low ? 2 * state : 0;
         for (int l = 0; l < model.layers; l++) size += (long)(1 + depth(l)) * columns(l);
         return size;
@@ -32,57 +33,77 @@ struct Shape {
         for (int l = 0; l < model.layers; l++) size += (long)out(l) * padded(in(l));
         return size;
     }
-    long scratch() const { return (long)TILE * (2 * state + inputs + 2 * widest); }
+    long room() const { return packed() > packed_transposed() ? packed() : packed_transposed(); }
+    // what a thread works in: the numbers of the members that it has packed, then those, then its tile
+    long scratch() const { return padded(model.kept) + model.kept * room() + (long)TILE * (2 * state + inputs + 2 * widest); }
 };
 
 // --- weights ---------------------------------------------------------------------------------------------------------
 
-static inline uint32_t bfloat16(float x) {  // to the nearest, ties to even
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return x != x ? 0x7fc0 : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-}
-
-static inline float pair(float first, float second) {
-    uint32_t bits = bfloat16(first) | bfloat16(second) << 16;
-    float value;
-    memcpy(&value, &bits, 4);
+static inline Vec some_of(const float *from, int count) {  // the others 0
+    if (count == LANES) return load(from);
+    Vec value{};
+    memcpy(&value, from, (count > 0 ? count : 0) * sizeof(float));
     return value;
 }
 
-static float *pack_layer(const Shape &shape, int l, int member, float *to) {
-    const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l), head = shape.model.state;
-    const float *w = shape.model.weight[l] + (long)member * in * out, *b = shape.model.bias[l] + (long)member * out;
-    std::vector<int> origin(columns);  // of a packed column; -1 is padding
-    for (int j = 0; j < columns; j++) {
-        if (shape.last(l))
-            origin[j] = j % shape.state < head ? j / shape.state * head + j % shape.state : -1;
-        else
-            origin[j] = j < out ? j : -1;
-        *to++ = origin[j] < 0 ? 0.0f : b[origin[j]];
-    }
-    auto element = [&](int k, int j) { return k < in && origin[j] >= 0 ? w[(long)k * out + origin[j]] : 0.0f; };
-    if (shape.model.half && l > 0)
-        return laid_out(to, shape.depth(l), columns,
-                        [&](int k, int j) { return pair(element(2 * k, j), element(2 * k + 1, j)); });
-    return laid_out(to, in, columns, element);
+static inline Vec every(int stride, const float *from, int count) {  // every stride-th; of more than count, 0
+    Ints at;
+    for (int n = 0; n < LANES; n++) at[n] = n * stride;
+#if LANES == 16
+    return (Vec)_mm512_mask_i32gather_ps(__m512{}, count < LANES ? (1u << count) - 1 : 0xffff, (__m512i)at, from, 4);
+#else
+    Vec value{};
+    for (int n = 0; n < LANES && n < count; n++) value[n] = from[at[n]];
+    return value;
+#endif
 }
 
-static void pack(const Model &model, int member) {
-    const Shape shape(model);
-    float *to = model.packed + member * shape.packed();
-    for (int l = 0; l < model.layers; l++) to = pack_layer(shape, l, member, to);
-    for (const float *bound : {model.low, model.high})
-        for (int j = 0; bound && j < shape.state; j++) *to++ = j < model.state ? bound[member * model.state + j] : 0.0f;
+static inline Bits bfloat16(Vec x) {  // to the nearest, ties to even
+    Bits bits = (Bits)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return x == x ? rounded : Bits{} + 0x7fc0;
 }
 
-static void pack_transposed(const Model &model, int member) {
-    const Shape shape(model);
-    float *to = model.packed_transposed + member * shape.packed_transposed();
+// A member's layers, each its bias and then its matrix in panels; then low and high.
+static void pack(const Shape &shape, int member, float *to) {
+    const Model &model = shape.model;
     for (int l = 0; l < model.layers; l++) {
+        const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
+        const int head = shape.last(l) ? model.state : out, wide = padded(head);
+        const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
+        // of a packed column, which is in one of the heads: where it comes from, and how many follow it there
+        auto origin = [&](int column) { return column / wide * head + column % wide; };
+        auto left = [&](int column) { int rest = head - column % wide; return rest < LANES ? rest : LANES; };
+        for (int j = 0; j < columns; j += LANES, to += LANES) store(to, some_of(b + origin(j), left(j)));
+        laid_out(columns, [&](int first, int vectors) {
+            for (int k = 0; k < shape.depth(l); k++)
+                for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
+                    const float *row = w + (long)k * out + origin(j);
+                    if (shape.paired(l)) {
+                        row += (long)k * out;
+                        Vec next = 2 * k + 1 < in ? some_of(row + out, left(j)) : Vec{};
+                        store(to, (Vec)(bfloat16(some_of(row, left(j))) | bfloat16(next) << 16));
+                    } else {
+                        store(to, some_of(row, left(j)));
+                    }
+                }
+        });
+    }
+    for (const float *bound : {model.low, model.high})
+        for (int j = 0; bound && j < shape.state; j += LANES, to += LANES)
+            store(to, some_of(bound + (long)member * model.state + j, model.state - j < LANES ? model.state - j : LANES));
+}
+
+// The transposed matrices, for gradients.
+static void pack_transposed(const Shape &shape, int member, float *to) {
+    for (int l = 0; l < shape.model.layers; l++) {
         const int in = shape.in(l), out = shape.out(l);
-        const float *w = model.weight[l] + (long)member * in * out;
-        to = laid_out(to, out, padded(in), [&](int k, int j) { return j < in ? w[(long)j * out + k] : 0.0f; });
+        const float *w = shape.model.weight[l] + (long)member * in * out;
+        laid_out(padded(in), [&](int first, int vectors) {
+            for (int k = 0; k < out; k++)
+                for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES)
+                    store(to, every(out, w + (long)j * out + k, in - j));
+        });
     }
 }
 
@@ -102,12 +123,15 @@ struct Tile {
     const int64_t run;
     const int rows;
     Row row[TILE];
+    int32_t *const packed;            // (kept): the members whose weights follow; -1 is none yet
+    float *const weights;             // (kept, room)
     float *state, *next, *x, *a, *b;  // (rows, padded S), twice; (rows, padded inputs); (rows, widest), twice
 
     // Rows first, first + 1, … of a run: candidates of one particle, then of the next that meets the same members.
     Tile(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch)
-        : model(model), job(job), shape(model), run(run), rows(rows) {
-        state = scratch;
+        : model(model), job(job), shape(model), run(run), rows(rows), packed((int32_t *)scratch),
+          weights(scratch + padded(model.kept)) {
+        state = weights + model.kept * shape.room();
         next = state + TILE * shape.state;
         x = next + TILE * shape.state;
         a = x + TILE * shape.inputs;
@@ -127,6 +151,16 @@ struct Tile {
     }
 
     int member(int64_t t, int k) const { return job.met[run * job.met_run + t * job.met_step + k]; }
+
+    // Its weights, packed by this thread in this call at the latest now: near to its core, and forgotten after the call.
+    template <class Pack>
+    const float *packed_by(Pack pack, int member) {
+        const int slot = model.kept > 1 ? member : 0;
+        float *to = weights + slot * shape.room();
+        if (packed[slot] != member) pack(shape, member, to);
+        packed[slot] = member;
+        return to;
+    }
 
     void rollout() {
         for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));
@@ -160,7 +194,7 @@ struct Tile {
     // The inputs through one member: (rows, widest), of which the first are means and raw variances.
     template <bool SAVE>
     const float *network(int64_t t, int k) {
-        const float *bias = model.packed + member(t, k) * shape.packed();
+        const float *bias = packed_by(pack, member(t, k));
         const float *from = x;
         float *to = a, *spare = b;
         long stride = shape.inputs, offset = (long)k * shape.hidden;
@@ -194,7 +228,7 @@ struct Tile {
                     multiply(values, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, activate);
             };
 #ifdef HALF
-            if (model.half && l > 0)
+            if (shape.paired(l))
                 pass((const uint32_t *)from);
             else
 #endif
@@ -216,7 +250,7 @@ struct Tile {
             for (int j = 0; j < model.state; j++) to[j] += out[j] / model.mixed;
             return;
         }
-        const float *high = model.packed + (member + 1) * shape.packed() - shape.state, *low = high - shape.state;
+        const float *low = packed_by(pack, member) + shape.packed() - 2 * shape.state, *high = low + shape.state;
         float *rate = job.saved ? row[i].saved + t * shape.saved + shape.hidden : nullptr;
         const Normals normals(job.seed);
         for (int j = 0; j < model.state; j += LANES) {
@@ -263,7 +297,7 @@ struct Tile {
             for (int j = 0; j < model.state; j++) z[j] = given[j] / model.mixed;
             for (int j = 0; model.low && j < model.state; j++) z[model.state + j] = given[j] * rate[j];
         }
-        const float *matrix = model.packed_transposed + (member(t, k) + 1) * shape.packed_transposed();
+        const float *matrix = packed_by(pack_transposed, member(t, k)) + shape.packed_transposed();
         long offset = (long)(k + 1) * shape.hidden;
         for (int l = model.layers - 1; l >= 0; l--) {
             const int columns = padded(shape.in(l));
