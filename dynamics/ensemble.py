@@ -138,22 +138,23 @@ class ProbabilisticEnsemble(nn.Module):
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         """Particles dealt to the members evenly: rounded up to a multiple of theirs, or to as many random members."""
         kind, size, count = self.architecture.propagation, self.state_size, len(self.elites)
+        device = self.relative.device
         met = None if count == self.architecture.members else self.elites  # all, without a copy
         if kind == "mean":
             return self._drawn(met, 1, None)
         if particles < count and kind == "tsinf":
-            met = self.elites[torch.randperm(count, generator=rng, device=rng.device)[:particles]]
+            met = self.elites[torch.randperm(count, generator=rng, device=device)[:particles]]
             count = particles
         particles = math.ceil(particles / count) * count
         epsilon: Tensor | int
-        if candidates and rng.device.type == "cpu":  # a seed is enough, and can be had without waiting for a device
+        if candidates and device.type == "cpu":  # a seed is enough, and can be had without waiting for a device
             epsilon = int(torch.randint(2**63 - 1, (), generator=rng))
         else:
             rows = math.prod(candidates)
-            epsilon = torch.randn(particles, rows, horizon, size, generator=rng, device=rng.device)
+            epsilon = torch.randn(particles, rows, horizon, size, generator=rng, device=device)
         order = None
         if kind == "ts1":
-            order = torch.rand(horizon, particles, generator=rng, device=rng.device).argsort(-1)
+            order = torch.rand(horizon, particles, generator=rng, device=device).argsort(-1)
             order = order // (particles // count)
         return self._drawn(met, particles, epsilon, order)
 

@@ -245,6 +245,21 @@ def test_scoring_in_chunks(noise: Any) -> None:
         assert replace(whole, chunk=chunk).at(STATE, rng())(ACTIONS).shape == (2, 5)
 
 
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+@pytest.mark.parametrize("noise", ["common", "independent"])
+@pytest.mark.parametrize("elites", [None, 2])
+def test_nothing_waits_for_the_device(propagation: Any, noise: Any, elites: int | None) -> None:
+    """A whole plan through the model where tensors have shapes and no values, as for every planner alone."""
+    architecture = Architecture(members=4, width=8, propagation=propagation, elites=elites)
+    model = ProbabilisticEnsemble(3, 2, architecture, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
+    functions = {"terminated": lambda s, a, n: n[:, 0] > 3, "terminal_value": lambda s: s[:, 0]}
+    returns = Return(model, lambda s, a, n: -n.square().sum(1), risk=0.1, particles=4, noise=noise, **functions)  # type: ignore[arg-type]
+    box, state = Box([-1.0, -1.0], [1.0, 1.0]).repeat(6).to(device="meta"), torch.zeros(2, 3, device="meta")
+    plan = CEMGD().plan(returns.at(state, rng()), box, batch=(2,), rng=rng())
+    assert plan.best.device.type == "meta"
+    assert plan.best.shape == (2, 6, 2)
+
+
 def test_a_chunk_bounds_the_rollouts_at_once() -> None:
     seen: list[int] = []
 

@@ -50,6 +50,18 @@ def episode(name: str, steps: int = 40, seed: int = 0) -> tuple[Any, list[Tensor
     return env, columns, np.array(rewards), ends
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_nothing_waits_for_the_device(name: str) -> None:
+    """On the meta device a tensor has a shape and no value: asking for one raises."""
+    task, (size, actions) = TASKS[name], SIZES[name]
+    state, action = torch.zeros(7, size, device="meta"), torch.zeros(7, actions, device="meta")
+    assert task.reward(state, action, state).shape == (7,)
+    if task.terminated:
+        assert task.terminated(state, action, state).shape == (7,)
+    if task.encode:
+        assert len(task.encode(state)) == 7
+
+
 @pytest.fixture(params=IDS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
