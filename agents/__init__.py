@@ -1,9 +1,38 @@
-"""Those who act and learn: the MPC agent, PETS, and the loop, run folder and checkpoints around them."""
+"""Those who act and learn: the MPC agent, PETS, model-free agents; the loop, run folder and checkpoints around them."""
 
+from elites.agents.cgp import CGP, QCEM, QGP
 from elites.agents.loop import Learner, Loop, Schedule
 from elites.agents.mpc import MPC, Report, Returns
+from elites.agents.off_policy import Algorithm, OffPolicy
 from elites.agents.pets import PETS, PETSConfig
 from elites.agents.replay import Replay
 from elites.agents.run import Run
+from elites.agents.sac import SAC
+from elites.agents.td3 import DDPG, TD3
+from elites.config import choices
 
-__all__ = ["MPC", "PETS", "Learner", "Loop", "PETSConfig", "Replay", "Report", "Returns", "Run", "Schedule"]
+AGENTS: dict[str, type] = {"cgp": CGP, "qgp": QGP, "cem": QCEM, "td3": TD3, "ddpg": DDPG, "sac": SAC}
+
+choices(Algorithm, AGENTS)
+
+__all__ = [
+    "AGENTS",
+    "CGP",
+    "DDPG",
+    "MPC",
+    "PETS",
+    "QCEM",
+    "QGP",
+    "SAC",
+    "TD3",
+    "Algorithm",
+    "Learner",
+    "Loop",
+    "OffPolicy",
+    "PETSConfig",
+    "Replay",
+    "Report",
+    "Returns",
+    "Run",
+    "Schedule",
+]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from elites.fields import Count, check
 
@@ -41,6 +41,13 @@ class Replay:
         for name, value in values.items():
             self._columns[name][self.total % self.capacity] = value
         self.total += 1
+
+    def sample(self, rows: int, rng: Generator) -> dict[str, Tensor]:
+        """So many transitions (rows, *E), each any that is held."""
+        if not len(self):
+            raise ValueError("Replay: expected transitions, found none")
+        index = torch.randint(len(self), (rows,), generator=rng, device=self.device)
+        return {name: column[index] for name, column in self._columns.items()}
 
     def column(self, name: str) -> Tensor:
         """(n, *E), the oldest first."""

@@ -131,7 +131,9 @@ class ProbabilisticEnsemble(nn.Module):
     @property
     def chunk(self) -> int:
         """Rollouts worth scoring at once: for the kernel as many as need no more than a megabyte for each 45 steps."""
-        return max(128, 5760 // self.state_size) if native.kernels() else 8192
+        if self.relative.device.type != "cpu":
+            return 32768
+        return max(128, 5760 // self.state_size) if native.kernels() else 2048
 
     # --- whole trajectories ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""What a model-free agent learns: Q-functions, and policies that are deterministic or a squashed normal."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from elites.box import Box
+from elites.dynamics.rollout import Layers, network
+
+
+def uniform_(parameter: Tensor, fan_in: int, rng: Generator) -> Tensor:
+    """U(-1, 1) / √fan_in, as PyTorch's Linear begins, from a generator of ours."""
+    with torch.no_grad():
+        return parameter.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=rng)
+
+
+class Critics(nn.Module):
+    """M Q-functions: (state, action) -> values (M, R); ReLU, a batched product a layer."""
+
+    def __init__(self, state_size: int, action_size: int, count: int, hidden: Iterable[int], rng: Generator) -> None:
+        super().__init__()
+        self.state_size = state_size
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in itertools.pairwise([state_size + action_size, *hidden, 1]):
+            for shape, parameters in (((fan_in, fan_out), self.weights), ((1, fan_out), self.biases)):
+                value = torch.empty(count, *shape, device=rng.device)
+                parameters.append(nn.Parameter(uniform_(value, fan_in, rng)))
+
+    def layers(self) -> Layers:
+        return list(zip(self.weights, self.biases, strict=True))
+
+    def values(self, state: Tensor, action: Tensor) -> Tensor:
+        """(R, S), (R, A) -> (M, R)."""
+        inputs = torch.cat([state, action], -1)
+        return network(inputs.expand(len(self.weights[0]), -1, -1), self.layers(), torch.relu).squeeze(-1)
+
+    def at(self, state: Tensor, member: int = 0) -> Callable[[Tensor], Tensor]:
+        """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
+
+        The states' part of the first layer is computed once, not for every candidate.
+        """
+        (weight, bias), *hidden, (last, offset) = [(weight[member], bias[member]) for weight, bias in self.layers()]
+        known = torch.addmm(bias, state, weight[: self.state_size]).unsqueeze(1)  # (B, 1, width)
+
+        def objective(actions: Tensor) -> Tensor:
+            x = (actions @ weight[self.state_size :]).add_(known).relu_().flatten(0, 1)
+            for matrix, addend in hidden:
+                x = torch.addmm(addend, x, matrix).relu_()
+            return torch.addmm(offset, x, last).reshape(actions.shape[:2])
+
+        return objective
+
+
+class Policy(nn.Module):
+    """state (R, S) -> action (R, A) of a box: centre + half width · tanh of what the layers say; ReLU."""
+
+    def __init__(self, state_size: int, box: Box, hidden: Iterable[int], rng: Generator, heads: int = 1) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise([state_size, *hidden, heads * box.shape[0]]):
+            linear = nn.Linear(fan_in, fan_out, device="meta").to_empty(device=rng.device)
+            for parameter in (linear.weight, linear.bias):
+                uniform_(parameter, fan_in, rng)
+            layers += [linear, nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.middle: Tensor
+        self.reach: Tensor
+        self.register_buffer("middle", box.centre)
+        self.register_buffer("reach", box.half)
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.action(state)
+
+    def action(self, state: Tensor) -> Tensor:
+        """(R, S) -> (R, A)."""
+        found: Tensor = self.middle + self.reach * self.layers(state).tanh()
+        return found
+
+
+class NormalPolicy(Policy):
+    """The tanh of a normal whose mean and spread depend on the state: SAC's. A call answers with its mode."""
+
+    LOG_STD = (-20.0, 2.0)
+
+    def __init__(self, state_size: int, box: Box, hidden: Iterable[int], rng: Generator) -> None:
+        super().__init__(state_size, box, hidden, rng, heads=2)
+
+    def action(self, state: Tensor) -> Tensor:
+        mean, _ = self.layers(state).chunk(2, -1)
+        found: Tensor = self.middle + self.reach * mean.tanh()
+        return found
+
+    def sample(self, state: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+        """An action (R, A), and its log density (R) in the unit cube [-1, 1]^A; both with a gradient."""
+        mean, log_std = self.layers(state).chunk(2, -1)
+        log_std = log_std.clamp(*self.LOG_STD)
+        epsilon = torch.randn(mean.shape, generator=rng, device=mean.device)
+        raw = mean + log_std.exp() * epsilon
+        normal = -0.5 * epsilon.square() - log_std - 0.5 * math.log(2 * math.pi)
+        slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))  # ln (1 - tanh²)
+        return self.middle + self.reach * raw.tanh(), (normal - slope).sum(-1)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def slow_copy(module: Network) -> Network:
+    """A target network, which no gradient reaches; `follow` moves it."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
+    """slow ← slow + τ (fast - slow)."""
+    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)

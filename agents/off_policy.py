@@ -1,0 +1,167 @@
+"""Q-learning from replay: all that DDPG, TD3, SAC and CGP need not say again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from elites.agents.networks import Critics, Policy, follow, slow_copy
+from elites.agents.replay import Replay
+from elites.box import Box
+from elites.fields import Count, Fraction, Positive, Rate, validate
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """Rules, and the hyperparameters that all share; these are the CGP paper's (Simmons-Edler et al. 2019, Table 2).
+
+    In every rule states are (R, S) and actions (R, A) of the box; what has been learned is in `Learned`.
+    """
+
+    width: Count = 256  # of two hidden layers
+    critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
+    critic_rate: Positive = 1e-3
+    policy_rate: Positive = 1e-3
+    batch: Count = 128
+    discount: Fraction = 0.99
+    tau: Rate = 0.005
+    every: Count = 2  # updates of the critics for one of the policy and of the targets
+    capacity: Count = 1_000_000
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def policy(self, state_size: int, box: Box, rng: Generator) -> Policy | None:
+        """Its policy network, where it has one."""
+        return Policy(state_size, box, self.hidden, rng)
+
+    @abstractmethod
+    def explore(self, learned: Learned, state: Tensor) -> Tensor:
+        """The actions by which data is collected."""
+
+    def exploit(self, learned: Learned, state: Tensor) -> Tensor:
+        """The actions that are thought best."""
+        action: Tensor = learned.policy.action(state)
+        return action
+
+    @abstractmethod
+    def next_value(self, learned: Learned, state: Tensor) -> Tensor:
+        """What is to be expected from a next state on, (R,), by the target networks."""
+
+    @abstractmethod
+    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
+        """What the policy is to make small in states of the replay buffer."""
+
+    @property
+    def policy_waits(self) -> bool:
+        """Whether the policy learns only after the Q-function has: see `OffPolicy.finish`."""
+        return False
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        return self.width, self.width
+
+
+@dataclass
+class Learned:
+    """The networks, their slow copies (the targets), and the randomness."""
+
+    critics: Critics
+    slow_critics: Critics
+    policy: Any  # the algorithm's Policy, or None
+    slow_policy: Any
+    box: Box  # of one action
+    rng: Generator
+
+
+class OffPolicy:
+    """An agent that learns from all it has seen, by an algorithm: `act`, `observe`, `update`."""
+
+    def __init__(
+        self, algorithm: Algorithm, state_size: int, box: Box, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
+        if not box.bounded or len(box.shape) != 1:
+            raise ValueError(f"box: expected one of a vector with finite bounds, got {box}")
+        self.algorithm = a = algorithm
+        box, rng = box.to(dtype=torch.float32, device=device), Generator(device).manual_seed(seed)
+        critics = Critics(state_size, box.shape[0], a.critics, a.hidden, rng)
+        policy = a.policy(state_size, box, rng)
+        self.learned = Learned(critics, slow_copy(critics), policy, policy and slow_copy(policy), box, rng)
+        self.critic_optimizer = torch.optim.Adam(critics.parameters(), a.critic_rate, fused=True)
+        self.policy_optimizer: Any = policy and torch.optim.Adam(policy.parameters(), a.policy_rate, fused=True)
+        self.replay = Replay(a.capacity, device)
+        self.updates = 0
+
+    @torch.no_grad()
+    def act(self, state: Tensor, explore: bool = True) -> Tensor:
+        """(S) -> (A), or (N, S) -> (N, A)."""
+        rule = self.algorithm.explore if explore else self.algorithm.exploit
+        return rule(self.learned, state.reshape(-1, state.shape[-1])).reshape(*state.shape[:-1], -1)
+
+    def update(self) -> Tensor:
+        """One step on a minibatch, towards r + γ (1 - terminated) · what is to be expected next; its loss."""
+        a, batch = self.algorithm, self.replay.sample(self.algorithm.batch, self.learned.rng)
+        loss = (
+            (self.learned.critics.values(batch["state"], batch["action"]) - self.target(batch)).square().mean(-1).sum()
+        )
+        _descend(self.critic_optimizer, self.learned.critics, loss)
+        self.updates += 1
+        if self.updates % a.every == 0:
+            if self.learned.policy and not a.policy_waits:
+                self.update_policy(batch["state"])
+                follow(self.learned.slow_policy, self.learned.policy, a.tau)
+            follow(self.learned.slow_critics, self.learned.critics, a.tau)
+        return loss.detach()
+
+    @torch.no_grad()
+    def target(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(R,). Only what has terminated has no future; what was truncated has (CGP, App. C)."""
+        future = self.algorithm.next_value(self.learned, batch["next_state"])
+        return batch["reward"] + self.algorithm.discount * (1 - batch["terminated"]) * future
+
+    def update_policy(self, state: Tensor) -> Tensor:
+        loss = self.algorithm.policy_loss(self.learned, state)
+        _descend(self.policy_optimizer, self.learned.policy, loss)
+        return loss.detach()
+
+    def finish(self, progress: Callable[[str], None] = lambda text: None) -> None:
+        """Where the policy has waited: as many updates as it would have had, with the Q-function as it is now."""
+        if not self.learned.policy or not self.algorithm.policy_waits:
+            return
+        count = self.updates // self.algorithm.every
+        for number in range(count):
+            state = self.replay.sample(self.algorithm.batch, self.learned.rng)["state"]
+            loss = self.update_policy(state)
+            if number % 100 == 0:
+                progress(f"training the policy  update {number}/{count}  loss {loss:.4f}")
+
+    def state_dict(self) -> dict[str, Any]:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {"rng": self.learned.rng.get_state(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, part in self._parts().items():
+            mine = state[name]
+            if isinstance(part, torch.optim.Optimizer):  # whose parameters' numbers are strings in a checkpoint
+                mine = mine | {"state": {int(number): of for number, of in mine["state"].items()}}
+            part.load_state_dict(mine)
+        self.learned.rng.set_state(state["rng"].cpu())
+        self.updates = state["updates"]
+
+    def _parts(self) -> dict[str, Any]:
+        found = {name: getattr(self.learned, name) for name in ("critics", "slow_critics", "policy", "slow_policy")}
+        found |= {name: getattr(self, name) for name in ("critic_optimizer", "policy_optimizer", "replay")}
+        return {name: part for name, part in found.items() if part is not None}
+
+
+def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
+    """A step of its parameters alone, whatever else the loss went through."""
+    parameters = list(module.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimizer.step()

@@ -1,0 +1,53 @@
+"""Soft actor-critic (Haarnoja et al. 2018), with the temperature that keeps the policy's entropy at a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from elites.agents.networks import NormalPolicy
+from elites.agents.off_policy import Algorithm, Learned
+from elites.box import Box
+from elites.fields import Count, Positive
+
+
+class SoftPolicy(NormalPolicy):
+    """With the logarithm of its temperature α, which is learned along with it."""
+
+    def __init__(self, state_size: int, box: Box, hidden: Iterable[int], rng: Generator) -> None:
+        super().__init__(state_size, box, hidden, rng)
+        self.log_temperature = nn.Parameter(torch.zeros((), device=rng.device))
+
+
+@dataclass(frozen=True)
+class SAC(Algorithm):
+    """A value counts the entropy still to come: Q - α ln π. The target entropy is -A."""
+
+    critic_rate: Positive = 3e-4
+    policy_rate: Positive = 3e-4
+    every: Count = 1
+
+    def policy(self, state_size: int, box: Box, rng: Generator) -> SoftPolicy:
+        return SoftPolicy(state_size, box, self.hidden, rng)
+
+    def explore(self, learned: Learned, state: Tensor) -> Tensor:
+        action: Tensor = learned.policy.sample(state, learned.rng)[0]
+        return action
+
+    def next_value(self, learned: Learned, state: Tensor) -> Tensor:
+        """min_j Q'_j(s', a') - α ln π(a' | s') with a' ~ π, which has no slow copy here."""
+        action, log_density = learned.policy.sample(state, learned.rng)
+        bonus: Tensor = -learned.policy.log_temperature.exp() * log_density
+        return learned.slow_critics.values(state, action).amin(0) + bonus
+
+    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
+        """α ln π - min_j Q_j; and -ln α (ln π + target entropy), whose gradient is the temperature's alone."""
+        action, log_density = learned.policy.sample(state, learned.rng)
+        log_temperature = learned.policy.log_temperature
+        value = learned.critics.values(state, action).amin(0)
+        surplus = log_density.detach() - action.shape[-1]
+        loss: Tensor = log_temperature.detach().exp() * log_density - value - log_temperature * surplus
+        return loss.mean()
