@@ -216,9 +216,10 @@ template <class A, class Sink>
 static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix,
                             const float *bias, Sink sink) {
     alignas(64) float z[ROWS * SPAN * LANES];
+    const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: few rows would wait for their sums
     laid_out(columns, [&](int column, int n) {
-        for (int m = 0; m < rows; m += ROWS) {
-            int some = rows - m < ROWS ? rows - m : ROWS;
+        for (int i = 0; i < blocks; i++) {
+            const int m = rows * i / blocks, some = rows * (i + 1) / blocks - m;
             block(some, n, a + m * stride, stride, depth, matrix, bias ? bias + column : nullptr, z);
             sink(m, some, column, n * LANES, z);
         }
