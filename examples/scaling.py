@@ -109,15 +109,19 @@ def straight(x: Array, y: Array) -> tuple[Array, float]:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 5, figsize=(17, 3.4), layout="constrained")
-    titles = {"horizon": "horizon", "samples": "samples", "members": "members, 4 particles each", "actions": "actions"}
+    figure, grid = plt.subplots(2, 3, figsize=(11, 6.4), layout="constrained")
+    axes = grid.flat[:5]
+    grid[1, 2].set_axis_off()
+    titles = {"horizon": "horizon", "samples": "samples", "members": "members × 4 particles", "actions": "actions"}
     for axis, (panel, title) in zip(axes, titles.items(), strict=False):
         ((x, y),) = curves(rows, panel).values()
         fitted, worst = straight(x, y)
         axis.plot(x, y, "o")
         axis.plot(x, fitted, "-", color="gray", lw=1)
-        axis.set(title=f"{title}: a line within {worst:.0%}", xlim=(0, None), ylim=(0, None))
-    axes[0].set_ylabel("one plan of CEM, 5 × 100 samples, ms")
+        axis.set(xlim=(0, None), ylim=(0, None))
+        axis.set_title(f"{title}: a line within {worst:.0%}", fontsize=10)
+    for axis in axes[:4]:
+        axis.set_ylabel("one plan of CEM, ms")
     for line, (x, y) in curves(rows, "problems").items():
         axes[4].plot(x, y / (x * y[0]), "o-", ms=4, label=line)
     axes[4].axhline(0.5, color="gray", ls=":")
