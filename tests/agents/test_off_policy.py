@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -246,7 +246,7 @@ def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:
         state, grid = torch.randn(100, 2, generator=rng(1)), torch.linspace(-1, 1, 2001).reshape(1, -1, 1)
         values = critics.at(state)(grid.expand(100, -1, -1))
     top, spread = values.amax(1), values.amax(1) - values.amin(1)
-    for search, lost in ((PI_CEM, 0.02), (copy.copy(PI_CEM), 0.02)):
+    for search, lost in ((PI_CEM, 0.02), (replace(PI_CEM, iterations=6), 0.01)):
         plan = search.plan(critics.at(state), UNIT, batch=(100,), rng=rng(3))
         assert ((top - plan.value) / spread).mean() < lost
 
