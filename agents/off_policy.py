@@ -80,7 +80,7 @@ class Learned:
 
 
 class OffPolicy:
-    """An agent that learns from all it has seen, by an algorithm: `act`, `observe`, `update`."""
+    """An agent that learns by an algorithm from all that is in its `replay`: `act`, `update`, at the end `finish`."""
 
     def __init__(
         self, algorithm: Algorithm, state_size: int, box: Box, seed: int, device: torch.device | str = "cpu"
@@ -106,9 +106,8 @@ class OffPolicy:
     def update(self) -> Tensor:
         """One step on a minibatch, towards r + γ (1 - terminated) · what is to be expected next; its loss."""
         a, batch = self.algorithm, self.replay.sample(self.algorithm.batch, self.learned.rng)
-        loss = (
-            (self.learned.critics.values(batch["state"], batch["action"]) - self.target(batch)).square().mean(-1).sum()
-        )
+        error = self.learned.critics.values(batch["state"], batch["action"]) - self.target(batch)
+        loss = error.square().mean(-1).sum()
         _descend(self.critic_optimizer, self.learned.critics, loss)
         self.updates += 1
         if self.updates % a.every == 0:
