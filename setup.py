@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 PLOTS = ["matplotlib>=3.8"]
-RUNS = [*PLOTS, "imageio-ffmpeg>=0.5", "tensorboard>=2.16"]
+RUNS = [*PLOTS, "imageio-ffmpeg>=0.5", "pygame>=2.5", "tensorboard>=2.16"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 DEVELOPMENT = [
     "build>=1.2",
@@ -59,7 +59,7 @@ setup(
     install_requires=[
         "torch>=2.2",
         "numpy>=1.26",
-        "gymnasium[mujoco]>=1.0",
+        "gymnasium[mujoco]>=1.1",
         "pillow>=9.1",
         "pyyaml>=6.0",
         "safetensors>=0.4.3",

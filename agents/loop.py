@@ -1,158 +1,140 @@
-"""The loop of every agent that learns as it acts: episodes, checkpoints, and going on after any interruption."""
+"""The loop of every agent that learns as it acts: steps, lessons, checkpoints, and going on after any interruption."""
 
 from __future__ import annotations
 
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from elites.agents import checkpoint
+from elites.agents.environments import Environments, episode_seed, reset, together
+from elites.agents.evaluation import evaluate
+from elites.agents.learner import Learner
 from elites.agents.run import Row, Run
+from elites.agents.schedule import Episodes, Phase, Schedule
 from elites.cli import Interrupt, Screen
 from elites.envs import name_of
-from elites.fields import Count, NonNegative, Range, validate
 
 Array = NDArray[Any]
-Natural = Annotated[int, Range(0)]
-
-
-class Learner(Protocol):
-    """What the loop asks of an agent. summary: figures of the whole run, for summary.json."""
-
-    def begin(self) -> None: ...
-    def act(self, observation: Array) -> Array: ...
-    def act_at_random(self) -> Array: ...
-    def observe(
-        self, observation: Array, action: Array, reward: float, next_observation: Array, terminated: bool
-    ) -> None: ...
-    def due(self, episode_begins: bool) -> bool: ...
-    def learn(self, progress: Callable[[str], None]) -> dict[str, float]: ...
-    def summary(self) -> dict[str, Any]: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Episodes at random, then planned ones, learning in between, then some that only show what was learned."""
-
-    random_episodes: Natural = 5
-    episodes: Count = 8
-    evaluation_episodes: Natural = 0
-    checkpoint_s: NonNegative = 30.0  # at most so many seconds are lost
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def phase(self, episode: int) -> str:
-        if episode < self.random_episodes:
-            return "random"
-        return "learning" if episode < self.random_episodes + self.episodes else "evaluation"
-
-    @property
-    def total(self) -> int:
-        return self.random_episodes + self.episodes + self.evaluation_episodes
+PHASES = (("random",), ("learning",), ("evaluation", "final"))  # of rows
+LOG_S = 1.0  # metrics.csv is not written more often
 
 
 class Loop:
-    """Runs an agent in an environment, one episode after another; what it holds is what a checkpoint holds.
+    """Runs an agent in N environments at once; what it holds is what a checkpoint holds.
 
-    An interrupted episode is gone through again on resuming, with the actions that were taken: an environment has no
-    way to be saved, but one that is reproducible has no need of it.
+    Episodes that were interrupted are gone through again on resuming, with the actions that were taken: an environment
+    has no way to be saved, but one that is reproducible has no need of it.
+    envs: an environment, or a VectorEnv whose autoreset is disabled: only then is the last observation of an episode
+    its own, and the seed of the next one ours. evaluation: others, for evaluations in between.
     """
 
     def __init__(
         self,
         agent: Learner,
-        env: gymnasium.Env[Any, Any],
+        envs: gymnasium.Env[Any, Any] | Environments,
         run: Run,
         schedule: Schedule,
         seed: int,
         screen: Screen,
+        evaluation: Environments | None = None,
     ) -> None:
-        self.agent, self.env, self.run, self.schedule, self.seed, self.screen = agent, env, run, schedule, seed, screen
-        self.name = name_of(env)
-        self.rows: list[Row] = []  # one for each episode that ended
-        self.actions: list[Array] = []  # of the episode under way
-        self.steps, self.best_actions, self.figures = 0, np.empty(0), dict[str, float]()
+        self.agent, self.run, self.schedule, self.seed, self.screen = agent, run, schedule, seed, screen
+        self.name = name_of(envs)
+        self.envs = envs if isinstance(envs, VectorEnv) else together([envs])
+        self.evaluation = evaluation
+        for those in (self.envs, *([evaluation] if evaluation else [])):
+            if (mode := those.metadata.get("autoreset_mode")) != AutoresetMode.DISABLED:
+                raise ValueError(f"{self.name}: expected environments of AutoresetMode.DISABLED, got {mode}")
+        count = self.envs.num_envs
+        if isinstance(schedule, Episodes) and count > 1:
+            raise ValueError(f"{self.name}: expected one environment where episodes are counted, got {count}")
+        self.rows: list[Row] = []  # one for each episode that ended, and for each evaluation
+        self.numbers = list(range(count))  # of the episodes under way
+        self.actions: list[list[Array]] = [[] for _ in range(count)]  # of those episodes
+        self.returns = np.zeros(count)  # of those episodes, so far
+        self.observation = np.empty(0)
+        self.steps, self.evaluated = 0, 0  # those learned from; how many they were at the last evaluation
+        self.best: dict[str, Any] = {}  # of the planned episodes: return, seed, actions
+        self.figures: dict[str, float] = {}
         self._peak, self._wall = 0.0, 0.0
-        self._observation = np.empty(0)
-        self._began = self._saved = time.perf_counter()
-        self._act_ms: list[float] = []  # of this episode
+        self._began = self._saved = self._logged = time.perf_counter()
+        self._episode_began = np.full(count, self._began)
+        self._rows_logged, self._save_s = 0, 0.0
+        self._act_ms: list[float] = []  # since an episode ended
         self._interrupt = Interrupt(screen)
 
     def __call__(self) -> dict[str, Any]:
         """Runs, or goes on, to the end of the schedule; the summary."""
         with self._interrupt:
-            while len(self.rows) < self.schedule.total:
-                self._episode()
+            self._begin()
+            while phase := self.schedule.phase(self.numbers[0], self.steps):
+                if self.evaluation and self.schedule.evaluates(self.steps, self.evaluated):
+                    self._evaluate("evaluation")
+                self._step(phase)
+            self.agent.finish(self._pause)
+            if self.evaluation and not any(
+                row["phase"] == "final" and row["env_steps"] == self.steps for row in self.rows
+            ):
+                self._evaluate("final")
             self._save()
-        self.run.log(self.rows)
         summary = self.summary()
+        self.run.log(self.rows)
         self.run.summarise(summary)
         return summary
 
-    def _episode(self) -> None:
-        episode, phase = len(self.rows), self.schedule.phase(len(self.rows))
-        observation, total = self._first(episode)
-        began, ended = time.perf_counter(), False
-        while not ended:
-            if phase != "random" and self.agent.due(not self.actions) and (phase == "learning" or not self.actions):
-                self._learn()
-            action = self._act(observation, phase)
-            following, reward, terminated, truncated = self._step(action)
-            if phase != "evaluation":
-                self.agent.observe(observation, action, reward, following, terminated)
-                self.steps += 1
-            self.actions.append(np.asarray(action))
-            observation, total, ended = following, total + reward, terminated or truncated
-            self._observation = np.asarray(observation)
-            if not ended:
-                self._between(episode, phase, total)
-        self._finish(episode, phase, total, terminated, time.perf_counter() - began)
+    # --- a step ------------------------------------------------------------------------------------------------------
 
-    def _act(self, observation: Array, phase: str) -> Array:
+    def _step(self, phase: Phase) -> None:
+        fresh = not all(self.actions)
+        if phase != "random" and self.agent.due(fresh) and (phase == "learning" or fresh):
+            self._learn()
+        action = self._act(phase)
+        following, reward, terminated, truncated, _ = self.envs.step(action)
+        self._check(following, reward, self._place)
+        if phase != "evaluation":
+            self.agent.observe(self.observation, action, reward, following, terminated)
+            self.steps += len(action)
+        if phase == "learning":
+            self.agent.improve(len(action))
+        for taken, mine in zip(self.actions, action, strict=True):
+            taken.append(mine)
+        self.returns += reward
+        self.observation = following
+        ended = terminated | truncated
+        if ended.any():
+            for i in np.flatnonzero(ended):
+                self._finish(int(i), phase, bool(terminated[i]))
+            self._renew(ended)
+        self._pause(self._state_of_things(phase))
+
+    def _act(self, phase: Phase) -> Array:
         if phase == "random":
-            return self.agent.act_at_random()
+            return self.agent.act_at_random(self.envs.num_envs)
         began = time.perf_counter()
-        action = self.agent.act(observation)
+        action = self.agent.act(self.observation, explore=phase == "learning")
         self._act_ms.append(1e3 * (time.perf_counter() - began))
         return action
 
-    def _step(self, action: Array) -> tuple[Array, float, bool, bool]:
-        following, reward, terminated, truncated, _ = self.env.step(action)
-        if np.isfinite([*following, float(reward)]).all():
-            return following, float(reward), bool(terminated), bool(truncated)
-        where = f"step {len(self.actions) + 1} of episode {len(self.rows) + 1}"
+    def _check(self, observation: Array, reward: Array, where: Callable[[int], str]) -> None:
+        finite = np.isfinite(reward) & np.isfinite(observation).all(-1)
+        if finite.all():
+            return
+        i = int(finite.argmin())
         raise ValueError(
-            f"{self.name}: expected finite numbers at {where}, got reward {reward} and observation {following}; "
-            f"the last checkpoint is {self.run.last_checkpoint or 'none yet'}"
+            f"{self.name}: expected finite numbers at {where(i)}, got reward {reward[i]} and observation "
+            f"{observation[i]}; the last checkpoint is {self.run.last_checkpoint or 'none yet'}"
         )
 
-    def _first(self, episode: int) -> tuple[Array, float]:
-        """The observation to go on from, and the rewards before it."""
-        observation, _ = self.env.reset(seed=episode_seed(self.seed, episode))
-        self._act_ms = []
-        if not self.actions:
-            self.agent.begin()
-            return observation, 0.0
-        total = 0.0
-        for action in self.actions:
-            observation, reward, *_ = self.env.step(action)
-            total += float(reward)
-        if not np.array_equal(observation, self._observation):
-            raise ValueError(
-                f"{self.name}: gave other observations for the same seed and actions, so the episode that was "
-                "interrupted cannot be gone on with"
-            )
-        return observation, total
+    def _place(self, i: int) -> str:
+        return f"step {len(self.actions[i]) + 1} of episode {self.numbers[i] + 1}"
 
     def _learn(self) -> None:
         self._save()  # so that stopping while it learns loses nothing
@@ -164,80 +146,175 @@ class Loop:
 
         self.figures = self.agent.learn(progress)
 
-    def _between(self, episode: int, phase: str, total: float) -> None:
-        """Between two steps."""
-        pace = f"  act {self._act_ms[-1]:.0f} ms" if self._act_ms else ""
-        now = f"{len(self.actions):5d} steps  return {total:9.2f}{pace}  {self._elapsed()}"
-        self.screen.status(f"{self._label(episode, phase)}  {now}")
-        self._pause()
-
-    def _pause(self) -> None:
-        if self._interrupt.asked or time.perf_counter() - self._saved >= self.schedule.checkpoint_s:
+    def _pause(self, status: str) -> None:
+        """Where it may be saved and stopped."""
+        self.screen.status(f"{status}  {self._elapsed()}")
+        least = self.schedule.checkpoint_s * max(1.0, self._save_s / 1.5)  # at 30 s a twentieth of the time, at most
+        if self._interrupt.asked or time.perf_counter() - self._saved >= least:
             self._save()
         if self._interrupt.asked:
             raise KeyboardInterrupt
 
-    def _finish(self, episode: int, phase: str, total: float, terminated: bool, seconds: float) -> None:
-        length = len(self.actions)
-        row = {"episode": episode + 1, "phase": phase, "env_steps": self.steps, "return": total, "length": length}
-        row |= {"terminated": terminated, **self.figures, "steps_per_s": length / max(seconds, 1e-9)}
+    # --- episodes ----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Every environment in its episode, at the step where it was."""
+        longest = max(self.actions, key=len)
+        observation = reset(self.envs, self._seeds())
+        for left in range(len(longest), -1, -1):
+            if (begins := np.array([len(taken) == left for taken in self.actions])).any():
+                observation = reset(self.envs, self._seeds(), begins)
+            if left:
+                meanwhile = longest[-left]  # any action, where the episode has not begun
+                action = [taken[-left] if len(taken) >= left else meanwhile for taken in self.actions]
+                observation, _, terminated, truncated, _ = self.envs.step(np.stack(action))
+                if (ended := terminated | truncated).any():
+                    reset(self.envs, self._seeds(), ended)
+        if not self.observation.size:
+            self.observation = observation
+            self.agent.begin(np.ones(self.envs.num_envs, dtype=bool))
+        elif not np.array_equal(observation, self.observation):
+            raise ValueError(
+                f"{self.name}: gave other observations for the same seed and actions, so the episode that was "
+                "interrupted cannot be gone on with"
+            )
+        self._episode_began[:] = time.perf_counter()
+
+    def _seeds(self) -> list[int]:
+        return [episode_seed(self.seed, number) for number in self.numbers]
+
+    def _renew(self, ended: Array) -> None:
+        """Episodes that ended give way to the next ones."""
+        for i in np.flatnonzero(ended):
+            self.numbers[i] = max(self.numbers) + 1
+            self.actions[i] = []
+        self.returns[ended], self._episode_began[ended] = 0.0, time.perf_counter()
+        self._act_ms = []
+        self.observation = reset(self.envs, self._seeds(), ended)
+        self.agent.begin(ended)
+
+    def _finish(self, i: int, phase: Phase, terminated: bool) -> None:
+        number, length, total = self.numbers[i], len(self.actions[i]), float(self.returns[i])
+        pace = self.envs.num_envs * length / max(time.perf_counter() - self._episode_began[i], 1e-9)
+        row = {"episode": number + 1, "phase": phase, "env_steps": self.steps, "return": total, "length": length}
+        row |= {"terminated": terminated, **self.figures, "steps_per_s": pace}
         if self._act_ms:
             row["act_ms"] = float(np.median(self._act_ms))
+        if phase != "random":
+            self._consider(total, episode_seed(self.seed, number), np.stack(self.actions[i]))
+        self._note(row)
+        if self.schedule.along == "episode":
+            self.screen.line(self._report(row))
+
+    def _consider(self, total: float, seed: int, actions: Array) -> None:
+        if not self.best or total >= self.best["return"]:
+            self.best = {"return": total, "seed": seed, "actions": torch.from_numpy(actions)}
+
+    def _evaluate(self, phase: str) -> None:
+        assert self.evaluation
+
+        def watch(step: int, observation: Array, reward: Array, under_way: Array) -> bool:
+            self._check(observation, reward, lambda i: f"step {step} of evaluation episode {i + 1}")
+            self.screen.status(f"{phase}  step {step}  {under_way.sum()} episodes under way  {self._elapsed()}")
+            return not self._interrupt.asked
+
+        began = time.perf_counter()
+        found = evaluate(self.agent, self.evaluation, watch)
+        if found is None:
+            return self._pause("stopping")
+        self._episode_began += time.perf_counter() - began
+        self.evaluated = self.steps
+        self._consider(float(found.returns.max()), found.best_seed, found.best_actions)
+        row = {"phase": phase, "env_steps": self.steps, **found.figures()}
+        self._note(row)
+        now = self.schedule.progress(self.numbers[0], self.steps)
+        spread = f"return {row['return']:9.2f}  ({row['worst']:.1f} to {row['best']:.1f})"
+        self.screen.line(f"{now}  {phase:<10}  {spread}  {self._elapsed()}")
+        return None
+
+    # --- what is said ------------------------------------------------------------------------------------------------
+
+    def _note(self, row: Row) -> None:
         self.rows.append(row)
-        if self.best is row:
-            self.best_actions = np.stack(self.actions)
-        self.actions = []
+        if time.perf_counter() - self._logged >= LOG_S:
+            self._log()
+
+    def _log(self) -> None:
         self.run.log(self.rows)
-        self.screen.line(self._report(row))
-        self._pause()
+        self._logged, self._rows_logged = time.perf_counter(), len(self.rows)
 
-    @property
-    def best(self) -> Row | None:
-        """Of the planned episodes, the one with the highest return."""
-        planned = [row for row in self.rows if row["phase"] != "random"]
-        return max(planned, key=lambda row: (row["return"], row["episode"]), default=None)
+    def _state_of_things(self, phase: Phase) -> str:
+        pace = f"  act {self._act_ms[-1]:.0f} ms" if self._act_ms else ""
+        now = self.schedule.progress(self.numbers[0], self.steps)
+        return f"{now}  {phase:<10}  {len(self.actions[0]):5d} steps  return {self.returns[0]:9.2f}{pace}"
 
-    def _label(self, episode: int, phase: str) -> str:
-        return f"episode {episode + 1:3d}/{self.schedule.total}  {phase:<10}"
+    def _report(self, row: Row) -> str:
+        text = f"{self.schedule.progress(row['episode'] - 1, self.steps)}  {row['phase']:<10}"
+        text += f"  {row['length']:5d} steps  return {row['return']:9.2f}  {row['steps_per_s']:7.1f} steps/s"
+        parts = {"act_ms": "  act {:.0f} ms", "model_rmse": "  rmse {:.3f}", "model_coverage_90": ", {:.0%} in 90 %"}
+        return text + "".join(form.format(row[name]) for name, form in parts.items() if name in row)
 
     def _elapsed(self) -> str:
         seconds = int(self._wall + time.perf_counter() - self._began)
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
-    def _report(self, row: Row) -> str:
-        text = f"{self._label(row['episode'] - 1, row['phase'])}  {row['length']:5d} steps  return {row['return']:9.2f}"
-        text += f"  {row['steps_per_s']:7.1f} steps/s"
-        parts = {"act_ms": "  act {:.0f} ms", "model_rmse": "  rmse {:.3f}", "model_coverage_90": ", {:.0%} in 90 %"}
-        return text + "".join(form.format(row[name]) for name, form in parts.items() if name in row)
+    def summary(self) -> dict[str, Any]:
+        self._measure()
+        rows = {phase: [row for row in self.rows if row["phase"] in phase] for phase in PHASES}
+        random, learned, shown = ([row["return"] for row in those] for those in rows.values())
+        found = {
+            "env": self.name,
+            "seed": self.seed,
+            "episode_returns": learned,
+            "best_return": max(learned, default=None),
+            "last_three_mean": float(np.mean(learned[-3:])) if learned else None,
+            "random_returns": random,
+            "evaluation_returns": shown,
+        }
+        if self.evaluation:
+            found["evaluation_steps"] = [row["env_steps"] for row in rows[PHASES[2]]]
+            found["final_evaluation_mean"], found["final_evaluation_std"] = shown[-1], self.rows[-1]["std"]
+        figures = {"peak_memory_mb": round(self._peak, 1), "env_steps": self.steps, "wall_s": round(self._wall, 1)}
+        return found | self.agent.summary() | figures
 
     # --- to stop and to go on ----------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        if self._rows_logged < len(self.rows):
+            self._log()
+        began = time.perf_counter()
         self.run.save(self.state_dict())
         self._saved = time.perf_counter()
+        self._save_s = self._saved - began
 
     def state_dict(self) -> dict[str, Any]:
         self._measure()
-        actions = np.stack(self.actions) if self.actions else np.empty(0)
         return {
             "agent": self.agent.state_dict(),
             "random": checkpoint.global_random_state(),
             "rows": self.rows,
-            "actions": torch.from_numpy(actions),
-            "best_actions": torch.from_numpy(self.best_actions),
-            "observation": torch.from_numpy(self._observation),
-            "figures": self.figures,
+            "numbers": self.numbers,
+            "actions": [torch.from_numpy(np.stack(taken)) if taken else torch.empty(0) for taken in self.actions],
+            "returns": torch.from_numpy(self.returns),
+            "observation": torch.from_numpy(self.observation),
             "steps": self.steps,
+            "evaluated": self.evaluated,
+            "best": self.best,
+            "figures": self.figures,
             "peak": self._peak,
             "wall": self._wall,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if (count := len(state["numbers"])) != self.envs.num_envs:
+            raise ValueError(f"{self.name}: expected {count} at once, as in the checkpoint, got {self.envs.num_envs}")
         self.agent.load_state_dict(state["agent"])
         checkpoint.set_global_random_state(state["random"])
-        self.rows, self.figures, self.steps = state["rows"], state["figures"], state["steps"]
-        self.actions, self.best_actions = list(state["actions"].numpy()), state["best_actions"].numpy()
-        self._observation, self._peak, self._wall = state["observation"].numpy(), state["peak"], state["wall"]
+        self.rows, self.numbers, self.figures, self.best = (state[n] for n in ("rows", "numbers", "figures", "best"))
+        self.actions = [list(taken.numpy()) for taken in state["actions"]]
+        self.returns, self.observation = state["returns"].numpy(), state["observation"].numpy()
+        self.steps, self.evaluated, self._rows_logged = state["steps"], state["evaluated"], len(self.rows)
+        self._peak, self._wall = state["peak"], state["wall"]
 
     def _measure(self) -> None:
         now = time.perf_counter()
@@ -246,29 +323,3 @@ class Loop:
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_allocated() / 2**20
         self._peak = max(self._peak, peak)
-
-    def summary(self) -> dict[str, Any]:
-        self._measure()
-        returns = {
-            phase: [row["return"] for row in self.rows if row["phase"] == phase]
-            for phase in ("random", "learning", "evaluation")
-        }
-        learned = returns["learning"]
-        return {
-            "env": self.name,
-            "seed": self.seed,
-            "episode_returns": learned,
-            "best_return": max(learned, default=None),
-            "last_three_mean": float(np.mean(learned[-3:])) if learned else None,
-            "random_returns": returns["random"],
-            "evaluation_returns": returns["evaluation"],
-            **self.agent.summary(),
-            "peak_memory_mb": round(self._peak, 1),
-            "env_steps": self.steps,
-            "wall_s": round(self._wall, 1),
-        }
-
-
-def episode_seed(seed: int, episode: int) -> int:
-    """Another one for every pair of the two."""
-    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])

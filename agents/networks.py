@@ -15,6 +15,8 @@ from torch.nn import functional
 from elites.box import Box
 from elites.dynamics.rollout import Layers, network
 
+CACHED_ROWS = 512
+
 
 def uniform_(parameter: Tensor, fan_in: int, rng: Generator) -> Tensor:
     """U(-1, 1) / √fan_in, as PyTorch's Linear begins, from a generator of ours."""
@@ -45,16 +47,23 @@ class Critics(nn.Module):
     def at(self, state: Tensor, member: int = 0) -> Callable[[Tensor], Tensor]:
         """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 
-        The states' part of the first layer is computed once, not for every candidate.
+        The states' part of the first layer is computed once, not for every candidate, and so many rows at a time that
+        what lies between the layers stays in a processor's cache.
         """
         (weight, bias), *hidden, (last, offset) = [(weight[member], bias[member]) for weight, bias in self.layers()]
         known = torch.addmm(bias, state, weight[: self.state_size]).unsqueeze(1)  # (B, 1, width)
+        weight = weight[self.state_size :]
 
         def objective(actions: Tensor) -> Tensor:
-            x = (actions @ weight[self.state_size :]).add_(known).relu_().flatten(0, 1)
-            for matrix, addend in hidden:
-                x = torch.addmm(addend, x, matrix).relu_()
-            return torch.addmm(offset, x, last).reshape(actions.shape[:2])
+            rows = CACHED_ROWS if actions.device.type == "cpu" else len(state) * actions.shape[1]
+            chunk = max(1, rows // actions.shape[1])
+            values = []
+            for here, those in zip(torch.split(known, chunk), torch.split(actions, chunk), strict=True):
+                x = (those @ weight).add_(here).relu_().flatten(0, 1)
+                for matrix, addend in hidden:
+                    x = torch.mm(x, matrix).add_(addend).relu_()
+                values.append(torch.addmm(offset, x, last))
+            return torch.cat(values).reshape(actions.shape[:2])
 
         return objective
 

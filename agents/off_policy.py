@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from elites.agents.learner import Learner
 from elites.agents.networks import Critics, Policy, follow, slow_copy
 from elites.agents.replay import Replay
 from elites.box import Box
 from elites.fields import Count, Fraction, Positive, Rate, validate
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Learned:
     rng: Generator
 
 
-class OffPolicy:
+class OffPolicy(Learner):
     """An agent that learns by an algorithm from all that is in its `replay`: `act`, `update`, at the end `finish`."""
 
     def __init__(
@@ -88,20 +92,38 @@ class OffPolicy:
         if not box.bounded or len(box.shape) != 1:
             raise ValueError(f"box: expected one of a vector with finite bounds, got {box}")
         self.algorithm = a = algorithm
-        box, rng = box.to(dtype=torch.float32, device=device), Generator(device).manual_seed(seed)
+        self.rng = rng = Generator(device).manual_seed(seed)
+        box = box.to(dtype=torch.float32, device=device)
         critics = Critics(state_size, box.shape[0], a.critics, a.hidden, rng)
         policy = a.policy(state_size, box, rng)
         self.learned = Learned(critics, slow_copy(critics), policy, policy and slow_copy(policy), box, rng)
         self.critic_optimizer = torch.optim.Adam(critics.parameters(), a.critic_rate, fused=True)
         self.policy_optimizer: Any = policy and torch.optim.Adam(policy.parameters(), a.policy_rate, fused=True)
         self.replay = Replay(a.capacity, device)
-        self.updates = 0
+        self.updates, self.policy_updates = 0, 0
 
     @torch.no_grad()
-    def act(self, state: Tensor, explore: bool = True) -> Tensor:
-        """(S) -> (A), or (N, S) -> (N, A)."""
-        rule = self.algorithm.explore if explore else self.algorithm.exploit
-        return rule(self.learned, state.reshape(-1, state.shape[-1])).reshape(*state.shape[:-1], -1)
+    def act(self, observation: Any, explore: bool = True) -> Array:
+        """(S) -> (A), or (N, S) -> (N, A). While the policy still waits for its turn, all is done by what explores."""
+        state = torch.as_tensor(observation, dtype=torch.float32, device=self.rng.device)
+        waits = self.policy_updates < self._policy_updates_due
+        rule = self.algorithm.explore if explore or waits else self.algorithm.exploit
+        action = rule(self.learned, state.reshape(-1, state.shape[-1]))
+        return action.reshape(*state.shape[:-1], -1).cpu().numpy()
+
+    def act_at_random(self, count: int) -> Array:
+        return self.learned.box.uniform(count, self.rng).cpu().numpy()
+
+    def observe(
+        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
+    ) -> None:
+        self.replay.extend(
+            state=observation, action=action, reward=reward, next_state=next_observation, terminated=terminated
+        )
+
+    def improve(self, steps: int) -> None:
+        for _ in range(steps):
+            self.update()
 
     def update(self) -> Tensor:
         """One step on a minibatch, towards r + γ (1 - terminated) · what is to be expected next; its loss."""
@@ -126,22 +148,24 @@ class OffPolicy:
     def update_policy(self, state: Tensor) -> Tensor:
         loss = self.algorithm.policy_loss(self.learned, state)
         _descend(self.policy_optimizer, self.learned.policy, loss)
+        self.policy_updates += 1
         return loss.detach()
 
-    def finish(self, progress: Callable[[str], None] = lambda text: None) -> None:
+    @property
+    def _policy_updates_due(self) -> int:
+        return self.updates // self.algorithm.every if self.learned.policy else 0
+
+    def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
         """Where the policy has waited: as many updates as it would have had, with the Q-function as it is now."""
-        if not self.learned.policy or not self.algorithm.policy_waits:
-            return
-        count = self.updates // self.algorithm.every
-        for number in range(count):
-            state = self.replay.sample(self.algorithm.batch, self.learned.rng)["state"]
-            loss = self.update_policy(state)
-            if number % 100 == 0:
-                progress(f"training the policy  update {number}/{count}  loss {loss:.4f}")
+        while self.policy_updates < (count := self._policy_updates_due):
+            loss = self.update_policy(self.replay.sample(self.algorithm.batch, self.rng)["state"])
+            if self.policy_updates % 20 == 0:
+                pause(f"training the policy  update {self.policy_updates}/{count}  loss {loss:.4f}")
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"rng": self.learned.rng.get_state(), "updates": self.updates}
+        counts = {"updates": self.updates, "policy_updates": self.policy_updates}
+        return parts | counts | {"rng": self.rng.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, part in self._parts().items():
@@ -149,8 +173,8 @@ class OffPolicy:
             if isinstance(part, torch.optim.Optimizer):  # whose parameters' numbers are strings in a checkpoint
                 mine = mine | {"state": {int(number): of for number, of in mine["state"].items()}}
             part.load_state_dict(mine)
-        self.learned.rng.set_state(state["rng"].cpu())
-        self.updates = state["updates"]
+        self.rng.set_state(state["rng"].cpu())
+        self.updates, self.policy_updates = state["updates"], state["policy_updates"]
 
     def _parts(self) -> dict[str, Any]:
         found = {name: getattr(self.learned, name) for name in ("critics", "slow_critics", "policy", "slow_policy")}

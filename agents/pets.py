@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+from elites.agents.learner import Learner
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
+from elites.box import Box
 from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
 from elites.envs import Task
 from elites.fields import Count, Fraction, NonNegative, validate
@@ -41,7 +43,7 @@ class PETSConfig:
         validate(self)
 
 
-class PETS:
+class PETS(Learner):
     """An agent that learns its model from what it did: `act`, `observe`, `learn`."""
 
     def __init__(self, config: PETSConfig, task: Task, env: Any, seed: int, device: torch.device | str = "cpu") -> None:
@@ -49,6 +51,7 @@ class PETS:
         self.config, self.task = config, task
         (self.observed,), (actions,) = env.observation_space.shape, env.action_space.shape
         self.rng = Generator(device).manual_seed(seed)
+        self.box = Box.of(env.action_space, dtype=torch.get_default_dtype(), device=device)  # of one action
         self.model = ProbabilisticEnsemble(
             self.observed + task.learned_reward,
             actions,
@@ -64,7 +67,7 @@ class PETS:
             config.planner,
             config.horizon,
             returns=returns,
-            box=env.action_space,
+            box=self.box,
             replan_every=config.replan_every,
             seed=seed,
             device=device,
@@ -75,33 +78,31 @@ class PETS:
         self._learned_at = -1  # transitions seen by then
         self._warned = False
 
-    def begin(self) -> None:
-        """A new episode."""
-        self.mpc.reset()
+    def begin(self, which: Array | None = None) -> None:
+        self.mpc.reset(which)
 
-    def act(self, observation: Array) -> Array:
-        before, action = self.mpc.last, self.mpc(self._state(observation))
+    def act(self, observation: Array, explore: bool = True) -> Array:
+        """Planned, always: it explores by no other means."""
+        before = self.mpc.last
+        action = self.mpc(self._state(observation, np.zeros(observation.shape[:-1])))
         if self.mpc.last is not before and self.mpc.last:
             self.plan_ms.append(1e3 * self.mpc.last.seconds)
             self.fallbacks += not self.mpc.last.plan.ok.all().item()
         return action
 
-    def act_at_random(self) -> Array:
-        """Uniformly in the box of one action."""
-        box = self.mpc.box
-        centre, half = box.centre[0], box.half[0]
-        draw = torch.rand(centre.shape, generator=self.rng, device=self.rng.device)
-        return box.project(centre + half * (2 * draw - 1))[0].cpu().numpy()
+    def act_at_random(self, count: int) -> Array:
+        return self.box.uniform(count, self.rng).cpu().numpy()
 
-    def observe(self, observation: Array, action: Array, reward: float, next_observation: Array, ended: bool) -> None:
-        if ended and not self.task.terminated and not self._warned:
+    def observe(
+        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
+    ) -> None:
+        if terminated.any() and not self.task.terminated and not self._warned:
             self._warned = True
             warnings.warn("the environment terminated, but its task has no termination: plans go on", stacklevel=2)
-        state, next_state = self._state(observation), self._state(next_observation, reward)
-        self.replay.add(state=state, action=action, reward=reward, next_state=next_state, terminated=ended)
+        state, next_state = self._state(observation, np.zeros_like(reward)), self._state(next_observation, reward)
+        self.replay.extend(state=state, action=action, reward=reward, next_state=next_state, terminated=terminated)
 
     def due(self, episode_begins: bool) -> bool:
-        """Whether it is time to learn, before the next planned action."""
         every = self.config.train_every
         if self._learned_at < 0 or every is None:
             return self._learned_at < self.replay.total and (episode_begins or self._learned_at < 0)
@@ -154,6 +155,6 @@ class PETS:
         self._learned_at, self.fallbacks = state["learned_at"], state["fallbacks"]
         self.plan_ms = state["plan_ms"].tolist()
 
-    def _state(self, observation: Array, reward: float = 0.0) -> Array:
+    def _state(self, observation: Array, reward: Array) -> Array:
         """A learned reward is the last entry of the model's state."""
-        return np.append(observation, reward) if self.task.learned_reward else np.asarray(observation)
+        return np.concatenate([observation, reward[..., None]], -1) if self.task.learned_reward else observation

@@ -9,15 +9,15 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from elites.agents.loop import Loop, episode_seed
+from elites.agents.loop import PHASES, Loop
 from elites.agents.pets import PETS
 
 Array = NDArray[Any]
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
-def draw(loop: Loop, agent: PETS, horizon: int) -> None:
-    """returns.png, predictions.png and best.mp4 in the run's folder; one line where one of them cannot be made."""
+def draw(loop: Loop) -> None:
+    """returns.png and best.mp4 in the run's folder, and predictions.png of a PETS; else a line that says why not."""
     folder, say = loop.run.folder, loop.run.say
     try:
         import matplotlib
@@ -26,8 +26,9 @@ def draw(loop: Loop, agent: PETS, horizon: int) -> None:
     else:
         matplotlib.use("Agg")
         returns(loop, folder / "returns.png")
-        predictions(agent, loop, horizon, folder / "predictions.png")
-    if len(loop.best_actions):
+        if isinstance(loop.agent, PETS):
+            predictions(loop.agent, loop, folder / "predictions.png")
+    if loop.best:
         film(loop, folder / "best.mp4")
 
 
@@ -35,12 +36,19 @@ def returns(loop: Loop, path: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
+    along = loop.schedule.along
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for phase, colour in (("random", GREY), ("learning", BLUE), ("evaluation", ORANGE)):
-        rows = [row for row in loop.rows if row["phase"] == phase]
-        if rows:
-            axes.plot([r["episode"] for r in rows], [r["return"] for r in rows], "o-", color=colour, label=phase)
-    axes.set(xlabel="episode", ylabel="return", title=f"{loop.name}, seed {loop.seed}")
+    for phases, colour in zip(PHASES, (GREY, BLUE, ORANGE), strict=True):
+        rows = [row for row in loop.rows if row["phase"] in phases]
+        if not rows:
+            continue
+        x, y = [row[along] for row in rows], [row["return"] for row in rows]
+        if "worst" in rows[0]:  # a row stands for several episodes
+            ends = [row["worst"] for row in rows], [row["best"] for row in rows]
+            axes.fill_between(x, *ends, color=colour, alpha=0.15, lw=0)
+        few = len(rows) <= 50
+        axes.plot(x, y, "o-" if few else "-", color=colour, label=phases[0], lw=1.5 if few else 0.8, ms=4)
+    axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{loop.name}, seed {loop.seed}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
@@ -48,10 +56,11 @@ def returns(loop: Loop, path: Path) -> None:
     plt.close(figure)
 
 
-def predictions(agent: PETS, loop: Loop, horizon: int, path: Path, most: int = 9) -> None:
+def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
     """The last learning episode: what came, and what the model foresees from every `horizon` steps on, open loop."""
     from matplotlib import pyplot as plt
 
+    horizon = agent.config.horizon
     lengths = [row["length"] for row in loop.rows if row["phase"] == "learning"]
     if not lengths:
         return
@@ -96,15 +105,15 @@ def film(loop: Loop, path: Path) -> None:
     try:
         from imageio.v2 import get_writer
 
-        assert loop.env.spec and loop.best  # noqa: PT018
-        env = gymnasium.make(loop.env.spec, render_mode="rgb_array")
-        env.reset(seed=episode_seed(loop.seed, loop.best["episode"] - 1))
+        first: Any = loop.envs.envs[0]  # type: ignore[union-attr]
+        env = gymnasium.make(first.spec, render_mode="rgb_array")
+        env.reset(seed=loop.best["seed"])
         rate = env.metadata.get("render_fps", 30)
         stride = max(1, round(rate / 30))
         beside = path.with_name("part." + path.name)
         writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2)
         with writer:
-            for step, action in enumerate(loop.best_actions):
+            for step, action in enumerate(loop.best["actions"].numpy()):
                 env.step(action)
                 if step % stride == 0:
                     writer.append_data(env.render())

@@ -30,17 +30,28 @@ class Replay:
 
     def add(self, **row: Any) -> None:
         """One transition: numbers, or arrays of shape (*E)."""
-        values = {name: torch.as_tensor(row[name], dtype=torch.float32) for name in self.FIELDS}
+        self.extend(**{name: torch.as_tensor(row[name], dtype=torch.float32)[None] for name in self.FIELDS})
+
+    def extend(self, **rows: Any) -> None:
+        """Several at once: arrays (n, *E)."""
+        values = {name: torch.as_tensor(rows[name], dtype=torch.float32) for name in self.FIELDS}
         if not self._columns:
-            self._columns = {name: torch.empty(0, *value.shape, device=self.device) for name, value in values.items()}
+            shapes = {name: value.shape[1:] for name, value in values.items()}
+            self._columns = {name: torch.empty(0, *shape, device=self.device) for name, shape in shapes.items()}
+        count = len(values["state"])
+        self._make_room(min(self.total + count, self.capacity))
+        places = torch.arange(self.total, self.total + count, device=self.device) % self.capacity
+        for name, value in values.items():
+            self._columns[name][places] = value.to(self.device)
+        self.total += count
+
+    def _make_room(self, wanted: int) -> None:
+        """Doubling: what is never filled is never held."""
         room = len(self._columns["state"])
-        if self.total == room and room < self.capacity:  # doubling: what is never filled is never held
-            more = min(max(room, 1024), self.capacity - room)
+        if room < wanted:
+            more = min(max(room, wanted - room, 1024), self.capacity - room)
             for name, column in self._columns.items():
                 self._columns[name] = torch.cat([column, column.new_empty(more, *column.shape[1:])])
-        for name, value in values.items():
-            self._columns[name][self.total % self.capacity] = value
-        self.total += 1
 
     def sample(self, rows: int, rng: Generator) -> dict[str, Tensor]:
         """So many transitions (rows, *E), each any that is held."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from elites.fields import Count, check
 
@@ -66,6 +66,11 @@ class Box:
     def project(self, x: Tensor) -> Tensor:
         """The nearest point of the box. x: (..., *E)."""
         return torch.clamp(x, self.low, self.high)
+
+    def uniform(self, count: int, rng: Generator) -> Tensor:
+        """(count, *E): so many points of a bounded box, or of [-1, 1] where it has no bounds."""
+        draw = torch.rand(count, *self.shape, generator=rng, dtype=self.dtype, device=self.device)
+        return self.project(self.centre + self.half * (2 * draw - 1))
 
     @property
     def shape(self) -> torch.Size:

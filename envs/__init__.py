@@ -11,7 +11,7 @@ import gymnasium
 
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
-from elites.envs.learned import TERMINATIONS, learned_reward, name_of, task_of
+from elites.envs.learned import TERMINATIONS, learned_reward, name_of, sizes, task_of
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
 from elites.envs.task import TASKS, Task
 
@@ -33,5 +33,6 @@ __all__ = [
     "Task",
     "learned_reward",
     "name_of",
+    "sizes",
     "task_of",
 ]

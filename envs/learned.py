@@ -132,9 +132,10 @@ def _termination(name: str) -> Termination:
     return found  # type: ignore[no-any-return]
 
 
-def name_of(env: gymnasium.Env[Any, Any]) -> str:
-    """Its id, or its class where it was not made by one."""
-    return env.spec.id if env.spec else type(env.unwrapped).__name__
+def name_of(env: Any) -> str:
+    """The id of a Gymnasium environment, or of those in a vector of them; its class where it was not made by one."""
+    first = getattr(env, "envs", [env])[0]
+    return first.spec.id if first.spec else type(first.unwrapped).__name__
 
 
 def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:

@@ -17,11 +17,10 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from elites.agents import Loop, Run, Schedule
-from elites.agents.loop import episode_seed
+from elites.agents import Episodes, Learner, Loop, Run, Schedule, episode_seed
 from elites.cli import Screen
 
-SCHEDULE = Schedule(random_episodes=2, episodes=4, evaluation_episodes=2, checkpoint_s=0.0)
+SCHEDULE = Episodes(random_episodes=2, episodes=4, evaluation_episodes=2, checkpoint_s=0.0)
 
 
 class Drift(gymnasium.Env[Any, Any]):
@@ -47,24 +46,22 @@ class Drift(gymnasium.Env[Any, Any]):
         return observation, float(-abs(self.at[0])), bool(self.at[0] > 3), self.left == 0, {}
 
 
-class Counter:
+class Counter(Learner):
     """An agent that draws, and remembers everything that it is told."""
 
     def __init__(self) -> None:
         self.rng, self.seen, self.lessons = torch.Generator().manual_seed(0), list[list[float]](), 0
         self.learned_at = 0
 
-    def begin(self) -> None:
-        pass
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        return self.act_at_random(len(observation)) * 0.5 - 0.01 * self.lessons
 
-    def act(self, observation: Any) -> Any:
-        return self.act_at_random() * 0.5 - 0.01 * self.lessons
+    def act_at_random(self, count: int) -> Any:
+        return torch.rand(count, 1, generator=self.rng).numpy() - np.float32(0.5)
 
-    def act_at_random(self) -> Any:
-        return torch.rand(1, generator=self.rng).numpy() - np.float32(0.5)
-
-    def observe(self, observation: Any, action: Any, reward: float, next_observation: Any, terminated: bool) -> None:
-        self.seen.append([observation[0], float(action[0]), reward, next_observation[0], float(terminated)])
+    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
+        columns = np.column_stack([observation, action, reward, next_observation, terminated])
+        self.seen += columns.tolist()
 
     def due(self, episode_begins: bool) -> bool:
         return len(self.seen) - self.learned_at >= 5
@@ -162,7 +159,7 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("checkpoint_s", "steps"), [(0.0, 9), (1e9, 31)])
 def test_interrupted_again_and_again(tmp_path: Path, checkpoint_s: float, steps: int) -> None:
     """Every process lasts for so many steps, the repeated ones among them, and then is gone without a word."""
-    schedule = Schedule(2, 4, 2, checkpoint_s)
+    schedule = Episodes(2, 4, 2, checkpoint_s=checkpoint_s)
     uninterrupted = loop(tmp_path / "whole", Drift(), schedule=schedule)
     uninterrupted()
 
@@ -189,14 +186,14 @@ def test_ctrl_c_saves_and_leaves(tmp_path: Path, number: signal.Signals) -> None
         if step == 30:
             os.kill(os.getpid(), number)
 
-    schedule = Schedule(2, 4, 2, checkpoint_s=1e9)
+    schedule = Episodes(2, 4, 2, checkpoint_s=1e9)
     stopped = loop(tmp_path / "stopped", Drift(interrupt), schedule=schedule)
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert signal.getsignal(number) is before
     again = loop(tmp_path / "stopped", Drift(), schedule=schedule)
-    assert sum(row["length"] for row in again.rows) + len(again.actions) == 30  # nothing is lost
+    assert sum(row["length"] for row in again.rows) + len(again.actions[0]) == 30  # nothing is lost
     again()
     uninterrupted = loop(tmp_path / "whole", Drift())
     uninterrupted()
@@ -226,7 +223,7 @@ def test_an_observation_that_is_not_finite(tmp_path: Path) -> None:
     said = r"Drift: expected finite numbers at step 3 of episode 3, got .*; the last checkpoint is .*json"
     with pytest.raises(ValueError, match=said):
         broken()
-    assert len(loop(tmp_path, Drift()).actions) == 2  # saved up to the step before
+    assert len(loop(tmp_path, Drift()).actions[0]) == 2  # saved up to the step before
 
 
 def test_an_environment_that_is_not_reproducible(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, Loop, PETSConfig, Run, Schedule, checkpoint
+from elites.agents import PETS, Episodes, Loop, PETSConfig, Run, checkpoint
 from elites.agents.loop import episode_seed
 from elites.cli import Screen
 from elites.dynamics import Architecture, Training
@@ -54,7 +54,7 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 def run(agent: PETS, folder: Path, **schedule: Any) -> Loop:
     screen = Screen(io.StringIO(), quiet=True)
     options = {"random_episodes": 3, "episodes": 5, **schedule}
-    loop = Loop(agent, Reach(), Run.begin(folder, {}, screen.warn), Schedule(**options), 0, screen)
+    loop = Loop(agent, Reach(), Run.begin(folder, {}, screen.warn), Episodes(**options), 0, screen)
     loop()
     return loop
 
@@ -111,9 +111,14 @@ def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
         action = agent.act(observation)
         assert np.array_equal(action, other.act(observation))
         for each in (agent, other):
-            each.observe(observation, action, 0.0, observation + action, False)
+            told(each, observation, action, 0.0, observation + action, False)
     assert agent.summary()["fallbacks"] == other.summary()["fallbacks"]
     assert len(agent.plan_ms) == len(other.plan_ms) == 10 + 30
+
+
+def told(agent: PETS, *transition: Any) -> None:
+    """Of one environment."""
+    agent.observe(*(np.asarray(part)[None] for part in transition))
 
 
 def test_when_it_learns(tmp_path: Path) -> None:
@@ -146,9 +151,9 @@ def test_plans_that_find_nothing_finite_are_counted(tmp_path: Path) -> None:
         agent.begin()
         for step in range(10):
             broken = episode == 1 and step >= 5
-            action = agent.act(observation) if episode else agent.act_at_random()
+            action = agent.act(observation) if episode else agent.act_at_random(1)[0]
             following, paid, terminated, _, _ = env.step(action)
-            agent.observe(observation, action, paid, following, terminated)
+            told(agent, observation, action, paid, following, terminated)
             observation = following
             assert np.isfinite(action).all()
         agent.learn()
@@ -158,7 +163,7 @@ def test_plans_that_find_nothing_finite_are_counted(tmp_path: Path) -> None:
 
 def test_random_actions_fill_the_box() -> None:
     agent = PETS(SMALL, Task(reward), Reach(), 0)
-    actions = np.array([agent.act_at_random() for _ in range(500)])
+    actions = agent.act_at_random(500)
     assert actions.shape == (500, 1)
     assert (np.abs(actions) <= np.float32(0.3)).all()
     assert actions.min() < -0.29
@@ -180,7 +185,7 @@ def test_an_angle_is_unwrapped_for_the_eye() -> None:
     agent = PETS(SMALL, Task(reward, angles=(0,)), Reach(), 0)
     for i in range(12):
         here, there = (np.array([x % (2 * np.pi)]) for x in (i, i + 1))
-        agent.observe(here, np.zeros(1), 0.0, there, False)
+        told(agent, here, np.zeros(1), 0.0, there, False)
     came, _ = agent.predict(2, 9)
     assert np.allclose(came[:, 0], np.arange(3, 12), atol=1e-5)
 
@@ -193,4 +198,4 @@ def test_nothing_to_learn_from() -> None:
 def test_a_termination_that_nobody_told_it_of() -> None:
     agent = PETS(SMALL, Task(reward), Reach(), 0)
     with pytest.warns(UserWarning, match="terminated, but its task has no termination"):
-        agent.observe(np.zeros(1), np.zeros(1), 0.0, np.zeros(1), True)
+        told(agent, np.zeros(1), np.zeros(1), 0.0, np.zeros(1), True)

@@ -1,0 +1,123 @@
+"""What the scripts that run an agent have in common: their flags, and the way from settings to a summary."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium
+import numpy as np
+import torch
+
+from elites import cli, config
+from elites.agents import pictures
+from elites.agents.environments import Environments
+from elites.agents.learner import Learner
+from elites.agents.loop import Loop
+from elites.agents.run import Run
+from elites.agents.schedule import Schedule
+from elites.fields import Count
+
+GOING_ON = ("set", "resume", "device", "quiet", "json")  # flags for a run that there is already
+
+
+@dataclass(frozen=True)
+class Settings(Schedule):
+    """A schedule, and what else every run has."""
+
+    env: str = ""
+    episode_steps: Count | None = None  # None is the environment's own limit
+    seed: int = 0
+
+
+S = TypeVar("S", bound=Settings)
+Made = tuple[Learner, Environments | gymnasium.Env[Any, Any], Environments | None]
+
+
+def flags(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as seed=1")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; runs/… where it is not given")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="goes on with the run in this folder")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="the summary as one line of JSON, and no progress")
+    return parser
+
+
+def run(
+    args: argparse.Namespace,
+    kind: type[S],
+    asked_for: Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
+    title: Callable[[S], str],
+    made_of: Callable[[S, torch.device], Made],
+    report: Callable[[Mapping[str, Any]], str],
+) -> None:
+    """Begins a run, or goes on with one, to its end.
+
+    asked_for: the settings as a mapping, and where they are from. title: of a new folder in runs/.
+    made_of: the agent, and environments to learn and to be evaluated in. report: the last line of the screen.
+    """
+    screen = cli.Screen(quiet=args.quiet or args.json)
+    if args.resume:
+        if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
+            raise ValueError("--resume goes on with the run's own settings; only --set may change some")
+        folder, mapping = Run.resume(args.resume, screen.warn)
+        source = str(args.resume / "config.yaml")
+    else:
+        mapping, source = asked_for(args)
+    settings = config.build(kind, config.override(mapping, args.set), source)
+    device = device_of(args.device)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(settings.seed)  # for what the user brought; the library draws from its own generators
+    agent, envs, shows = made_of(settings, device)
+    if not args.resume:
+        folder = Run.begin(args.out or free_folder(title(settings)), config.dump(settings), screen.warn)
+    elif args.set:
+        folder.configure(config.dump(settings))
+    loop = Loop(agent, envs, folder, settings, settings.seed, screen, shows)
+    if args.resume and (state := folder.load()):
+        loop.load_state_dict(state)
+    screen.line(f"{settings.env} in {folder.folder}")
+    try:
+        summary = loop()
+    except KeyboardInterrupt:
+        screen.line(f"python {sys.argv[0]} --resume {folder.folder} goes on from here")
+        raise
+    screen.status("drawing")
+    pictures.draw(loop)
+    folder.close()
+    if args.json:
+        print(json.dumps(summary))  # noqa: T201
+    else:
+        screen.line(f"{report(summary)}; summary, plots and video in {folder.folder}")
+
+
+def device_of(name: str) -> torch.device:
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+def make(settings: Settings) -> gymnasium.Env[Any, Any]:
+    """gymnasium.make, with its troubles in one line."""
+    try:
+        return gymnasium.make(settings.env, max_episode_steps=settings.episode_steps)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"env: {' '.join(str(error).split())}") from None
+
+
+def free_folder(title: str) -> Path:
+    """runs/TITLE, with a number where there has been one."""
+    numbered = (Path("runs") / (title if n == 1 else f"{title}-{n}") for n in itertools.count(1))
+    return next(folder for folder in numbered if not folder.exists())

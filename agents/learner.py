@@ -1,0 +1,59 @@
+"""What the loop knows of an agent."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Generator
+
+Array = NDArray[Any]
+
+
+class Learner(ABC):
+    """An agent in N environments at once: observations (N, S), actions (N, A), rewards and terminations (N)."""
+
+    rng: Generator
+
+    def begin(self, which: Array) -> None:  # noqa: B027
+        """New episodes begin where this (N) is true."""
+
+    @abstractmethod
+    def act(self, observation: Array, explore: bool = True) -> Array:
+        """For data, or (not exploring) to show what was learned."""
+
+    @abstractmethod
+    def act_at_random(self, count: int) -> Array:
+        """In so many environments."""
+
+    @abstractmethod
+    def observe(
+        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
+    ) -> None:
+        """What came of a step; where an episode ended, its last observation."""
+
+    def improve(self, steps: int) -> None:  # noqa: B027
+        """After so many steps of learning; takes no longer than a step may."""
+
+    def due(self, episode_begins: bool) -> bool:
+        """Whether it is time for a lesson, before the next action."""
+        return False
+
+    def learn(self, progress: Callable[[str], None]) -> dict[str, float]:
+        """A lesson: figures of it. progress: takes how things stand, and may raise; then the lesson did not happen."""
+        return {}
+
+    def finish(self, pause: Callable[[str], None]) -> None:  # noqa: B027
+        """What is learned when all data is there. pause: may save, and raise; then it goes on from there later."""
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of the whole run."""
+        return {}
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -1,0 +1,91 @@
+"""Learning without a model: the cross-entropy method over a Q-function, and the agents it is measured against.
+
+    python examples/cgp.py --env Pendulum-v1
+    python examples/cgp.py --env HalfCheetah-v5 --agent td3 --set steps=200000
+    python examples/cgp.py --env Hopper-v5 --agent qgp --mode offline --num-envs 4
+    python examples/cgp.py --resume runs/Pendulum-v1-cgp-0
+
+Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
+folder; `python examples/learning_curves.py RUN…` puts runs side by side, `python examples/deploy.py RUN` takes the
+policy out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elites import Box, cli, config
+from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Steps, command, together
+from elites.envs import sizes
+from elites.fields import Count
+
+CONFIGS = Path(__file__).parents[1] / "configs/cgp"
+
+
+@dataclass(frozen=True)
+class Settings(Steps, command.Settings):
+    """All that a run is made of: configs/cgp/*.yaml, and what --set may set."""
+
+    agent: Algorithm = CGP()
+    env: str = "Pendulum-v1"
+    num_envs: Count = 1
+
+
+def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The settings as a mapping, and where they are from."""
+    path = args.config
+    if path is None:
+        path = CONFIGS / f"{(args.env or Settings.env).rpartition('/')[2].rpartition('-v')[0]}.yaml"
+        path = path if path.exists() else None
+    mapping = config.load(path) if path else {}
+    given = {"env": args.env, "seed": args.seed, "num_envs": args.num_envs}
+    mapping |= {key: value for key, value in given.items() if value is not None}
+    if args.agent:
+        mapping["agent"] = config.named(args.agent)
+    if args.mode:
+        mapping["agent"] = mapping.get("agent", {"name": "cgp"}) | {"mode": args.mode}
+    return mapping, str(path or "settings")
+
+
+def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> OffPolicy:
+    observed, _ = sizes(env)
+    return OffPolicy(settings.agent, observed, Box.of(env.action_space), settings.seed, device)
+
+
+def made_of(settings: Settings, device: torch.device) -> command.Made:
+    def many(count: int) -> Any:
+        return together([command.make(settings) for _ in range(count)])
+
+    envs, shown = many(settings.num_envs), settings.evaluation_episodes
+    return agent_for(settings, envs.envs[0], device), envs, many(shown) if shown else None
+
+
+def title(settings: Settings) -> str:
+    agent = config.dump(settings)["agent"]
+    mode = f"-{agent['mode']}" if agent.get("mode") == "offline" else ""
+    return f"{settings.env.rpartition('/')[2]}-{agent['name'].rpartition(':')[2]}{mode}-{settings.seed}"
+
+
+def report(summary: Mapping[str, Any]) -> str:
+    if "final_evaluation_mean" not in summary:
+        return f"mean of the last three episodes {summary['last_three_mean']:.1f}"
+    return f"final evaluation {summary['final_evaluation_mean']:.1f} ± {summary['final_evaluation_std']:.1f}"
+
+
+def main() -> None:
+    parser = command.flags(__doc__)
+    parser.add_argument("--agent", help=f"{', '.join(AGENTS)}, a YAML file or package.module:Class")
+    parser.add_argument("--env", help="a Gymnasium id; configs/cgp/ has settings for some")
+    parser.add_argument("--mode", choices=["online", "offline"], help="when the policy of cgp or qgp learns")
+    parser.add_argument("--num-envs", type=int, help="environments that collect at once")
+    command.run(parser.parse_args(), Settings, asked_for, title, made_of, report)
+
+
+if __name__ == "__main__":
+    cli.run(main)

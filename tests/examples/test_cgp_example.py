@@ -1,0 +1,154 @@
+"""examples/cgp.py as a user runs it; what it shares with examples/pets.py is tested there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elites.agents import checkpoint
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "--env=InvertedPendulum-v5",  # its episodes end by themselves
+    "--num-envs=2",
+    "--set=agent.width=8",
+    "--set=agent.batch=8",
+    "--set=random_steps=40",
+    "--set=steps=240",
+    "--set=evaluate_every=80",
+    "--set=evaluation_episodes=2",
+    "--set=episode_steps=30",
+]
+
+
+def start(*arguments: Any, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "examples/cgp.py"), *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments, **options)
+    out, err = process.communicate(timeout=1200)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def outcome(folder: Path) -> tuple[Any, ...]:
+    """All that must not depend on interruptions: figures, returns, and every tensor of the agent."""
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in rows]
+    summary = json.loads((folder / "summary.json").read_text())
+    agent = checkpoint.newest(folder / "checkpoints", pytest.fail)["agent"]
+    tensors = {name: agent[name] for name in ("critics", "policy", "replay", "rng", "critic_optimizer")}
+    return timeless, summary["evaluation_returns"], json.dumps(tensors, default=lambda tensor: tensor.tolist())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody interrupted, of the mode that has most to do."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = run(*TINY, "--mode", "offline", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_what_a_run_leaves(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["evaluation_steps"] == [80, 160, 240]
+    assert summary["final_evaluation_mean"] == summary["evaluation_returns"][-1]
+    assert summary["env_steps"] == 240
+    assert (whole / "returns.png").read_bytes().startswith(b"\x89PNG")
+    assert list(whole.glob("events.out.tfevents.*"))
+    config = (whole / "config.yaml").read_text()
+    assert "mode: offline" in config
+    assert "policy_noise: 0.2" in config  # every default is spelled out
+
+
+def test_what_a_person_sees(whole: Path) -> None:
+    said = (whole / "stderr").read_text().splitlines()
+    assert said[0] == f"InvertedPendulum-v5 in {whole}"
+    assert said[1].startswith("step  80/240  evaluation  return ")
+    assert said[3].startswith("step 240/240  final       return ")
+    assert said[-1].startswith("final evaluation ")
+
+
+def test_a_film(tmp_path: Path) -> None:
+    done = run(*TINY, "--env=Pendulum-v1", "--set=steps=80", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert b"ftyp" in (tmp_path / "run/best.mp4").read_bytes()[:12]
+    assert "no video" not in done.stderr
+
+
+def test_killed_and_resumed(whole: Path, tmp_path: Path) -> None:
+    folder, chance, killed = tmp_path / "run", random.Random(0), 0
+    while not (folder / "summary.json").exists():
+        begun = (folder / "config.yaml").exists()
+        options = ["--resume", folder] if begun else [*TINY, "--mode=offline", "--set=checkpoint_s=0", "--out", folder]
+        process = start(*options, "--quiet")
+        try:
+            process.communicate(timeout=chance.uniform(2, 8) if killed < 3 else 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+    assert killed
+    assert outcome(folder) == outcome(whole)
+
+
+def test_ctrl_c_and_resume(whole: Path, tmp_path: Path) -> None:
+    process = start(*TINY, "--mode=offline", "--out", tmp_path / "run")
+    assert process.stderr
+    while "evaluation" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"cgp.py --resume {tmp_path / 'run'} goes on from here" in said
+    assert said.rstrip().endswith("cgp: stopped")
+    assert run("--resume", tmp_path / "run", "--quiet").returncode == 0
+    assert outcome(tmp_path / "run") == outcome(whole)
+
+
+@pytest.mark.parametrize("agent", ["qgp", "cem", "td3", "ddpg", "sac"])
+def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
+    done = run(*TINY, "--agent", agent, "--set=steps=60", "--set=agent.critic_rate=0.01", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["evaluation_returns"]) == 1
+    assert f"name: {agent}" in (tmp_path / f"runs/InvertedPendulum-v5-{agent}-0/config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--agent", "tdd"], "agent.name: unknown algorithm 'tdd'; did you mean 'td3'?"),
+        (["--agent", "td3", "--mode", "offline"], "agent.mode: unknown key"),
+        (["--env", "CartPole-v1"], "CartPole-v1: expected actions in a Box of shape (n,), got Discrete(2)"),
+        (["--env", "Pendulam-v1"], "env: Environment `Pendulam` doesn't exist"),
+        (["--num-envs", "0"], "num_envs: expected an integer of at least 1, got 0"),
+        (["--set", "agent.search.samples=2"], "elites"),
+        (["--resume", "nowhere", "--agent", "td3"], "--resume goes on with the run's own settings"),
+    ],
+)
+def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("cgp: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["cgp", "td3"])
+def test_it_swings_up_a_pendulum(tmp_path: Path, agent: str) -> None:
+    """Seed 0 alone; docs/model_free.md has the others."""
+    done = run("--agent", agent, "--json", "--out", tmp_path / "run")
+    assert json.loads(done.stdout)["final_evaluation_mean"] >= -200
