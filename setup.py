@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_
 
 PLOTS = ["matplotlib>=3.8"]
 RUNS = [*PLOTS, "imageio-ffmpeg>=0.5", "pygame>=2.5", "tensorboard>=2.16"]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 DEVELOPMENT = [
     "build>=1.2",
@@ -67,9 +68,10 @@ setup(
     extras_require={
         "plots": PLOTS,
         "runs": RUNS,
+        "onnx": ONNX,
         "docs": DOCS,
-        "all": RUNS,
-        "dev": [*RUNS, *DOCS, *DEVELOPMENT],
+        "all": [*RUNS, *ONNX],
+        "dev": [*RUNS, *ONNX, *DOCS, *DEVELOPMENT],
     },
     packages=["elites", "elites.planners", "elites.dynamics", "elites.envs", "elites.agents", "elites.configs"],
     package_dir={

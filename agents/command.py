@@ -43,7 +43,8 @@ Made = tuple[Learner, Environments | gymnasium.Env[Any, Any], Environments | Non
 
 def flags(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml")
+    parser.add_argument("--env", help="a Gymnasium id; configs/ has settings for some")
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings, for one environment or for any")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as seed=1")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", default="cpu")
@@ -57,14 +58,14 @@ def flags(description: str | None) -> argparse.ArgumentParser:
 def run(
     args: argparse.Namespace,
     kind: type[S],
-    asked_for: Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
+    asked: Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
     title: Callable[[S], str],
     made_of: Callable[[S, torch.device], Made],
     report: Callable[[Mapping[str, Any]], str],
 ) -> None:
     """Begins a run, or goes on with one, to its end.
 
-    asked_for: the settings as a mapping, and where they are from. title: of a new folder in runs/.
+    asked: see `asked_for`. title: of a new folder in runs/.
     made_of: the agent, and environments to learn and to be evaluated in. report: the last line of the screen.
     """
     screen = cli.Screen(quiet=args.quiet or args.json)
@@ -74,7 +75,7 @@ def run(
         folder, mapping = Run.resume(args.resume, screen.warn)
         source = str(args.resume / "config.yaml")
     else:
-        mapping, source = asked_for(args)
+        mapping, source = asked(args)
     settings = config.build(kind, config.override(mapping, args.set), source)
     device = device_of(args.device)
     for seed in (random.seed, np.random.seed, torch.manual_seed):
@@ -100,6 +101,19 @@ def run(
         print(json.dumps(summary))  # noqa: T201
     else:
         screen.line(f"{report(summary)}; summary, plots and video in {folder.folder}")
+
+
+def asked_for(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, Any], str]:
+    """The settings as a mapping, and where they are from: --config, or the environment's own file in the folder.
+
+    A --config that names no environment, such as a preset, goes over that file.
+    """
+    given = config.load(args.config) if args.config else {}
+    own = folder / f"{(args.env or given.get('env', env)).rpartition('/')[2].rpartition('-v')[0]}.yaml"
+    mapping = config.load(own) if own.exists() and "env" not in given else {}
+    source = args.config or (own if mapping else "settings")
+    flags = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None}
+    return {"env": env} | mapping | given | flags, str(source)
 
 
 def device_of(name: str) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
 
 def film(loop: Loop, path: Path) -> None:
     """The best planned episode, gone through once more before a camera."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's environments look for a screen even so
     try:
         from imageio.v2 import get_writer
 

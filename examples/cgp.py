@@ -13,7 +13,7 @@ policy out.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from elites import Box, cli, config
-from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Steps, command, together
+from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Run, Steps, command, together
 from elites.envs import sizes
 from elites.fields import Count
 
@@ -33,29 +33,34 @@ class Settings(Steps, command.Settings):
     """All that a run is made of: configs/cgp/*.yaml, and what --set may set."""
 
     agent: Algorithm = CGP()
-    env: str = "Pendulum-v1"
     num_envs: Count = 1
 
 
 def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """The settings as a mapping, and where they are from."""
-    path = args.config
-    if path is None:
-        path = CONFIGS / f"{(args.env or Settings.env).rpartition('/')[2].rpartition('-v')[0]}.yaml"
-        path = path if path.exists() else None
-    mapping = config.load(path) if path else {}
-    given = {"env": args.env, "seed": args.seed, "num_envs": args.num_envs}
-    mapping |= {key: value for key, value in given.items() if value is not None}
+    mapping, source = command.asked_for(args, CONFIGS, "Pendulum-v1")
+    if args.num_envs is not None:
+        mapping["num_envs"] = args.num_envs
     if args.agent:
         mapping["agent"] = config.named(args.agent)
     if args.mode:
         mapping["agent"] = mapping.get("agent", {"name": "cgp"}) | {"mode": args.mode}
-    return mapping, str(path or "settings")
+    return mapping, source
 
 
 def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> OffPolicy:
     observed, _ = sizes(env)
     return OffPolicy(settings.agent, observed, Box.of(env.action_space), settings.seed, device)
+
+
+def trained(folder: Path, say: Callable[[str], None]) -> tuple[OffPolicy, Settings]:
+    """The agent as a run has left it, and the run's settings."""
+    run, mapping = Run.resume(folder, say)
+    settings = config.build(Settings, mapping, str(folder / "config.yaml"))
+    agent, state = agent_for(settings, command.make(settings)), run.load()
+    if state is None:
+        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
+    agent.load_state_dict(state["agent"])
+    return agent, settings
 
 
 def made_of(settings: Settings, device: torch.device) -> command.Made:
@@ -73,15 +78,14 @@ def title(settings: Settings) -> str:
 
 
 def report(summary: Mapping[str, Any]) -> str:
-    if "final_evaluation_mean" not in summary:
-        return f"mean of the last three episodes {summary['last_three_mean']:.1f}"
-    return f"final evaluation {summary['final_evaluation_mean']:.1f} ± {summary['final_evaluation_std']:.1f}"
+    if "final_evaluation_mean" in summary:
+        return "final evaluation {final_evaluation_mean:.1f} ± {final_evaluation_std:.1f}".format(**summary)
+    return f"{len(summary['episode_returns'])} episodes of learning, none of evaluation"
 
 
 def main() -> None:
     parser = command.flags(__doc__)
     parser.add_argument("--agent", help=f"{', '.join(AGENTS)}, a YAML file or package.module:Class")
-    parser.add_argument("--env", help="a Gymnasium id; configs/cgp/ has settings for some")
     parser.add_argument("--mode", choices=["online", "offline"], help="when the policy of cgp or qgp learns")
     parser.add_argument("--num-envs", type=int, help="environments that collect at once")
     command.run(parser.parse_args(), Settings, asked_for, title, made_of, report)

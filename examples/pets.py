@@ -32,21 +32,13 @@ CONFIGS = Path(__file__).parents[1] / "configs/pets"
 class Settings(PETSConfig, Episodes, command.Settings):
     """All that a run is made of: configs/pets/*.yaml, and what --set may set."""
 
-    env: str = "elites/CartpoleSwingup-v0"
     reward: Literal["known", "learned"] | None = None  # None is known where it is, else learned
     termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function, where it is not known
 
 
 def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """The settings as a mapping, and where they are from."""
-    path = args.config
-    if path is None:
-        name = (args.env or Settings.env).rpartition("/")[2].rpartition("-v")[0]
-        path = CONFIGS / f"{name}.yaml"
-        path = path if path.exists() else None
-    mapping = config.load(path) if path else {}
-    flags = {"env": args.env, "seed": args.seed, "planner": args.planner and config.named(args.planner)}
-    return mapping | {key: value for key, value in flags.items() if value is not None}, str(path or "settings")
+    mapping, source = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
+    return mapping | ({"planner": config.named(args.planner)} if args.planner else {}), source
 
 
 def agent_for(settings: Settings, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PETS:
@@ -80,7 +72,6 @@ REPORT = "best return {best_return:.1f}, mean of the last three {last_three_mean
 def main() -> None:
     parser = command.flags(__doc__)
     parser.add_argument("--planner", help="a name, a YAML file or package.module:Class")
-    parser.add_argument("--env", help="a Gymnasium id; configs/pets/ has settings for those of elites")
     args = parser.parse_args()
     command.run(args, Settings, asked_for, title, made_of, lambda summary: REPORT.format(**summary))
 

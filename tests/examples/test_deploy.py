@@ -1,0 +1,49 @@
+"""examples/deploy.py: policies out of runs, in processes that know nothing of the library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SETS = ["agent.width=8", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]
+TINY = [f"--set={one}" for one in SETS]
+
+
+def script(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("agent", ["cgp", "sac"])
+def test_a_policy_acts_alone(tmp_path: Path, agent: str) -> None:
+    """The script itself compares the actions with the agent's."""
+    assert script("cgp.py", *TINY, "--env=Pusher-v5", "--agent", agent, "--out", tmp_path / "run").returncode == 0
+    done = script("deploy.py", tmp_path / "run", "--steps=20", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["files"] == [str(tmp_path / "run" / name) for name in ("policy.pt2", "policy.onnx")]
+    assert set(found["ms"]) == {"policy.pt2, alone", "policy.onnx, alone", "policy, in the agent"} | {
+        f"πCEM, {iterations} iterations" for iterations in (2, 4)
+    }
+    assert all(ms > 0 for ms in found["ms"].values())
+
+
+def test_mistakes_in_one_line(tmp_path: Path) -> None:
+    assert script("cgp.py", *TINY, "--agent=cem", "--out", tmp_path / "run").returncode == 0
+    for arguments, message in (
+        ([tmp_path / "run"], "expected a run that trained a policy, but cem has none; cgp and qgp do"),
+        ([tmp_path / "nowhere"], "expected the folder of a run, found no config.yaml in it"),
+        ([tmp_path / "run", "--steps=0"], "--steps: expected at least 1, got 0"),
+    ):
+        done = script("deploy.py", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.startswith("deploy: ")
+        assert done.stderr.count("\n") == 1
