@@ -21,6 +21,8 @@ class Box:
     low: Tensor
     high: Tensor
     bounded: bool  # every bound is finite; known once, so that a search need not ask the device
+    centre: Tensor  # (*E): the middle; of an unbounded dimension the point nearest 0
+    half: Tensor  # (*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1
 
     def __init__(self, low: Any, high: Any) -> None:
         low, high = _bound("low", low), _bound("high", high)
@@ -60,7 +62,11 @@ class Box:
         return box
 
     def _set(self, low: Tensor, high: Tensor, bounded: bool) -> None:
-        for name, value in (("low", low), ("high", high), ("bounded", bounded)):
+        middle, half = low / 2 + high / 2, high / 2 - low / 2
+        centre = torch.where(middle.isfinite(), middle, torch.zeros_like(middle).clamp(low, high))
+        half = torch.where(half.isfinite(), half, torch.ones_like(half))
+        values = {"low": low, "high": high, "bounded": bounded, "centre": centre, "half": half}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def project(self, x: Tensor) -> Tensor:
@@ -83,18 +89,6 @@ class Box:
     @property
     def device(self) -> torch.device:
         return self.low.device
-
-    @property
-    def centre(self) -> Tensor:
-        """(*E): the middle; of an unbounded dimension the point nearest 0."""
-        middle = self.low / 2 + self.high / 2
-        return torch.where(middle.isfinite(), middle, self.project(torch.zeros_like(middle)))
-
-    @property
-    def half(self) -> Tensor:
-        """(*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1."""
-        half = self.high / 2 - self.low / 2
-        return torch.where(half.isfinite(), half, torch.ones_like(half))
 
 
 def _bound(name: str, value: Any) -> Tensor:

@@ -17,6 +17,7 @@ from elites import Box, config
 from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, OffPolicy, checkpoint
 from elites.agents.cgp import PI_CEM
 from elites.agents.networks import Critics, NormalPolicy, Policy
+from elites.dynamics import native
 from elites.planners import Plan
 
 UNIT = Box([-1.0], [1.0])
@@ -211,13 +212,23 @@ def test_targets_follow_slowly_and_every_second_time() -> None:
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_objective_of_actions_is_the_q_function() -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("states", [1, 5, 70])  # the torch engine takes a few states at a time
+def test_an_objective_of_actions_is_the_q_function(
+    compiled: bool, states: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gradient as well, for planners that climb."""
+    if not compiled:
+        monkeypatch.setattr(native, "serves", lambda *_: False)
     critics = Critics(3, 2, 2, (16, 16), rng())
-    state, actions = torch.randn(5, 3, generator=rng(1)), torch.randn(5, 7, 2, generator=rng(2))
+    state, actions = torch.randn(states, 3, generator=rng(1)), torch.randn(states, 20, 2, generator=rng(2))
     for member in (0, 1):
-        found = critics.at(state, member)(actions)
-        expected = critics.values(state.repeat_interleave(7, 0), actions.flatten(0, 1))[member].reshape(5, 7)
+        ours, plain = actions.clone().requires_grad_(), actions.clone().requires_grad_()
+        found = critics.at(state, member)(ours)
+        expected = critics.values(state.repeat_interleave(20, 0), plain.flatten(0, 1))[member].reshape(states, 20)
         torch.testing.assert_close(found, expected)
+        slopes = [torch.autograd.grad(values.sum(), x)[0] for values, x in ((found, ours), (expected, plain))]
+        torch.testing.assert_close(*slopes)
 
 
 def test_critics_by_hand() -> None:

@@ -1,0 +1,166 @@
+"""Stable-Baselines3's TD3 and SAC where ours learn: the same networks, batch, schedule and evaluations; and its speed.
+
+    .venv-mbrl/bin/python examples/sb3.py --agent td3 --env HalfCheetah-v5 --out runs/sb3/td3-0
+    .venv-mbrl/bin/python examples/sb3.py --speed --env HalfCheetah-v5
+
+`make .venv-mbrl/peers` installs it. A run's folder has the metrics.csv and summary.json of examples/cgp.py, for
+examples/learning_curves.py. --speed trains theirs and ours in turn, a block of steps each, and prints medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from elites import Box, cli
+from elites.agents import AGENTS, SAC, TD3, Algorithm, Learner, OffPolicy, together
+from elites.agents.evaluation import evaluate
+from elites.envs import sizes
+
+
+def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
+    """Theirs, with the settings of ours where they are not a matter of the implementation."""
+    try:
+        import stable_baselines3 as sb3
+        from stable_baselines3.common.noise import NormalActionNoise
+    except ImportError as error:
+        raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
+    ours: Algorithm = TD3() if agent == "td3" else SAC()
+    options: dict[str, Any] = {
+        "batch_size": ours.batch,
+        "learning_rate": ours.policy_rate,
+        "tau": ours.tau,
+        "gamma": ours.discount,
+        "learning_starts": random_steps,
+        "policy_kwargs": {"net_arch": [ours.width, ours.width]},
+    }
+    if isinstance(ours, TD3):
+        size = env.action_space.shape[0]
+        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, ours.exploration_noise))
+    return getattr(sb3, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
+
+
+class Theirs(Learner):
+    """As far as an evaluation asks."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.rng = model, torch.Generator()
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        return self.model.predict(observation, deterministic=not explore)[0]
+
+    def act_at_random(self, count: int) -> Any:
+        raise NotImplementedError
+
+    def observe(self, *transition: Any) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Any) -> None:
+        raise NotImplementedError
+
+
+def train(args: argparse.Namespace, screen: cli.Screen) -> None:
+    env = gymnasium.make(args.env)
+    shows = together([gymnasium.make(args.env) for _ in range(10)])
+    model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
+    args.out.mkdir(parents=True, exist_ok=True)
+    while model.num_timesteps < args.steps:
+        until = min(args.steps, (model.num_timesteps // args.evaluate_every + 1) * args.evaluate_every)
+        model.learn(until - model.num_timesteps, reset_num_timesteps=False)
+        found = evaluate(Theirs(model), shows, lambda *_: True)
+        assert found
+        phase = "final" if until == args.steps else "evaluation"
+        if until > args.random_steps:
+            rows.append({"phase": phase, "env_steps": until, **found.figures()})
+            screen.line(f"step {until}/{args.steps}  return {rows[-1]['return']:.1f}")
+        with (args.out / "metrics.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0] if rows else ["phase"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    summary = {"env": args.env, "seed": args.seed, "final_evaluation_mean": rows[-1]["return"]}
+    summary |= {"env_steps": args.steps, "wall_s": round(time.perf_counter() - began, 1)}
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def ours(algorithm: Algorithm, env: gymnasium.Env[Any, Any], warm: int) -> Callable[[int], None]:
+    """Trains so many steps more, at each call: the loop of examples/cgp.py without its checkpoints."""
+    agent = OffPolicy(algorithm, sizes(env)[0], Box.of(env.action_space), 0)
+    observation, _ = env.reset(seed=0)
+
+    def go(steps: int, learning: bool = True) -> None:
+        nonlocal observation
+        for _ in range(steps):
+            action = agent.act(observation) if learning else agent.act_at_random(1)[0]
+            following, reward, terminated, truncated, _ = env.step(action)
+            agent.replay.add(
+                state=observation, action=action, reward=reward, next_state=following, terminated=terminated
+            )
+            if learning:
+                agent.improve(1)
+            observation = env.reset()[0] if terminated or truncated else following
+
+    go(warm, learning=False)
+    return go
+
+
+def speed(args: argparse.Namespace, screen: cli.Screen) -> None:
+    env, warm = args.env, 1000
+    sides: dict[str, Callable[[int], Any]] = {}
+    for agent in ("td3", "sac"):
+        model = model_for(agent, gymnasium.make(env), 0, warm)
+        model.learn(warm)
+        sides[f"sb3 {agent}"] = partial(model.learn, reset_num_timesteps=False)
+    for name, kind in AGENTS.items():
+        sides[name] = ours(kind(), gymnasium.make(env), warm)
+    paces: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(args.rounds + 1):
+        for name, go in sides.items():
+            screen.status(f"round {number}/{args.rounds}  {name}")
+            began = time.perf_counter()
+            go(args.block)
+            if number:  # the first warms up
+                paces[name].append(args.block / (time.perf_counter() - began))
+    screen.line(f"{env}, {torch.get_num_threads()} threads, {args.rounds} rounds of {args.block} steps each")
+    print("| | steps/s | of SB3's TD3 |\n| --- | ---: | ---: |")
+    for name, found in paces.items():
+        ratio = float(np.median(np.array(found) / np.array(paces["sb3 td3"])))
+        print(f"| {name} | {np.median(found):.0f} | {ratio:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agent", choices=["td3", "sac"], default="td3")
+    parser.add_argument("--env", default="Pendulum-v1")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--random-steps", type=int, default=10_000)
+    parser.add_argument("--evaluate-every", type=int, default=5_000)
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument("--speed", action="store_true", help="times theirs and ours, and trains nothing to the end")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--block", type=int, default=200, help="steps in a row")
+    args = parser.parse_args()
+    screen = cli.Screen()
+    if args.speed:
+        speed(args, screen)
+    elif args.out is None:
+        raise ValueError("--out: expected a folder for the run")
+    else:
+        train(args, screen)
+
+
+if __name__ == "__main__":
+    cli.run(main)
