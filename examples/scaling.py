@@ -2,8 +2,8 @@
 
     python examples/scaling.py --out docs/pictures/scaling.png --csv results/scaling.csv
 
-The model, the reward and the sizes are examples/benchmark.py's, HalfCheetah's where nothing else is said. All points of
-all lines are measured once in each round, in a random order, so that a noisy machine hits all alike. What
+The model, the reward and the sizes are examples/contenders.py's, HalfCheetah's where nothing else is said. All points
+of all lines are measured once in each round, in a random order, so that a noisy machine hits all alike. What
 grows along a line is fitted with one, whose worst relative distance from a point stands above it.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark import Setting, ensemble, given, reward
+from contenders import Setting, ensemble, given, reward
 from numpy.typing import NDArray
 
 from elites import Box, cli

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import os
 import signal
@@ -27,24 +27,16 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--size", "3,2", "--members", "2", "--particles", "2", "--horizon", "3", "--rounds", "1", "--threads", "1"]
 
 
-def loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "examples/benchmark.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark"] = module  # where its dataclasses look their types up
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = loaded()
-Contender, Setting = benchmark.Contender, benchmark.Setting
+sys.path.append(str(ROOT / "examples"))
+benchmark: Any = importlib.import_module("benchmark")
+contenders: Any = importlib.import_module("contenders")
+Contender, Setting = contenders.Contender, contenders.Setting
 SMALL = Setting(observation=3, action=2, members=2, particles=4, horizon=3, rounds=3)
 
 
 def without_noise(setting: Any) -> dict[str, Tensor]:
     """Networks whose log variance is so low that a draw is the mean, float for float."""
-    state, _ = benchmark.given(setting)
+    state, _ = contenders.given(setting)
     state["min_log_var"].fill_(-200.0)
     state["biases.3"][..., setting.observation :] = -400.0
     state["biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
@@ -105,32 +97,32 @@ def test_tables() -> None:
 
 def test_operations_of_a_small_plan_by_hand() -> None:
     """Layers of 5 × 200, twice 200 × 200, 200 × 6; two rollouts of 10 rows, and one of 4 there and back."""
-    floor = benchmark.Floor(SMALL, benchmark.given(SMALL)[0])
+    floor = benchmark.Floor(SMALL, contenders.given(SMALL)[0])
     products = 5 * 200 + 200 * 200 + 200 * 200 + 200 * 6
     assert floor.operations(Counter({(10, False): 2, (4, True): 1})) == 2 * products * 3 * (10 + 10 + 4 + 4)
 
 
 def test_the_floor_is_so_many_steps_of_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    floor = benchmark.Floor(SMALL, benchmark.given(SMALL)[0])
+    floor = benchmark.Floor(SMALL, contenders.given(SMALL)[0])
     monkeypatch.setattr(floor, "step", lambda rows: 0.5 if rows == 10 else 7.0)
     assert floor.seconds(Counter({(10, False): 2, (4, True): 1})) == 3 * (0.5 + 0.5 + 7 + 7)
 
 
 def test_the_floors_products_are_the_networks() -> None:
     state = without_noise(SMALL)
-    model = benchmark.ensemble(SMALL, state)
+    model = contenders.ensemble(SMALL, state)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))
     after, _ = model.predict(x[:, :3], x[:, 3:])
-    output = benchmark.through(x.expand(2, -1, -1), model.layers(), torch.nn.functional.silu)
+    output = contenders.through(x.expand(2, -1, -1), model.layers(), torch.nn.functional.silu)
     torch.testing.assert_close(x[:, :3] + output[..., :3], after)
 
 
 def test_what_a_plan_rolls_out_is_counted() -> None:
-    state, observations = benchmark.given(SMALL)
-    plan = benchmark.ours(Contender("cem 50", by()), SMALL, state)
+    state, observations = contenders.given(SMALL)
+    plan = contenders.ours(Contender("cem 50", by()), SMALL, state)
     assert plan(observations[0]) == {(10 * 4, False): 5}
     assert plan(observations[1]) == {(11 * 4, False): 1, (10 * 4, False): 4}  # warm: the start is one of them
-    plan = benchmark.ours(Contender("cem_gd", by(), "common"), SMALL, state)
+    plan = contenders.ours(Contender("cem_gd", by(), "common"), SMALL, state)
     plan(observations[0])
     work = plan(observations[1])
     assert 1 <= work[4, True] <= 10
@@ -142,28 +134,28 @@ def test_what_a_plan_rolls_out_is_counted() -> None:
 def test_noise_is_drawn_for_every_candidate_or_once(
     noise: str, drawn: dict[tuple[int, ...], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, seen = benchmark.ProbabilisticEnsemble.draw, Counter()
+    real, seen = contenders.ProbabilisticEnsemble.draw, Counter()
 
     def draw(*args: Any) -> Any:
         seen[args[4] if len(args) > 4 else ()] += 1
         return real(*args)
 
-    monkeypatch.setattr(benchmark.ProbabilisticEnsemble, "draw", draw)
-    state, observations = benchmark.given(SMALL)
-    benchmark.ours(Contender("cem 50", by(), noise), SMALL, state)(observations[0])
+    monkeypatch.setattr(contenders.ProbabilisticEnsemble, "draw", draw)
+    state, observations = contenders.given(SMALL)
+    contenders.ours(Contender("cem 50", by(), noise), SMALL, state)(observations[0])
     assert seen == drawn
 
 
 def test_a_plan_by_another_than_it_says_is_refused() -> None:
-    state, observations = benchmark.given(SMALL)
+    state, observations = contenders.given(SMALL)
     other = "torch" if by() == "kernel" else "kernel"
     with pytest.raises(RuntimeError, match=f"expected the plan of {other}, got {by()}'s"):
-        benchmark.ours(Contender("cem 50", other), SMALL, state)(observations[0])
+        contenders.ours(Contender("cem 50", other), SMALL, state)(observations[0])
 
 
 def by() -> str:
     """Whichever of ours plans in this process."""
-    return "kernel" if benchmark.absent("kernel", "cpu") is None else "torch"
+    return "kernel" if contenders.absent("kernel", "cpu") is None else "torch"
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -200,8 +192,8 @@ def test_what_the_first_plan_keeps_is_held_and_what_it_drops_is_not() -> None:
 
 @pytest.mark.parametrize("library", ["ours", "mbrl-lib"])
 def test_the_weights_are_held(library: str) -> None:
-    state, observations = benchmark.given(SMALL)
-    contend = benchmark.ours if library == "ours" else benchmark.mbrl_lib
+    state, observations = contenders.given(SMALL)
+    contend = contenders.ours if library == "ours" else contenders.mbrl_lib
     contender, turns = Contender("cem 50", by() if library == "ours" else library), iter(observations)
     _, held, _ = benchmark.memory(lambda: contend(contender, SMALL, state), lambda plan: plan(next(turns)), "cpu")
     weights = 4 * sum(tensor.numel() for tensor in state.values())
@@ -212,14 +204,14 @@ def test_the_weights_are_held(library: str) -> None:
 
 
 def test_every_member_of_mbrl_libs_predicts_what_ours_does() -> None:
-    state, _ = benchmark.given(SMALL)
+    state, _ = contenders.given(SMALL)
     state["biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
     state["biases.3"].normal_(generator=Generator().manual_seed(2))
     state["min_log_var"].fill_(-3.0)
     state["max_log_var"].fill_(1.0)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))
-    after, variance = benchmark.ensemble(SMALL, state).predict(x[:, :3], x[:, 3:])
-    net = benchmark.mbrl_model(SMALL, state).dynamics_model.model
+    after, variance = contenders.ensemble(SMALL, state).predict(x[:, :3], x[:, 3:])
+    net = contenders.mbrl_model(SMALL, state).dynamics_model.model
     mean, log_variance = net(x, use_propagation=False)
     torch.testing.assert_close(x[:, :3] + mean, after)
     torch.testing.assert_close(log_variance.exp(), variance)
@@ -231,8 +223,9 @@ def test_mbrl_lib_gives_an_action_sequence_the_value_that_ours_has() -> None:
     state = without_noise(alone)
     actions = torch.rand(20, 3, 2, generator=Generator().manual_seed(0)) * 2 - 1
     observation = torch.tensor([0.3, -0.2, 0.1])
-    theirs = benchmark.mbrl_model(alone, state).evaluate_action_sequences(actions, observation.numpy(), 4)
-    ours = Return(benchmark.ensemble(alone, state), benchmark.reward, particles=4).at(observation, Generator())(actions)
+    theirs = contenders.mbrl_model(alone, state).evaluate_action_sequences(actions, observation.numpy(), 4)
+    returns = Return(contenders.ensemble(alone, state), contenders.reward, particles=4)
+    ours = returns.at(observation, Generator())(actions)
     assert ours.std() > 0.01
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
 
@@ -240,7 +233,7 @@ def test_mbrl_lib_gives_an_action_sequence_the_value_that_ours_has() -> None:
 def test_the_step_around_other_libraries_is_our_rollouts() -> None:
     """Particles outermost, so many with each network in turn."""
     state = without_noise(SMALL)
-    step, model = benchmark.stepping(SMALL, state), benchmark.ensemble(SMALL, state)
+    step, model = contenders.stepping(SMALL, state), contenders.ensemble(SMALL, state)
     first, actions = torch.tensor([0.3, -0.2, 0.1]), torch.rand(5, 3, 2, generator=Generator().manual_seed(0))
     observation = first.expand(4 * 5, -1)
     for t in range(3):
@@ -252,18 +245,18 @@ def test_the_step_around_other_libraries_is_our_rollouts() -> None:
 
 @pytest.mark.parametrize("contender", [Contender("cem 50", "torchrl"), Contender("mppi", "pytorch-mppi")])
 def test_other_libraries_roll_out_as_much_as_is_said(contender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if why := benchmark.absent(contender.by, "cpu"):
+    if why := contenders.absent(contender.by, "cpu"):
         pytest.skip(why)
-    state, observations = benchmark.given(SMALL)
+    state, observations = contenders.given(SMALL)
     seen: list[int] = []
-    real = benchmark.stepping(SMALL, state)
+    real = contenders.stepping(SMALL, state)
 
     def step(observation: Tensor, action: Tensor) -> Tensor:
         seen.append(len(observation))
         return Tensor(real(observation, action))
 
-    monkeypatch.setattr(benchmark, "stepping", lambda setting, state: step)
-    plan = benchmark.PEERS[contender.by].contend(contender, SMALL, state)
+    monkeypatch.setattr(contenders, "stepping", lambda setting, state: step)
+    plan = contenders.PEERS[contender.by].contend(contender, SMALL, state)
     seen.clear()
     work = plan(observations[0])
     assert Counter(seen) == {rows: 3 * count for (rows, _), count in work.items()}
@@ -375,7 +368,7 @@ def test_mistakes_in_one_line(
 
 
 def test_a_worker_ends_with_whoever_asked(tmp_path: Path) -> None:
-    state, observations = benchmark.given(SMALL)
+    state, observations = contenders.given(SMALL)
     save_file({**state, "observations": observations}, tmp_path / "model.safetensors")
     order = json.dumps([Contender("cem 50", by()), asdict(SMALL), str(tmp_path)])
     command = [sys.executable, str(ROOT / "examples/benchmark.py"), "--worker", order]
