@@ -38,6 +38,7 @@ class Settings(Schedule):
 
 
 S = TypeVar("S", bound=Settings)
+L = TypeVar("L", bound=Learner)
 Made = tuple[Learner, Environments | gymnasium.Env[Any, Any], Environments | None]
 
 
@@ -114,6 +115,19 @@ def asked_for(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[st
     source = args.config or (own if mapping else "settings")
     flags = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None}
     return {"env": env} | mapping | given | flags, str(source)
+
+
+def trained(
+    folder: Path, say: Callable[[str], None], kind: type[S], agent_for: Callable[[S, gymnasium.Env[Any, Any]], L]
+) -> tuple[L, S]:
+    """The agent as a run has left it, and the run's settings."""
+    found, mapping = Run.resume(folder, say)
+    settings = config.build(kind, mapping, str(folder / "config.yaml"))
+    agent, state = agent_for(settings, make(settings)), found.load()
+    if state is None:
+        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
+    agent.load_state_dict(state["agent"])
+    return agent, settings
 
 
 def device_of(name: str) -> torch.device:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from elites import Box, cli, config
-from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Run, Steps, command, together
+from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Steps, command, together
 from elites.envs import sizes
 from elites.fields import Count
 
@@ -54,13 +54,7 @@ def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") 
 
 def trained(folder: Path, say: Callable[[str], None]) -> tuple[OffPolicy, Settings]:
     """The agent as a run has left it, and the run's settings."""
-    run, mapping = Run.resume(folder, say)
-    settings = config.build(Settings, mapping, str(folder / "config.yaml"))
-    agent, state = agent_for(settings, command.make(settings)), run.load()
-    if state is None:
-        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
-    agent.load_state_dict(state["agent"])
-    return agent, settings
+    return command.trained(folder, say, Settings, agent_for)
 
 
 def made_of(settings: Settings, device: torch.device) -> command.Made:

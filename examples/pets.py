@@ -22,7 +22,7 @@ import gymnasium
 import torch
 
 from elites import cli, config
-from elites.agents import PETS, Episodes, PETSConfig, Run, command
+from elites.agents import PETS, Episodes, PETSConfig, command
 from elites.envs import task_of
 
 CONFIGS = Path(__file__).parents[1] / "configs/pets"
@@ -47,13 +47,7 @@ def agent_for(settings: Settings, env: gymnasium.Env[Any, Any], device: torch.de
 
 def trained(folder: Path, say: Callable[[str], None]) -> tuple[PETS, Settings]:
     """The agent as a run has left it, and the run's settings."""
-    run, mapping = Run.resume(folder, say)
-    settings = config.build(Settings, mapping, str(folder / "config.yaml"))
-    agent, state = agent_for(settings, command.make(settings)), run.load()
-    if state is None:
-        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
-    agent.load_state_dict(state["agent"])
-    return agent, settings
+    return command.trained(folder, say, Settings, agent_for)
 
 
 def title(settings: Settings) -> str:
