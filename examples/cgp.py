@@ -6,8 +6,7 @@
     python examples/cgp.py --resume runs/Pendulum-v1-cgp-0
 
 Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
-folder; `python examples/learning_curves.py RUN…` puts runs side by side, `python examples/deploy.py RUN` takes the
-policy out.
+folder; `python examples/deploy.py RUN` takes the policy out.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     .venv-mbrl/bin/python examples/sb3.py --agent td3 --env HalfCheetah-v5 --out runs/sb3/td3-0
     .venv-mbrl/bin/python examples/sb3.py --speed --env HalfCheetah-v5
 
-`make .venv-mbrl/peers` installs it. A run's folder has the metrics.csv and summary.json of examples/cgp.py, for
-examples/learning_curves.py. --speed trains theirs and ours in turn, a block of steps each, and prints medians.
+`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and summary.json as those of examples/cgp.py.
+--speed trains theirs and ours in turn, a block of steps each, and prints medians.
 """
 
 from __future__ import annotations
@@ -158,6 +158,8 @@ def main() -> None:
         speed(args, screen)
     elif args.out is None:
         raise ValueError("--out: expected a folder for the run")
+    elif args.steps <= args.random_steps:
+        raise ValueError(f"--steps: expected more than the {args.random_steps} random ones, got {args.steps}")
     else:
         train(args, screen)
 
