@@ -12,6 +12,7 @@ from elites.agents.networks import Critics, Policy
 from elites.agents.off_policy import Algorithm, Learned
 from elites.agents.td3 import smoothed
 from elites.box import Box
+from elites.dynamics.rollout import Precision
 from elites.fields import NonNegative
 from elites.planners import CEM, Planner, TanhNormal
 
@@ -22,10 +23,12 @@ PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal
 class QCEM(Algorithm):
     """Q-learning whose policy is a search over Q itself: πCEM (Algorithm 1), as in Qt-Opt; it has no policy network.
 
-    The target is TD3's, noise included. Any planner may search.
+    The target is TD3's, noise included. Any planner may search. sampling: the numbers in which it asks Q, as an
+    `Architecture`'s.
     """
 
     search: Planner = PI_CEM
+    sampling: Precision = "float32"
     policy_noise: NonNegative = 0.2
     noise_clip: NonNegative = 0.5
 
@@ -50,7 +53,8 @@ class QCEM(Algorithm):
     @torch.no_grad()
     def searched(self, critics: Critics, learned: Learned, state: Tensor) -> Tensor:
         """πCEM(s): (R, S) -> (R, A), all states at once."""
-        return self.search.plan(critics.at(state), learned.box, batch=(len(state),), rng=learned.rng).best
+        objective = critics.at(state, self.sampling)
+        return self.search.plan(objective, learned.box, batch=(len(state),), rng=learned.rng).best
 
 
 @dataclass(frozen=True)

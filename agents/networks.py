@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from elites.box import Box
 from elites.dynamics import native
-from elites.dynamics.rollout import Draw, Layers, network, rollout
+from elites.dynamics.rollout import Draw, Layers, Precision, network, rollout
 from elites.features import Features
 
 CACHED_ROWS = 512
@@ -46,10 +46,11 @@ class Critics(nn.Module):
         inputs = torch.cat([state, action], -1)
         return network(inputs.expand(len(self.weights[0]), -1, -1), self.layers(), torch.relu).squeeze(-1)
 
-    def at(self, state: Tensor, member: int = 0) -> Callable[[Tensor], Tensor]:
+    def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 
-        To the compiled rollout a Q-function is a model of one step, whose state is the value.
+        To the compiled rollout a Q-function is a model of one step, whose state is the value. precision: what will do
+        between its layers, where that knows it.
         """
         layers = [(weight[member : member + 1], bias[member : member + 1]) for weight, bias in self.layers()]
         draw = Draw(layers, state.new_zeros(1), Features(), nn.ReLU(), particles=1)
@@ -57,7 +58,7 @@ class Critics(nn.Module):
 
         def compiled(actions: Tensor) -> Tensor:
             seen = torch.cat([state.unsqueeze(1).expand(-1, actions.shape[1], -1), actions], -1)
-            return rollout(native.Native(), draw, nothing, seen.unsqueeze(-2))[..., 0, 0, 0]
+            return rollout(native.Native(), draw, nothing, seen.unsqueeze(-2), precision)[..., 0, 0, 0]
 
         return compiled if native.serves(draw, state, state) else _eager(layers, state)
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from elites.dynamics import native
-from elites.dynamics.rollout import Draw, Engine, Layers, Spread, Torch, network, rollout, silu
+from elites.dynamics.rollout import Draw, Engine, Layers, Precision, Spread, Torch, network, rollout, silu
 from elites.fields import Count, check, validate
 
 
@@ -23,7 +23,7 @@ class Architecture:
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
     step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
-    scored where no gradient is asked for; bfloat16 where the compiled rollout knows it (see dynamics/native.py).
+    scored where no gradient is asked for; those of 16 bits where the compiled rollout and the processor know them.
     """
 
     members: Count = 5
@@ -31,7 +31,7 @@ class Architecture:
     width: Count = 200
     elites: Count | None = None  # the best members by validation loss, which alone are planned with; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
-    sampling: Literal["float32", "bfloat16"] = "float32"
+    sampling: Precision = "float32"
 
     def __post_init__(self) -> None:
         validate(self)
@@ -177,16 +177,16 @@ class ProbabilisticEnsemble(nn.Module):
 
     def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); gradients reach state and actions alone."""
-        return self._rolled(state, actions, noise, half=False)
+        return self._rolled(state, actions, noise, "float32")
 
     def rough_rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
         """The same in the numbers that are good enough for sampling."""
-        return self._rolled(state, actions, noise, half=self.architecture.sampling == "bfloat16")
+        return self._rolled(state, actions, noise, self.architecture.sampling)
 
-    def _rolled(self, state: Tensor, actions: Tensor, noise: Draw, half: bool) -> Tensor:
+    def _rolled(self, state: Tensor, actions: Tensor, noise: Draw, precision: Precision) -> Tensor:
         engine: Engine = native.Native() if native.serves(noise, state, actions) else Torch()
         self.backend = engine.name
-        return rollout(engine, noise, state, actions, half)
+        return rollout(engine, noise, state, actions, precision)
 
 
 def soft_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ import os
 import re
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from elites.dynamics.rollout import Draw, silu
+from elites.dynamics.rollout import Draw, Precision, silu
 from elites.features import Features
 
 # --- the library ------------------------------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ class Model(ctypes.Structure):
     """As in kernel/rollout.h."""
 
     _fields_ = (
-        *_fields(c_int32, "members layers state action features activation mixed half kept"),
+        *_fields(c_int32, "members layers state action features activation mixed precision kept"),
         *_fields(c_float, "leak"),
         *_fields(c_void_p, "widths entry kind relative low high weight bias"),
     )
@@ -130,7 +130,7 @@ def _activation(function: Any) -> tuple[int, float] | None:
 class Given:
     """A draw's networks as the kernel is given them; what it points at lives as long as this."""
 
-    def __init__(self, draw: Draw, half: bool) -> None:
+    def __init__(self, draw: Draw, precision: Precision) -> None:
         weights, biases = ([x.contiguous() for x in tensors] for tensors in zip(*draw.layers, strict=True))
         size, (groups, inputs, _) = len(draw.relative), weights[0].shape
         seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
@@ -148,7 +148,8 @@ class Given:
         self.lives = (weights, biases, arrays)
         features, mixed = len(seen.columns), groups if draw.mixed else 1
         kept = 1 if draw.met is None and not draw.mixed else groups
-        self.model = Model(groups, len(weights), size, inputs - features, features, number, mixed, half, kept, leak)
+        sizes = groups, len(weights), size, inputs - features, features
+        self.model = Model(*sizes, number, mixed, get_args(Precision).index(precision), kept, leak)
         for name, array in arrays.items():
             setattr(self.model, name, array.data_ptr())
         self.sizes = Sizes()
@@ -163,8 +164,10 @@ class Native:
 
     name = "kernel"
 
-    def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
-        given = _given(draw, half and not save)
+    def forward(
+        self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
+    ) -> tuple[Tensor, Any]:
+        given = _given(draw, "float32" if save else precision)
         states = moves.new_empty(len(moves), draw.particles, moves.shape[1], first.shape[-1])
         saved = moves.new_empty(draw.particles, *moves.shape[:2], given.sizes.saved) if save else None
         _run(_LIBRARY.elites_rollout, given, draw, first, moves, states=states, saved=saved)
@@ -173,7 +176,7 @@ class Native:
     def backward(
         self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        given = _given(draw, half=False)
+        given = _given(draw, "float32")
         to_moves = moves.new_empty(draw.particles, *moves.shape)
         to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
         results = {"states_grad": gradient.contiguous(), "actions_grad": to_moves, "state_grad": to_state}
@@ -181,10 +184,10 @@ class Native:
         return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
 
 
-def _given(draw: Draw, half: bool) -> Given:
-    if half not in draw.cache:
-        draw.cache[half] = Given(draw, half)
-    return draw.cache[half]  # type: ignore[no-any-return]
+def _given(draw: Draw, precision: Precision) -> Given:
+    if precision not in draw.cache:
+        draw.cache[precision] = Given(draw, precision)
+    return draw.cache[precision]  # type: ignore[no-any-return]
 
 
 def _run(function: Any, given: Given, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 Layers = list[tuple[Tensor, Tensor]]
 Function = Callable[[Tensor], Tensor]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,12 @@ class Engine(Protocol):
 
     name: str
 
-    def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
+    def forward(
+        self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
+    ) -> tuple[Tensor, Any]:
         """state (B, S), moves (R, H, A) -> states (R, P, H, S), and what `backward` needs where it is to be saved.
 
-        half: 16 bits will do for the numbers between two layers.
+        precision: what will do for the numbers between two layers.
         """
         ...
 
@@ -98,13 +101,13 @@ class Trajectories(torch.autograd.Function):
         return None, None, *ctx.engine.backward(ctx.draw, *ctx.saved_tensors, ctx.saved, gradient)
 
 
-def rollout(engine: Engine, draw: Draw, state: Tensor, actions: Tensor, half: bool = False) -> Tensor:
-    """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); half, without gradient alone: see `Engine`."""
+def rollout(engine: Engine, draw: Draw, state: Tensor, actions: Tensor, precision: Precision = "float32") -> Tensor:
+    """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); where a gradient is asked for, in float32."""
     first, moves = state.reshape(-1, state.shape[-1]), actions.reshape(-1, *actions.shape[-2:])
     if torch.is_grad_enabled() and (first.requires_grad or moves.requires_grad):
         states: Tensor = Trajectories.apply(engine, draw, first, moves)  # type: ignore[no-untyped-call]
     else:
-        states, _ = engine.forward(draw, first.detach(), moves.detach(), save=False, half=half)
+        states, _ = engine.forward(draw, first.detach(), moves.detach(), save=False, precision=precision)
     return states.reshape(*actions.shape[:-2], *states.shape[1:])
 
 
@@ -113,7 +116,9 @@ class Torch:
 
     name = "torch"
 
-    def forward(self, draw: Draw, first: Tensor, moves: Tensor, save: bool, half: bool = False) -> tuple[Tensor, Any]:
+    def forward(
+        self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
+    ) -> tuple[Tensor, Any]:
         (rows, horizon, _), size, count = moves.shape, first.shape[-1], draw.particles
         states = moves.new_empty(rows, count, horizon, size)
         state = _copies(first, rows, count)  # (P, R, S)

@@ -78,6 +78,7 @@ VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: envir
     "torch": ({"ELITES_NATIVE": "0"}, {}),
     "kernel": ({"ELITES_NATIVE": "1"}, {}),
     "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
+    "kernel-float16": ({"ELITES_NATIVE": "1"}, {"sampling": "float16"}),
 }
 
 

@@ -81,7 +81,7 @@ class Best:
 
 def best(points: Tensor, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best: points (*B, N, *E), values (*B, N) -> (*B, k, *E), (*B, k), best first."""
-    values, index = values.topk(k, dim=-1)
+    values, index = values.max(-1, keepdim=True) if k == 1 else values.topk(k, dim=-1)  # the former is quicker
     index = like(index, points).expand(*index.shape, *points.shape[values.ndim :])
     return points.gather(values.ndim - 1, index), values
 

@@ -2,7 +2,7 @@
 //
 //     LANES         floats in a vector
 //     ROWS × SPAN   rows × vectors of a block of sums, as many as fit the registers
-//     HALF          defined where there are products of bfloat16 pairs
+//     WITH_BFLOAT16, WITH_FLOAT16   defined where it computes with these
 //
 // No include guard: rollout.cpp includes this once for each set, in a namespace of its own.
 
@@ -70,6 +70,24 @@ static inline Vec activated(const Model &model, Vec z, Vec &slope) {
     return z > 0.0f ? z : z * leak;
 }
 
+#ifdef WITH_FLOAT16
+// The same of 32 numbers of float16. 2^y is 2^⌊y⌋ times a cubic for the rest, of relative error 2e-4.
+static inline __m512h sigmoid(__m512h x) {
+    auto all = [&](float value) { return _mm512_set1_ph((_Float16)value); };
+    const __m512h y = _mm512_min_ph(all(15.0f), _mm512_max_ph(all(-15.0f), x * all(-1.44269504f)));
+    const __m512h f = _mm512_reduce_ph(y, _MM_FROUND_TO_NEG_INF);
+    const __m512h power = ((f * all(0.0790199f) + all(0.224494f)) * f + all(0.696487f)) * f + all(1.0f);
+    return _mm512_rcp_ph(_mm512_scalef_ph(power, y) + all(1.0f));
+}
+
+static inline __m512h activated(const Model &model, __m512h z) {
+    if (model.activation == SILU) return z * sigmoid(z);
+    const __m512h one = _mm512_set1_ph((_Float16)1.0f), leak = _mm512_set1_ph((_Float16)model.leak);
+    if (model.activation == TANH) return sigmoid(z + z) * (one + one) - one;
+    return _mm512_mask_mul_ph(z, _mm512_cmp_ph_mask(z, __m512h{}, _CMP_LT_OQ), z, leak);
+}
+#endif
+
 // --- noise -----------------------------------------------------------------------------------------------------------
 
 // ln x for normal x > 0 (Cephes' logf).
@@ -125,6 +143,104 @@ struct Normals {
     }
 };
 
+// --- numbers ---------------------------------------------------------------------------------------------------------
+
+// What lies between the layers. An entry of 32 bits holds one number or a pair of them, (2k, 2k + 1) of a row:
+//
+//     PAIR          numbers of an entry
+//     Between       what the sums of a layer between others are kept as
+//     RUN           products after which a sum is put away, before it has rounded too often
+//     packed        the weights of LANES columns that one entry meets
+//     times         sum += entry · weights
+//     start, finish from a bias, or from what was put away
+//     activate      y = f(z), of columns of one row; y may be written on for another vector
+
+struct Float32 {
+    float number;
+
+    typedef float Between;
+    typedef Vec Sum;
+    static const int PAIR = 1;
+    static constexpr int RUN(const float *) { return INT32_MAX; }
+    static Vec packed(Vec first, Vec) { return first; }
+    static void keep(Vec bias, float *to) { store(to, bias); }
+    Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
+    static Vec start(const float *from) { return from ? load(from) : Vec{}; }
+    static void finish(Vec sum, const float *, float *z) { store(z, sum); }
+    static void activate(const Model &model, const float *z, int columns, float *y) {
+        Vec slope;
+        for (int j = 0; j < columns; j += LANES) store(y + j, activated<false>(model, load(z + j), slope));
+    }
+};
+
+#ifdef WITH_BFLOAT16
+static inline Vec side_by_side(__m256i first, __m256i second) {
+    return (Vec)(_mm512_cvtepu16_epi32(first) | _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16));
+}
+
+struct BFloat16 {
+    uint32_t pair;
+
+    typedef float Between;
+    typedef Vec Sum;
+    static const int PAIR = 2;
+    static constexpr int RUN(const float *) { return INT32_MAX; }
+    static __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
+    static Vec packed(Vec first, Vec second) { return side_by_side(rounded(first), rounded(second)); }
+    static void keep(Vec bias, float *to) { store(to, bias); }
+    Vec times(Vec weights, Vec sum) const {
+        return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)weights);
+    }
+    static Vec start(const float *from) { return load(from); }
+    static void finish(Vec sum, const float *, float *z) { store(z, sum); }
+    static void activate(const Model &model, const float *z, int columns, float *to) {
+        uint16_t *y = (uint16_t *)to;
+        Vec slope;
+        for (int j = 0; j < columns; j += LANES)
+            _mm256_storeu_si256((__m256i *)(y + j), rounded(activated<false>(model, load(z + j), slope)));
+    }
+};
+#endif
+
+#ifdef WITH_FLOAT16
+struct Float16 {
+    uint32_t pair;
+
+    typedef uint16_t Between;
+    typedef __m512h Sum;  // of the first of each pair, and of the second
+    static const int PAIR = 2;
+    static constexpr int RUN(const uint16_t *) { return 128; }
+    static constexpr int RUN(const float *) { return 16; }
+    static __m256i rounded(Vec x) { return _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
+    static Vec packed(Vec first, Vec second) { return side_by_side(rounded(first), rounded(second)); }
+    static void keep(Vec bias, float *to) { store(to, bias); }
+    static void keep(Vec bias, uint16_t *to) { _mm256_storeu_si256((__m256i *)to, rounded(bias)); }
+    Sum times(Vec weights, Sum sum) const {
+        return _mm512_fmadd_ph((__m512h)_mm512_set1_epi32((int)pair), (__m512h)weights, sum);
+    }
+    static Sum start(const void *) { return Sum{}; }
+    static __m256i both(Sum sum) {
+        return _mm512_cvtepi32_epi16((__m512i)(sum + (__m512h)_mm512_rol_epi32((__m512i)sum, 16)));
+    }
+    static void finish(Sum sum, const float *from, float *z) {
+        store(z, load(from) + (Vec)_mm512_cvtph_ps(both(sum)));
+    }
+    static void finish(Sum sum, const uint16_t *from, uint16_t *z) {
+        _mm256_storeu_ph(z, _mm256_loadu_ph(from) + (__m256h)both(sum));
+    }
+    static void activate(const Model &model, const uint16_t *z, int columns, float *to) {
+        uint16_t *y = (uint16_t *)to;
+        for (int j = 0; j < columns; j += 2 * LANES)
+            _mm512_storeu_ph(y + j, activated(model, _mm512_loadu_ph(z + j)));
+    }
+    static void activate(const Model &model, const float *z, int columns, float *to) {
+        alignas(64) uint16_t halves[(SPAN + 1) * LANES] = {};
+        for (int j = 0; j < columns; j += LANES) keep(load(z + j), halves + j);
+        activate(model, halves, columns, to);
+    }
+};
+#endif
+
 // --- products --------------------------------------------------------------------------------------------------------
 
 // A matrix (depth, columns) lies in panels of at most SPAN vectors, each (depth, vectors · LANES), one after another.
@@ -147,45 +263,29 @@ static inline void laid_out(int columns, Panel panel) {
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) panel(column, panels.width(p));
 }
 
-template <int M, int N>
-static inline void product(const float *a, long stride, int depth, const float *panel, const float *bias, float *out) {
-    Vec sum[M][N];
+template <int M, int N, class Number, class Z>
+static inline void product(const Number *a, long stride, int depth, const float *panel, const Z *bias, Z *z) {
+    for (int k = 0; k < depth;) {
+        const Z *from = k ? z : bias;
+        const int row = k ? N * LANES : 0;
+        typename Number::Sum sum[M][N];
 #pragma GCC unroll 8
-    for (int m = 0; m < M; m++)
-#pragma GCC unroll 3
-        for (int n = 0; n < N; n++) sum[m][n] = bias ? load(bias + n * LANES) : Vec{};
-    for (int k = 0; k < depth; k++, panel += N * LANES) {
-        Vec weight[N];
-        for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
         for (int m = 0; m < M; m++)
-            for (int n = 0; n < N; n++) sum[m][n] += a[m * stride + k] * weight[n];
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; m++)
 #pragma GCC unroll 3
-        for (int n = 0; n < N; n++) store(out + (m * N + n) * LANES, sum[m][n]);
-}
-
-#ifdef HALF
-// The same for pairs of bfloat16, (2k, 2k + 1), summed in float32.
-template <int M, int N>
-static inline void product(const uint32_t *a, long stride, int depth, const float *panel, const float *bias,
-                           float *out) {
-    __m512 sum[M][N];
-    for (int m = 0; m < M; m++)
-        for (int n = 0; n < N; n++) sum[m][n] = _mm512_loadu_ps(bias + n * LANES);
-    for (int k = 0; k < depth; k++, panel += N * LANES) {
-        __m512bh weight[N];
-        for (int n = 0; n < N; n++) weight[n] = (__m512bh)_mm512_loadu_ps(panel + n * LANES);
-        for (int m = 0; m < M; m++) {
-            __m512bh pair = (__m512bh)_mm512_set1_epi32((int)a[m * stride + k]);
-            for (int n = 0; n < N; n++) sum[m][n] = _mm512_dpbf16_ps(sum[m][n], pair, weight[n]);
+            for (int n = 0; n < N; n++) sum[m][n] = Number::start(from ? from + m * row + n * LANES : nullptr);
+        for (const int end = depth - k < Number::RUN(z) ? depth : k + Number::RUN(z); k < end; k++, panel += N * LANES) {
+            Vec weight[N];
+            for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
+            for (int m = 0; m < M; m++)
+                for (int n = 0; n < N; n++) sum[m][n] = a[m * stride + k].times(weight[n], sum[m][n]);
         }
+#pragma GCC unroll 8
+        for (int m = 0; m < M; m++)
+#pragma GCC unroll 3
+            for (int n = 0; n < N; n++)
+                Number::finish(sum[m][n], from + m * row + n * LANES, z + (m * N + n) * LANES);
     }
-    for (int m = 0; m < M; m++)
-        for (int n = 0; n < N; n++) _mm512_storeu_ps(out + (m * N + n) * LANES, sum[m][n]);
 }
-#endif
 
 template <int M, class... Arguments>
 static inline void block_of(int n, Arguments... arguments) {
@@ -212,10 +312,10 @@ static inline void block(int m, int n, Arguments... arguments) {
 }
 
 // a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
-template <class A, class Sink>
-static inline void multiply(const A *a, long stride, int rows, int depth, int columns, const float *matrix,
-                            const float *bias, Sink sink) {
-    alignas(64) float z[ROWS * SPAN * LANES];
+template <class Number, class Z, class Sink>
+static inline void multiply(const Number *a, long stride, int rows, int depth, int columns, const float *matrix,
+                            const Z *bias, Sink sink) {
+    alignas(64) Z z[(ROWS * SPAN + 1) * LANES] = {};
     const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: few rows would wait for their sums
     laid_out(columns, [&](int column, int n) {
         for (int i = 0; i < blocks; i++) {

@@ -38,21 +38,38 @@ struct Kernel {
 #define END_TARGET PRAGMA(GCC pop_options)
 #endif
 
+// Older ones know no arithmetic of float16, clang not within a function's target.
+#if !defined(__clang__) && __GNUC__ >= 12
+#define FLOAT16_COMPILER
+#endif
+
 #define SPAN 3
 
 #if defined(__x86_64__)
 
 #define LANES 16
 #define ROWS 8
+#define WITH_BFLOAT16
+#ifdef FLOAT16_COMPILER
+#define WITH_FLOAT16
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16,avx512fp16")
+namespace avx512_fp16 {
+#define NAME "avx512_fp16"
+#include "kernel.h"
+#undef NAME
+}  // namespace avx512_fp16
+END_TARGET
+#undef WITH_FLOAT16
+#endif
+
 TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")
 namespace avx512_bf16 {
 #define NAME "avx512_bf16"
-#define HALF
 #include "kernel.h"
-#undef HALF
 #undef NAME
 }  // namespace avx512_bf16
 END_TARGET
+#undef WITH_BFLOAT16
 
 TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma")
 namespace avx512 {
@@ -91,7 +108,11 @@ static std::vector<Kernel> supported() {
     __builtin_cpu_init();
     bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (wide && __builtin_cpu_supports("avx512bf16")) kernels.push_back(avx512_bf16::kernel);
+    bool short_numbers = wide && __builtin_cpu_supports("avx512bf16");
+#ifdef FLOAT16_COMPILER
+    if (short_numbers && __builtin_cpu_supports("avx512fp16")) kernels.push_back(avx512_fp16::kernel);
+#endif
+    if (short_numbers) kernels.push_back(avx512_bf16::kernel);
     if (wide) kernels.push_back(avx512::kernel);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernels.push_back(avx2::kernel);
 #endif

@@ -4,12 +4,13 @@
 #include <cstdint>
 
 enum Activation : int32_t { SILU, TANH, LEAKY };
+enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16 };
 enum Feature : int32_t { SAME, SINE, COSINE };
 
 struct Model {
     int32_t members, layers, state, action, features, activation;
     int32_t mixed;           // members that a step takes the mean of: 1, or all of them
-    int32_t half;            // whether the networks compute in bfloat16
+    Precision precision;     // of the numbers between a network's layers, where the instruction set knows it
     int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change with time
     float leak;              // slope of LEAKY below 0
     const int32_t *widths;   // (layers): what a layer is given

@@ -1,12 +1,37 @@
 // A tile of rows through the networks and through time, there and back. Included after products.h.
 
+// The numbers that are asked for, where these instructions know them.
+static inline Precision known(Precision asked) {
+#ifdef WITH_BFLOAT16
+    if (asked == BFLOAT16) return asked;
+#endif
+#ifdef WITH_FLOAT16
+    if (asked == FLOAT16) return asked;
+#endif
+    return FLOAT32;
+}
+
+// work(a number of the kind that lies between the layers)
+template <class Work>
+static inline auto with(Precision known, Work work) {
+#ifdef WITH_BFLOAT16
+    if (known == BFLOAT16) return work(BFloat16{});
+#endif
+#ifdef WITH_FLOAT16
+    if (known == FLOAT16) return work(Float16{});
+#endif
+    return work(Float32{});
+}
+
 // How a model's numbers lie. The last layer's columns are changes and, where there is noise, raw variances, each padded
 // by itself.
 struct Shape {
     const Model &model;
+    Precision precision;
     int heads, state, inputs, hidden, saved, widest;
 
-    explicit Shape(const Model &model) : model(model), heads(model.low ? 2 : 1), state(padded(model.state)), hidden(0) {
+    explicit Shape(const Model &model)
+        : model(model), precision(known(model.precision)), heads(model.low ? 2 : 1), state(padded(model.state)), hidden(0) {
         inputs = padded(model.features + model.action);
         widest = inputs > heads * state ? inputs : heads * state;
         for (int l = 1; l < model.layers; l++) {
@@ -19,9 +44,8 @@ struct Shape {
     int in(int layer) const { return model.widths[layer]; }
     int out(int layer) const { return last(layer) ? heads * model.state : model.widths[layer + 1]; }
     int columns(int layer) const { return last(layer) ? heads * state : padded(out(layer)); }
-    // bfloat16 comes in pairs; a first layer is float32 always, as its inputs have units of their own
-    bool paired(int layer) const { return model.half && layer; }
-    int depth(int layer) const { return paired(layer) ? (in(layer) + 1) / 2 : in(layer); }
+    // entries of a row; a first layer's are float32 always, as its inputs have units of their own
+    int depth(int layer) const { return layer && precision != FLOAT32 ? (in(layer) + 1) / 2 : in(layer); }
 
     long packed() const {  // of a member, see `pack`
         long size = model.low ? 2 * state : 0;
@@ -59,36 +83,37 @@ static inline Vec every(int stride, const float *from, int count) {  // every st
 #endif
 }
 
-static inline Bits bfloat16(Vec x) {  // to the nearest, ties to even
-    Bits bits = (Bits)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return x == x ? rounded : Bits{} + 0x7fc0;
+// A layer of a member: its bias, Z each, and then its matrix in panels.
+template <class Number, class Z>
+static float *pack(const Shape &shape, int l, int member, float *to, Z *bias) {
+    const Model &model = shape.model;
+    const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
+    const int head = shape.last(l) ? model.state : out, wide = padded(head);
+    const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
+    // of a packed column, which is in one of the heads: where it comes from, and how many follow it there
+    auto origin = [&](int column) { return column / wide * head + column % wide; };
+    auto left = [&](int column) { int rest = head - column % wide; return rest < LANES ? rest : LANES; };
+    for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + origin(j), left(j)), bias + j);
+    to += columns;
+    laid_out(columns, [&](int first, int vectors) {
+        for (int k = 0; k < in; k += Number::PAIR)
+            for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
+                const float *row = w + (long)k * out + origin(j);
+                store(to, Number::packed(some_of(row, left(j)), k + 1 < in ? some_of(row + out, left(j)) : Vec{}));
+            }
+    });
+    return to;
 }
 
-// A member's layers, each its bias and then its matrix in panels; then low and high.
-static void pack(const Shape &shape, int member, float *to) {
+// A member's layers, then low and high.
+static void pack_member(const Shape &shape, int member, float *to) {
     const Model &model = shape.model;
-    for (int l = 0; l < model.layers; l++) {
-        const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
-        const int head = shape.last(l) ? model.state : out, wide = padded(head);
-        const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
-        // of a packed column, which is in one of the heads: where it comes from, and how many follow it there
-        auto origin = [&](int column) { return column / wide * head + column % wide; };
-        auto left = [&](int column) { int rest = head - column % wide; return rest < LANES ? rest : LANES; };
-        for (int j = 0; j < columns; j += LANES, to += LANES) store(to, some_of(b + origin(j), left(j)));
-        laid_out(columns, [&](int first, int vectors) {
-            for (int k = 0; k < shape.depth(l); k++)
-                for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
-                    const float *row = w + (long)k * out + origin(j);
-                    if (shape.paired(l)) {
-                        row += (long)k * out;
-                        Vec next = 2 * k + 1 < in ? some_of(row + out, left(j)) : Vec{};
-                        store(to, (Vec)(bfloat16(some_of(row, left(j))) | bfloat16(next) << 16));
-                    } else {
-                        store(to, some_of(row, left(j)));
-                    }
-                }
+    for (int l = 0; l < model.layers; l++)
+        to = with(l ? shape.precision : FLOAT32, [&](auto number) {
+            typedef decltype(number) Number;
+            if (shape.last(l)) return pack<Number>(shape, l, member, to, to);
+            return pack<Number>(shape, l, member, to, (typename Number::Between *)to);
         });
-    }
     for (const float *bound : {model.low, model.high})
         for (int j = 0; bound && j < shape.state; j += LANES, to += LANES)
             store(to, some_of(bound + (long)member * model.state + j, model.state - j < LANES ? model.state - j : LANES));
@@ -171,7 +196,9 @@ struct Tile {
                 for (int j = 0; j < model.state; j++) next[i * shape.state + j] = s[j] * model.relative[j];
             }
             for (int k = 0; k < model.mixed; k++) {
-                const float *out = job.saved ? network<true>(t, k) : network<false>(t, k);
+                const float *out = job.saved ? network<true, Float32>(t, k) : with(shape.precision, [&](auto number) {
+                    return network<false, decltype(number)>(t, k);
+                });
                 for (int i = 0; i < rows; i++) add(i, t, member(t, k), out + i * shape.widest);
             }
             for (int i = 0; i < rows; i++)
@@ -192,28 +219,26 @@ struct Tile {
     }
 
     // The inputs through one member: (rows, widest), of which the first are means and raw variances.
-    template <bool SAVE>
+    template <bool SAVE, class Number>
     const float *network(int64_t t, int k) {
-        const float *bias = packed_by(pack, member(t, k));
+        const float *bias = packed_by(pack_member, member(t, k));
         const float *from = x;
         float *to = a, *spare = b;
         long stride = shape.inputs, offset = (long)k * shape.hidden;
         for (int l = 0; l < model.layers; l++) {
             const float *matrix = bias + shape.columns(l);
-            auto activate = [&](int m, int some, int column, int columns, const float *z) {
+            auto activate = [&](int m, int some, int column, int columns, const auto *z) {
                 for (int i = m; i < m + some; i++, z += columns) {
                     float *y = to + i * (long)shape.widest;
-                    float *slopes = SAVE ? row[i].saved + t * shape.saved + offset + column : nullptr;
-                    for (int j = 0; j < columns; j += LANES) {
-                        Vec slope, value = activated<SAVE>(model, load(z + j), slope);
-                        if (SAVE) store(slopes + j, slope);
-#ifdef HALF
-                        uint16_t *halves = (uint16_t *)y + column + j;
-                        if (model.half)
-                            _mm256_storeu_si256((__m256i *)halves, (__m256i)_mm512_cvtneps_pbh((__m512)value));
-                        else
-#endif
-                            store(y + column + j, value);
+                    if constexpr (SAVE) {
+                        float *slopes = row[i].saved + t * shape.saved + offset + column;
+                        for (int j = 0; j < columns; j += LANES) {
+                            Vec slope;
+                            store(y + column + j, activated<true>(model, load(z + j), slope));
+                            store(slopes + j, slope);
+                        }
+                    } else {
+                        Number::activate(model, z, columns, y + column / Number::PAIR);
                     }
                 }
             };
@@ -221,18 +246,17 @@ struct Tile {
                 for (int i = 0; i < some; i++, z += columns)
                     memcpy(to + (m + i) * (long)shape.widest + column, z, columns * sizeof(float));
             };
-            auto pass = [&](const auto *values) {
-                if (shape.last(l))
-                    multiply(values, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, keep);
-                else
-                    multiply(values, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, activate);
+            auto pass = [&](const auto *entries, const auto *bias, auto sink) {
+                multiply(entries, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, sink);
             };
-#ifdef HALF
-            if (shape.paired(l))
-                pass((const uint32_t *)from);
+            if (l && shape.last(l))
+                pass((const Number *)from, bias, keep);
+            else if (l)
+                pass((const Number *)from, (const typename Number::Between *)bias, activate);
+            else if (shape.last(l))
+                pass((const Float32 *)from, bias, keep);
             else
-#endif
-                pass(from);
+                pass((const Float32 *)from, bias, activate);
             bias = matrix + (long)shape.depth(l) * shape.columns(l);
             offset += shape.columns(l);
             stride = shape.widest;
@@ -250,7 +274,7 @@ struct Tile {
             for (int j = 0; j < model.state; j++) to[j] += out[j] / model.mixed;
             return;
         }
-        const float *low = packed_by(pack, member) + shape.packed() - 2 * shape.state, *high = low + shape.state;
+        const float *low = packed_by(pack_member, member) + shape.packed() - 2 * shape.state, *high = low + shape.state;
         float *rate = job.saved ? row[i].saved + t * shape.saved + shape.hidden : nullptr;
         const Normals normals(job.seed);
         for (int j = 0; j < model.state; j += LANES) {
@@ -311,7 +335,7 @@ struct Tile {
                         store(y + j, l > 0 ? load(z + j) * load(slopes + j) : load(z + j));
                 }
             };
-            multiply((const float *)from, (long)shape.widest, rows, shape.out(l), columns, matrix, nullptr, slope);
+            multiply((const Float32 *)from, (long)shape.widest, rows, shape.out(l), columns, matrix, (const float *)nullptr, slope);
             float *done = from;
             from = to;
             to = done;

@@ -224,11 +224,26 @@ def test_an_objective_of_actions_is_the_q_function(
     state, actions = torch.randn(states, 3, generator=rng(1)), torch.randn(states, 20, 2, generator=rng(2))
     for member in (0, 1):
         ours, plain = actions.clone().requires_grad_(), actions.clone().requires_grad_()
-        found = critics.at(state, member)(ours)
+        found = critics.at(state, member=member)(ours)
         expected = critics.values(state.repeat_interleave(20, 0), plain.flatten(0, 1))[member].reshape(states, 20)
         torch.testing.assert_close(found, expected)
         slopes = [torch.autograd.grad(values.sum(), x)[0] for values, x in ((found, ours), (expected, plain))]
         torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.skipif(native.kernels()[:1] != ["avx512_fp16"], reason="this processor does not compute in float16")
+def test_an_objective_in_float16_ranks_as_float32_does() -> None:
+    """Large values as well, such as returns are: what is lost is a small share of how far candidates differ."""
+    critics = Critics(17, 6, 2, (256, 256), rng())
+    with torch.no_grad():
+        critics.weights[-1].mul_(300)
+        critics.biases[-1].fill_(500)
+    state, actions = torch.randn(50, 17, generator=rng(1)), 2 * torch.rand(50, 64, 6, generator=rng(2)) - 1
+    exact, rough = critics.at(state)(actions), critics.at(state, "float16")(actions)
+    assert not torch.equal(exact, rough)
+    assert (rough - exact).std() < 0.01 * exact.std(1).mean()
+    found, best = exact.gather(1, rough.argmax(1, keepdim=True)).squeeze(1), exact.amax(1)
+    assert ((best - found) / (best - exact.mean(1))).max() < 0.01
 
 
 def test_critics_by_hand() -> None:
