@@ -1,10 +1,9 @@
-"""Stable-Baselines3's TD3 and SAC where ours learn: the same networks, batch, schedule and evaluations; and its speed.
+"""Stable-Baselines3's TD3 and SAC where ours learn: the same networks, batch, schedule and evaluations.
 
     .venv-mbrl/bin/python examples/sb3.py --agent td3 --env HalfCheetah-v5 --out runs/sb3/td3-0
-    .venv-mbrl/bin/python examples/sb3.py --speed --env HalfCheetah-v5
 
-`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and summary.json as those of examples/cgp.py.
---speed trains theirs and ours in turn, a block of steps each, and prints medians.
+`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and summary.json as those of examples/cgp.py;
+examples/pace.py compares what a step costs.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,9 @@ import gymnasium
 import numpy as np
 import torch
 
-from elites import Box, cli
-from elites.agents import AGENTS, SAC, TD3, Algorithm, Learner, OffPolicy, together
+from elites import cli
+from elites.agents import SAC, TD3, Algorithm, Learner, together
 from elites.agents.evaluation import evaluate
-from elites.envs import sizes
 
 
 def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
@@ -95,51 +91,6 @@ def train(args: argparse.Namespace, screen: cli.Screen) -> None:
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def ours(algorithm: Algorithm, env: gymnasium.Env[Any, Any], warm: int) -> Callable[[int], None]:
-    """Trains so many steps more, at each call: the loop of examples/cgp.py without its checkpoints."""
-    agent = OffPolicy(algorithm, sizes(env)[0], Box.of(env.action_space), 0)
-    observation, _ = env.reset(seed=0)
-
-    def go(steps: int, learning: bool = True) -> None:
-        nonlocal observation
-        for _ in range(steps):
-            action = agent.act(observation) if learning else agent.act_at_random(1)[0]
-            following, reward, terminated, truncated, _ = env.step(action)
-            agent.replay.add(
-                state=observation, action=action, reward=reward, next_state=following, terminated=terminated
-            )
-            if learning:
-                agent.improve(1)
-            observation = env.reset()[0] if terminated or truncated else following
-
-    go(warm, learning=False)
-    return go
-
-
-def speed(args: argparse.Namespace, screen: cli.Screen) -> None:
-    env, warm = args.env, 1000
-    sides: dict[str, Callable[[int], Any]] = {}
-    for agent in ("td3", "sac"):
-        model = model_for(agent, gymnasium.make(env), 0, warm)
-        model.learn(warm)
-        sides[f"sb3 {agent}"] = partial(model.learn, reset_num_timesteps=False)
-    for name, kind in AGENTS.items():
-        sides[name] = ours(kind(), gymnasium.make(env), warm)
-    paces: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(args.rounds + 1):
-        for name, go in sides.items():
-            screen.status(f"round {number}/{args.rounds}  {name}")
-            began = time.perf_counter()
-            go(args.block)
-            if number:  # the first warms up
-                paces[name].append(args.block / (time.perf_counter() - began))
-    screen.line(f"{env}, {torch.get_num_threads()} threads, {args.rounds} rounds of {args.block} steps each")
-    print("| | steps/s | of SB3's TD3 |\n| --- | ---: | ---: |")
-    for name, found in paces.items():
-        ratio = float(np.median(np.array(found) / np.array(paces["sb3 td3"])))
-        print(f"| {name} | {np.median(found):.0f} | {ratio:.2f} |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agent", choices=["td3", "sac"], default="td3")
@@ -149,19 +100,12 @@ def main() -> None:
     parser.add_argument("--random-steps", type=int, default=10_000)
     parser.add_argument("--evaluate-every", type=int, default=5_000)
     parser.add_argument("--out", type=Path, metavar="DIR")
-    parser.add_argument("--speed", action="store_true", help="times theirs and ours, and trains nothing to the end")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--block", type=int, default=200, help="steps in a row")
     args = parser.parse_args()
-    screen = cli.Screen()
-    if args.speed:
-        speed(args, screen)
-    elif args.out is None:
+    if args.out is None:
         raise ValueError("--out: expected a folder for the run")
-    elif args.steps <= args.random_steps:
+    if args.steps <= args.random_steps:
         raise ValueError(f"--steps: expected more than the {args.random_steps} random ones, got {args.steps}")
-    else:
-        train(args, screen)
+    train(args, cli.Screen())
 
 
 if __name__ == "__main__":
