@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from contenders import (
     EVERYONE,
+    LONG,
     PEERS,
     PLANS,
     SIZES,
@@ -308,7 +309,7 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
 
 def contenders_of(args: argparse.Namespace, present: Sequence[str]) -> list[Contender]:
     """Ours with every plan asked for; of other libraries what is compared with them."""
-    asked = [name for name in PLANS if name.split()[0] in args.planner and (args.cold or name != "cem_gd cold")]
+    asked = [name for name in PLANS if name.split()[0] in args.planner and (args.cold or name not in LONG)]
     budgets, found = {PLANS[name][0] for name in asked}, []
     for name, (budget, _) in PLANS.items():
         for by in present:
@@ -364,7 +365,7 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=EVERYONE, metavar="NAME", help=", ".join(EVERYONE))
     parser.add_argument("--noise", nargs="+", default=["independent"], metavar="KIND", help="of ours; common, too")
     parser.add_argument("--reference", default="mbrl-lib", metavar="NAME", help="of --by: whom to compare with")
-    parser.add_argument("--cold", action="store_true", help="CEM-GD's first plan of 5 × 3000 too, which is long")
+    parser.add_argument("--cold", action="store_true", help="plans of 5 × 3000 too, such as CEM-GD's first")
     for name in ("members", "particles", "horizon", "rounds"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Setting, name))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

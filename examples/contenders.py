@@ -72,8 +72,10 @@ PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM that i
     "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is spent before the clock runs
     "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
     **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
-    "cem_gd cold": (500, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
+    "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
+    "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
 }
+LONG = ("cem 15000", "cem_gd cold")
 VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of the Architecture
     "torch": ({"ELITES_NATIVE": "0"}, {}),
     "kernel": ({"ELITES_NATIVE": "1"}, {}),
@@ -101,13 +103,18 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
 
     class Counted(Return):
         def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
-            objective = super().at(state, rng)
+            objective: Any = super().at(state, rng)
 
-            def counted(actions: Tensor) -> Tensor:
-                work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
-                return objective(actions)
+            def counted(score: Callable[[Tensor], Tensor]) -> Any:
+                def scored(actions: Tensor) -> Tensor:
+                    work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
+                    return score(actions)
 
-            return counted
+                return scored
+
+            both = counted(objective)
+            both.rough = counted(objective.rough)
+            return both  # type: ignore[no-any-return]
 
     planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
     returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
@@ -128,7 +135,7 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
 
 def population(contender: Contender) -> tuple[int, int]:
     """Samples and elites of each of five iterations; mbrl-lib and torchrl find a spread of NaN in a single elite."""
-    return {"cem 50": (10, 2), "cem 500": (100, 10)}[contender.planner]
+    return {"cem 50": (10, 2), "cem 500": (100, 10), "cem 15000": (3000, 300)}[contender.planner]
 
 
 def mbrl_model(setting: Setting, state: State) -> Any:
@@ -262,7 +269,7 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "mbrl-lib": Peer("mbrl", mbrl_lib, ["cem 50", "cem 500"]),
+    "mbrl-lib": Peer("mbrl", mbrl_lib, ["cem 50", "cem 500", "cem 15000"]),
     "torchrl": Peer("torchrl", torchrl, ["cem 50", "cem 500"]),
     "pytorch-mppi": Peer("pytorch-mppi", pytorch_mppi, ["mppi"]),
 }

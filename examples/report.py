@@ -45,6 +45,7 @@ class Column(NamedTuple):
 
 
 COLUMNS = [
+    Column("final evaluation", "final_evaluation_mean", max),
     Column("best return", "best_return", max),
     Column("mean of last three", "last_three_mean", max),
     Column("plan, median ms", "plan_ms_median", min),
@@ -54,7 +55,7 @@ COLUMNS = [
     Column("wall time", "wall_s", min, lambda seconds: str(timedelta(seconds=round(seconds)))),
     Column("fallbacks", "fallbacks", min, whole),
 ]
-NEEDED, MODEL = ("episode", "env_steps", "return"), ("model_rmse", "model_coverage_90")  # of metrics.csv
+NEEDED, MODEL = ("env_steps", "return"), ("model_rmse", "model_coverage_90")  # of metrics.csv
 PICTURES = [
     (
         "predictions.png",
@@ -88,8 +89,9 @@ class Result:
         return self.folder.resolve().name
 
     @property
-    def planner(self) -> str:
-        return self.settings.get("planner.name", "planner").rpartition(":")[2]
+    def who(self) -> str:
+        """Its planner, or its agent where that learns without a model."""
+        return self.settings.get("planner.name", self.settings.get("agent.name", "planner")).rpartition(":")[2]
 
 
 def read(folder: Path, anchor: str) -> Result:
@@ -112,22 +114,26 @@ def flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def metrics(path: Path) -> list[Row]:
-    """A row for every episode that ended; what is not a finite number is left out."""
+    """A row for every episode that ended and every evaluation; what is not a finite number is left out."""
     rows: list[Row] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for cells in csv.DictReader(file, strict=True):
                 if None in cells or None in cells.values():
                     raise ValueError("expected as many cells as the header has")
-                numbers = {key: float(cells[key]) for key in (*NEEDED, *MODEL) if cells.get(key)}
+                evaluated = cells.get("phase") in ("evaluation", "final")
+                needed = NEEDED if evaluated else ("episode", *NEEDED)
+                numbers = {key: float(cells[key]) for key in (*needed, *MODEL) if cells.get(key)}
                 row = {key: value for key, value in numbers.items() if math.isfinite(value)}
-                if not {*NEEDED} <= row.keys():
-                    raise ValueError(f"expected numbers for {', '.join(NEEDED)}")
+                if not {*needed} <= row.keys():
+                    raise ValueError(f"expected numbers for {', '.join(needed)}")
+                if evaluated:
+                    row["evaluation"] = row.pop("return")
                 rows.append(row | {"random": float(cells.get("phase") == "random")})
         if not rows:
             raise ValueError("expected at least one")
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: damaged after {len(rows)} episodes: {error}") from None
+        raise ValueError(f"{path}: damaged after {len(rows)} rows: {error}") from None
     return rows
 
 
@@ -140,7 +146,7 @@ def summarised(path: Path) -> Row:
 
 
 def so_far(rows: list[Row]) -> Row:
-    planned = [row["return"] for row in rows if not row["random"]]
+    planned = [row["return"] for row in rows if "return" in row and not row["random"]]
     steps = {"env_steps": rows[-1]["env_steps"]} if rows else {}
     return steps | ({"best_return": max(planned), "last_three_mean": fmean(planned[-3:])} if planned else {})
 
@@ -164,16 +170,16 @@ def differing(settings: Iterable[dict[str, str]]) -> list[str]:
 
 
 def grouped(results: list[Result]) -> list[Group]:
-    """Of one environment. The label is the planner and, where several groups have the same, what sets them apart."""
+    """Of one environment. The label is who acts and, where several groups have the same, what sets them apart."""
     alike: dict[frozenset[tuple[str, str]], list[Result]] = {}
     for result in results:
         alike.setdefault(frozenset(result.settings.items()), []).append(result)
     groups = []
     for number, runs in enumerate(alike.values()):
-        planner, settings = runs[0].planner, runs[0].settings
-        apart = differing(result.settings for result in results if result.planner == planner)
-        told = [f"{key.removeprefix('planner.')} {settings.get(key, '—')}" for key in apart]
-        label = ", ".join([planner, *told]) if len(told) < 4 else f"{planner}, settings {number + 1}"
+        who, settings = runs[0].who, runs[0].settings
+        apart = differing(result.settings for result in results if result.who == who)
+        told = [f"{key.removeprefix('planner.').removeprefix('agent.')} {settings.get(key, '—')}" for key in apart]
+        label = ", ".join([who, *told]) if len(told) < 4 else f"{who}, settings {number + 1}"
         groups.append(Group(label, f"--hue:{(255 + 137.5 * number) % 360}", runs))  # the golden angle keeps hues apart
     return groups
 
@@ -188,13 +194,13 @@ class Curve(NamedTuple):
     random: int  # so many of the points are of random actions
 
 
-def curves(groups: list[Group], key: str) -> list[Curve]:
+def curves(groups: list[Group], key: str, along: str = "episode") -> list[Curve]:
     """One for each run and, where a group has several, their mean as far as all of them have come."""
     found = []
     for group in groups:
         several = []
         for run in group.runs:
-            points = [(row["episode"], row[key]) for row in run.rows if key in row]
+            points = [(row[along], row[key]) for row in run.rows if key in row]
             random = sum(row["random"] == 1 for row in run.rows if key in row)
             several += [Curve(run.name, group.hue, points, random)] if points else []
         if len(several) > 1:
@@ -213,13 +219,22 @@ def ticks(low: float, high: float, most: int, least: float = 0) -> list[float]:
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def chart(title: str, drawn: list[Curve], width: int, height: int, *within: float, level: float | None = None) -> str:
+def chart(
+    title: str,
+    drawn: list[Curve],
+    width: int,
+    height: int,
+    *within: float,
+    level: float | None = None,
+    along: str = "episode",
+) -> str:
     """SVG. within: values that the axis shows in any case; level: a value that is marked."""
     if not any(curve.points for curve in drawn):
         return f"<figure><figcaption>{title}: nothing so far</figcaption></figure>"
     xs = [x for curve in drawn for x, _ in curve.points]
     ys = [*within, *(y for curve in drawn for _, y in curve.points)]
-    left, right = min(xs) - 0.5, max(xs) + 0.5
+    beside = max(0.5, 0.01 * (max(xs) - min(xs)))
+    left, right = min(xs) - beside, max(xs) + beside
     margin = 0.05 * (max(ys) - min(ys)) or 0.05 * abs(ys[0]) or 1.0
     low, high = min(ys) - margin, max(ys) + margin
 
@@ -233,18 +248,18 @@ def chart(title: str, drawn: list[Curve], width: int, height: int, *within: floa
         return f'<polyline class="{kind}" points="{" ".join(f"{across(x)},{down(y)}" for x, y in points)}"/>'
 
     names = escape(", ".join(curve.name for curve in drawn))
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}, by episode: {names}">']
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}, by {along}: {names}">']
     for y in ticks(low, high, 5):
         parts.append(line([(left, y), (right, y)], "grid") + f'<text class="y" x="49" y="{down(y)}">{y:g}</text>')
     for x in ticks(left, right, 8, least=1):
-        parts.append(f'<text class="x" x="{across(x)}" y="{height - 22}">{x:g}</text>')
-    parts.append(f'<text class="x" x="{width / 2 + 25}" y="{height - 3}">episode</text>')
+        parts.append(f'<text class="x" x="{across(x)}" y="{height - 22}">{x:,.10g}</text>')
+    parts.append(f'<text class="x" x="{width / 2 + 25}" y="{height - 3}">{along}</text>')
     parts += [line([(left, level), (right, level)], "level")] if level is not None else []
     for name, style, points, random in drawn:
         first = line(points[: random + 1], "random") if random else ""
         parts.append(f'<g style="{style}">{first}{line(points[random:], "")}')
         for x, y in points:
-            tip = f"{escape(name)}, episode {x:g}: {short(y)}"
+            tip = f"{escape(name)}, {along} {x:,g}: {short(y)}"
             parts.append(f'<circle cx="{across(x)}" cy="{down(y)}" r="2.5"><title>{tip}</title></circle>')
         parts.append("</g>")
     return f"<figure><figcaption>{title}</figcaption>{''.join(parts)}</svg></figure>"
@@ -284,7 +299,7 @@ img, video { display: block; width: 100%; border-radius: 6px; background: #fff }
 @media (max-width: 45rem) {
   .beside { grid-template-columns: minmax(0, 1fr) } .charts figure:first-child text { font-size: 18px } }
 </style></head><body><h1>$title</h1>
-<p>Returns are by episode, dashed while the actions are random. Where settings were run with several seeds, thin lines
+<p>Returns of episodes are dashed while the actions are random. Where settings were run with several seeds, thin lines
 are the seeds and the thick one is their mean, as far as all of them have come. A point tells its value to the pointer.
 The best figure of a column is bold.</p>
 $body</body></html>
@@ -303,17 +318,19 @@ def overview(groups: list[Group]) -> str:
     runs = [(group, run) for group in groups for run in group.runs]
     rows = []
     for group, run in runs:
-        ended = "" if run.ended else f", unfinished: {len(run.rows)} episodes so far"
+        episodes = sum("return" in row for row in run.rows)
+        ended = "" if run.ended else f", unfinished: {episodes} episodes so far"
         link = f'<a href="#{run.anchor}">{escape(run.name)}</a>'
         rows.append([f"{link}<small>{group}{ended}</small>", escape(run.seed)])
-    for _, key, best, form in COLUMNS:
+    columns = [column for column in COLUMNS if any(column.key in run.summary for _, run in runs)]
+    for _, key, best, form in columns:
         values = [run.summary.get(key, math.nan) for _, run in runs]
         known = {value for value in values if math.isfinite(value)}
         top = best(known) if best and len(known) > 1 else None
         for row, value in zip(rows, values, strict=True):
             text = form(value) if value in known else "—"
             row.append(f"<b>{text}</b>" if value == top else text)
-    return table(["run", "seed", *(column.heading for column in COLUMNS)], rows)
+    return table(["run", "seed", *(column.heading for column in columns)], rows)
 
 
 def differences(groups: list[Group]) -> str:
@@ -341,11 +358,15 @@ def pictures(run: Result, group: Group) -> str:
 def section(env: str, results: list[Result]) -> str:
     groups = grouped(results)
     rmse, coverage = (curves(groups, key) for key in MODEL)
-    charts = [
-        chart("Return", curves(groups, "return"), 640, 380),
-        chart("Held-out RMSE, in spreads of the targets", rmse, 320, 180, 0),
-        chart("Held-out targets inside 90 % intervals", coverage, 320, 180, 0.5, 1, level=0.9),
-    ]
+    evaluations = curves(groups, "evaluation", "env_steps")
+    charts = [chart("Return", curves(groups, "return"), 640, 380)]
+    if evaluations:
+        charts = [chart("Return of evaluations", evaluations, 640, 380, along="step"), *charts]
+    if rmse or coverage or not evaluations:
+        charts += [
+            chart("Held-out RMSE, in spreads of the targets", rmse, 320, 180, 0),
+            chart("Held-out targets inside 90 % intervals", coverage, 320, 180, 0.5, 1, level=0.9),
+        ]
     legend = "".join(f"<li>{group}</li>" for group in groups)
     return (
         f"<h2>{escape(env)}</h2>{overview(groups)}<ul>{legend}</ul>"

@@ -181,6 +181,24 @@ def test_figures_of_the_model(page: Callable[..., str], tmp_path: Path) -> None:
     assert re.findall("<title>(.*?)</title>", coverage) == ["run, episode 2: 0.8000", "run, episode 3: 0.8000"]
 
 
+def test_evaluations_are_drawn_by_step(page: Callable[..., str], tmp_path: Path) -> None:
+    """Of runs without a model, which have no planner but an agent."""
+    for name, final in (("td3", 4.0), ("sac", 5.0)):
+        folder = make(tmp_path / name, [1.0, 2.0])
+        (folder / "config.yaml").write_text(yaml.safe_dump({"env": "Toy-v0", "agent": {"name": name}, "seed": 0}))
+        lines = ["episode,phase,env_steps,return,worst", "1,random,50,-5.0,", "2,learning,100,1.0,"]
+        lines += [",evaluation,1000,3.0,2.0", f",final,2000,{final},1.0"]
+        (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+        (folder / "summary.json").write_text(json.dumps({"final_evaluation_mean": final, "env_steps": 2000}))
+    text = page(tmp_path / "td3", tmp_path / "sac")
+    assert rows(text)["td3td3"] == ["0", "4.000", "2,000"]
+    assert re.findall("<b>(.*?)</b>", text) == ["5.000"]
+    assert "<title>sac, step 2,000: 5.000</title>" in text
+    assert "<title>sac, episode 2: 1.000</title>" in text
+    assert "Held-out" not in text
+    assert "nothing so far" not in text
+
+
 def test_higher_values_are_drawn_higher(page: Callable[..., str], tmp_path: Path) -> None:
     chart = re.findall("<svg.*?</svg>", page(make(tmp_path / "run", [100.0, -100.0])))[0]
     (x1, y1), (x2, y2), (x3, y3) = re.findall(r'<circle cx="(\S+)" cy="(\S+)"', chart)
@@ -198,9 +216,9 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_got(page: Callable[..., str], 
     (begun / "metrics.csv").unlink()
     text = page(going, more, begun)
     found = rows(text)
-    assert found["goingcem, unfinished: 5 episodes so far"] == ["0", "-6.000", "-7.000", *"———", "250", *"——"]
-    assert found["moremppi, unfinished: 5 episodes so far"] == ["0", "8.000", "4.333", *"———", "250", *"——"]
-    assert found["begunicem, unfinished: 0 episodes so far"] == ["0", *"————————"]
+    assert found["goingcem, unfinished: 5 episodes so far"] == ["0", "-6.000", "-7.000", "250"]
+    assert found["moremppi, unfinished: 5 episodes so far"] == ["0", "8.000", "4.333", "250"]
+    assert found["begunicem, unfinished: 0 episodes so far"] == ["0", *"———"]  # no run has ended: what is known then has no column
     assert "<title>going, episode 5: -8.000</title>" in text
     assert "No pictures so far." in text
     assert "nothing so far" in page(begun)
@@ -245,9 +263,9 @@ def written(name: str, text: str) -> Callable[[Path], None]:
     [
         (without_config, "run: expected the folder of a run, found no config.yaml in it"),
         (written("config.yaml", "a: [1"), "run/config.yaml: not YAML: "),
-        (written("metrics.csv", f"{HEADER}\n1,random,50,x,50,True,,\n"), "run/metrics.csv: damaged after 0 episodes: "),
-        (written("metrics.csv", f"{HEADER}\n1,random,50,1,50,True,,\n2,lear"), "metrics.csv: damaged after 1 episodes"),
-        (written("metrics.csv", ""), "run/metrics.csv: damaged after 0 episodes: expected at least one"),
+        (written("metrics.csv", f"{HEADER}\n1,random,50,x,50,True,,\n"), "run/metrics.csv: damaged after 0 rows: "),
+        (written("metrics.csv", f"{HEADER}\n1,random,50,1,50,True,,\n2,lear"), "metrics.csv: damaged after 1 rows"),
+        (written("metrics.csv", ""), "run/metrics.csv: damaged after 0 rows: expected at least one"),
         (written("metrics.csv", "episode,return\n1,2\n"), "expected numbers for episode, env_steps, return"),
         (written("metrics.csv", f"{HEADER}\n1,random,50,nan,50,True,,\n"), "expected numbers for episode, env_steps"),
         (written("summary.json", '{"best_return": 1'), "run/summary.json: damaged: Expecting ',' delimiter"),

@@ -146,6 +146,24 @@ def test_noise_is_drawn_for_every_candidate_or_once(
     assert seen == drawn
 
 
+@pytest.mark.parametrize("numbers", ["float16", "bfloat16"])
+def test_samples_are_scored_in_the_numbers_that_it_says(numbers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by() == "torch":
+        pytest.skip("the kernel was not built")
+    real, seen = contenders.ProbabilisticEnsemble._rolled, Counter()
+
+    def rolled(model: Any, state: Tensor, actions: Tensor, noise: Any, precision: str) -> Tensor:
+        seen[precision, actions.requires_grad] += 1
+        return real(model, state, actions, noise, precision)
+
+    monkeypatch.setattr(contenders.ProbabilisticEnsemble, "_rolled", rolled)
+    state, observations = contenders.given(SMALL)
+    for plan, asked in (("cem 50", {(numbers, False)}), ("cem_gd cold", {(numbers, False), ("float32", True)})):
+        seen.clear()
+        contenders.ours(Contender(plan, f"kernel-{numbers}"), SMALL, state)(observations[0])
+        assert asked <= seen.keys() <= asked | {("float32", False)}
+
+
 def test_a_plan_by_another_than_it_says_is_refused() -> None:
     state, observations = contenders.given(SMALL)
     other = "torch" if by() == "kernel" else "kernel"
@@ -274,6 +292,7 @@ def test_contenders() -> None:
     ]
     args.cold = True
     assert Contender("cem_gd cold", "torch") in benchmark.contenders_of(args, ["torch"])
+    assert Contender("cem 15000", "mbrl-lib") in benchmark.contenders_of(args, ["mbrl-lib"])
     args = argparse.Namespace(planner=list(benchmark.PLANNERS), cold=False, noise=["independent"])
     planned = {contender.planner.split()[0] for contender in benchmark.contenders_of(args, ["torch"])}
     assert planned == set(benchmark.PLANNERS)
