@@ -218,7 +218,10 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_got(page: Callable[..., str], 
     found = rows(text)
     assert found["goingcem, unfinished: 5 episodes so far"] == ["0", "-6.000", "-7.000", "250"]
     assert found["moremppi, unfinished: 5 episodes so far"] == ["0", "8.000", "4.333", "250"]
-    assert found["begunicem, unfinished: 0 episodes so far"] == ["0", *"———"]  # no run has ended: what is known then has no column
+    assert found["begunicem, unfinished: 0 episodes so far"] == [
+        "0",
+        *"———",
+    ]  # no run has ended: what is known then has no column
     assert "<title>going, episode 5: -8.000</title>" in text
     assert "No pictures so far." in text
     assert "nothing so far" in page(begun)
