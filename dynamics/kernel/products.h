@@ -150,7 +150,7 @@ struct Normals {
 //     PAIR          numbers of an entry
 //     Between       what the sums of a layer between others are kept as
 //     RUN           products after which a sum is put away, before it has rounded too often
-//     packed        the weights of LANES columns that one entry meets
+//     packed, keep  the weights of LANES columns that one entry meets, and their biases
 //     times         sum += entry · weights
 //     start, finish from a bias, or from what was put away
 //     activate      y = f(z), of columns of one row; y may be written on for another vector

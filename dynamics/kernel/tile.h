@@ -1,25 +1,15 @@
 // A tile of rows through the networks and through time, there and back. Included after products.h.
 
-// The numbers that are asked for, where these instructions know them.
-static inline Precision known(Precision asked) {
-#ifdef WITH_BFLOAT16
-    if (asked == BFLOAT16) return asked;
-#endif
-#ifdef WITH_FLOAT16
-    if (asked == FLOAT16) return asked;
-#endif
-    return FLOAT32;
-}
-
-// work(a number of the kind that lies between the layers)
+// work(a number of the kind that is asked for); of Float32, where these instructions do not know it.
 template <class Work>
-static inline auto with(Precision known, Work work) {
+static inline auto with(Precision asked, Work work) {
 #ifdef WITH_BFLOAT16
-    if (known == BFLOAT16) return work(BFloat16{});
+    if (asked == BFLOAT16) return work(BFloat16{});
 #endif
 #ifdef WITH_FLOAT16
-    if (known == FLOAT16) return work(Float16{});
+    if (asked == FLOAT16) return work(Float16{});
 #endif
+    (void)asked;
     return work(Float32{});
 }
 
@@ -27,11 +17,10 @@ static inline auto with(Precision known, Work work) {
 // by itself.
 struct Shape {
     const Model &model;
-    Precision precision;
-    int heads, state, inputs, hidden, saved, widest;
+    int pair, heads, state, inputs, hidden, saved, widest;
 
-    explicit Shape(const Model &model)
-        : model(model), precision(known(model.precision)), heads(model.low ? 2 : 1), state(padded(model.state)), hidden(0) {
+    explicit Shape(const Model &model) : model(model), heads(model.low ? 2 : 1), state(padded(model.state)), hidden(0) {
+        pair = with(model.precision, [](auto number) { return decltype(number)::PAIR; });
         inputs = padded(model.features + model.action);
         widest = inputs > heads * state ? inputs : heads * state;
         for (int l = 1; l < model.layers; l++) {
@@ -45,7 +34,7 @@ struct Shape {
     int out(int layer) const { return last(layer) ? heads * model.state : model.widths[layer + 1]; }
     int columns(int layer) const { return last(layer) ? heads * state : padded(out(layer)); }
     // entries of a row; a first layer's are float32 always, as its inputs have units of their own
-    int depth(int layer) const { return layer && precision != FLOAT32 ? (in(layer) + 1) / 2 : in(layer); }
+    int depth(int layer) const { return layer ? (in(layer) + pair - 1) / pair : in(layer); }
 
     long packed() const {  // of a member, see `pack`
         long size = model.low ? 2 * state : 0;
@@ -109,7 +98,7 @@ static float *pack(const Shape &shape, int l, int member, float *to, Z *bias) {
 static void pack_member(const Shape &shape, int member, float *to) {
     const Model &model = shape.model;
     for (int l = 0; l < model.layers; l++)
-        to = with(l ? shape.precision : FLOAT32, [&](auto number) {
+        to = with(l ? model.precision : FLOAT32, [&](auto number) {
             typedef decltype(number) Number;
             if (shape.last(l)) return pack<Number>(shape, l, member, to, to);
             return pack<Number>(shape, l, member, to, (typename Number::Between *)to);
@@ -196,7 +185,7 @@ struct Tile {
                 for (int j = 0; j < model.state; j++) next[i * shape.state + j] = s[j] * model.relative[j];
             }
             for (int k = 0; k < model.mixed; k++) {
-                const float *out = job.saved ? network<true, Float32>(t, k) : with(shape.precision, [&](auto number) {
+                const float *out = job.saved ? network<true, Float32>(t, k) : with(model.precision, [&](auto number) {
                     return network<false, decltype(number)>(t, k);
                 });
                 for (int i = 0; i < rows; i++) add(i, t, member(t, k), out + i * shape.widest);
