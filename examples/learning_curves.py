@@ -19,7 +19,7 @@ import numpy as np
 
 from elites import cli
 
-FIELDS = ("name", "seed", "phase", "episode", "env_steps", "return", "plan_ms", "memory_mb", "wall_s")
+FIELDS = ("name", "seed", "phase", "episode", "env_steps", "return", "plan_ms", "memory_mb")
 EVALUATED = ("evaluation", "final")
 Runs = dict[str, dict[int, list[dict[str, str]]]]  # name -> seed -> rows
 
@@ -34,7 +34,7 @@ def collect(folders: list[Path]) -> list[dict[str, str]]:
             episodes = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
         except FileNotFoundError as error:
             raise ValueError(f"{folder}: expected a run that has ended: {error.filename} is missing") from None
-        figures = {"plan_ms": "plan_ms_median", "memory_mb": "peak_memory_mb", "wall_s": "wall_s"}
+        figures = {"plan_ms": "plan_ms_median", "memory_mb": "peak_memory_mb"}
         more = {field: str(summary.get(key, "")) for field, key in figures.items()}
         for episode in [row for row in episodes if row["phase"] in EVALUATED] or episodes:
             row = {"name": name, "seed": seed, **{field: episode.get(field, "") for field in FIELDS[2:5]}}
@@ -75,15 +75,17 @@ def common(seeds: dict[int, list[dict[str, str]]]) -> dict[int, list[float]]:
 
 
 def table_of_evaluations(runs: Runs, at: list[int]) -> str:
-    """Mean over the seeds (the worst of them), and the minutes that a run took."""
-    at = at or [max(set.intersection(*(set(common(seeds)) for seeds in runs.values())))]
-    heads = ["run", "seeds", *(f"{step:,} steps" for step in at), "minutes, to step"]
+    """Mean over the seeds (the worst of them); the last steps that all have come to, where none are asked for."""
+    shared = set.intersection(*(set(common(seeds)) for seeds in runs.values()))
+    if not at and not shared:
+        raise ValueError("expected evaluations of every run after as many steps, found none; --at asks for some")
+    at = at or [max(shared)]
+    heads = ["run", "seeds", *(f"{step:,} steps" for step in at)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for name, seeds in runs.items():
         found = common(seeds)
         cells = [f"{np.mean(found[step]):.0f} ({min(found[step]):.0f})" if step in found else "" for step in at]
-        minutes = np.mean([float(rows[-1]["wall_s"]) / 60 for rows in seeds.values()])
-        lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} | {minutes:.0f}, {max(found):,} |")
+        lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -155,18 +155,21 @@ struct Normals {
 //     start, finish from a bias, or from what was put away
 //     activate      y = f(z), of columns of one row; y may be written on for another vector
 
-struct Float32 {
-    float number;
-
+struct SummedInFloat32 {
     typedef float Between;
     typedef Vec Sum;
-    static const int PAIR = 1;
     static constexpr int RUN(const float *) { return INT32_MAX; }
-    static Vec packed(Vec first, Vec) { return first; }
     static void keep(Vec bias, float *to) { store(to, bias); }
-    Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
     static Vec start(const float *from) { return from ? load(from) : Vec{}; }
     static void finish(Vec sum, const float *, float *z) { store(z, sum); }
+};
+
+struct Float32 : SummedInFloat32 {
+    float number;
+
+    static const int PAIR = 1;
+    static Vec packed(Vec first, Vec) { return first; }
+    Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
     static void activate(const Model &model, const float *z, int columns, float *y) {
         Vec slope;
         for (int j = 0; j < columns; j += LANES) store(y + j, activated<false>(model, load(z + j), slope));
@@ -178,21 +181,15 @@ static inline Vec side_by_side(__m256i first, __m256i second) {
     return (Vec)(_mm512_cvtepu16_epi32(first) | _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16));
 }
 
-struct BFloat16 {
+struct BFloat16 : SummedInFloat32 {
     uint32_t pair;
 
-    typedef float Between;
-    typedef Vec Sum;
     static const int PAIR = 2;
-    static constexpr int RUN(const float *) { return INT32_MAX; }
     static __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
     static Vec packed(Vec first, Vec second) { return side_by_side(rounded(first), rounded(second)); }
-    static void keep(Vec bias, float *to) { store(to, bias); }
     Vec times(Vec weights, Vec sum) const {
         return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)weights);
     }
-    static Vec start(const float *from) { return load(from); }
-    static void finish(Vec sum, const float *, float *z) { store(z, sum); }
     static void activate(const Model &model, const float *z, int columns, float *to) {
         uint16_t *y = (uint16_t *)to;
         Vec slope;

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 def a_run(folder: Path, returns: list[float]) -> None:
     folder.mkdir()
-    (folder / "summary.json").write_text(json.dumps({"plan_ms_median": 12.5, "peak_memory_mb": 300.0, "wall_s": 60}))
+    (folder / "summary.json").write_text(json.dumps({"plan_ms_median": 12.5, "peak_memory_mb": 300.0}))
     rows = ["episode,phase,env_steps,return,length", "1,random,10,-5.0,10"]
     rows += [f"{i + 2},learning,{10 * i + 20},{value},10" for i, value in enumerate(returns)]
     (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
@@ -43,7 +43,6 @@ def test_table_csv_and_picture(tmp_path: Path) -> None:
         "return": "1.00",
         "plan_ms": "12.5",
         "memory_mb": "300.0",
-        "wall_s": "60",
     }
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert draw("--csv", table).stdout == done.stdout  # from the CSV alone
@@ -53,7 +52,7 @@ def test_runs_with_evaluations_are_compared_by_them(tmp_path: Path) -> None:
     """After as many steps, where all seeds have one; their episodes are left out."""
     for name, finds in {"td3-0": [1, 5, 7], "td3-1": [3, 4], "theirs-0": [9, 8]}.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "summary.json").write_text(json.dumps({"wall_s": 60 * len(finds)}))
+        (tmp_path / name / "summary.json").write_text("{}")
         rows = ["phase,env_steps,return", "learning,50,-99"]
         rows += [f"evaluation,{100 * i + 100},{value}" for i, value in enumerate(finds)]
         (tmp_path / name / "metrics.csv").write_text("\n".join(rows) + "\n")
@@ -61,14 +60,18 @@ def test_runs_with_evaluations_are_compared_by_them(tmp_path: Path) -> None:
     done = draw(*runs, "--csv", tmp_path / "all.csv", "--at", 100, 200, "--out", picture)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "| run | seeds | 100 steps | 200 steps | minutes, to step |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| `td3` | 2 | 2 (1) | 4 (4) | 2, 200 |",
-        "| `theirs` | 1 | 9 (9) | 8 (8) | 2, 200 |",
+        "| run | seeds | 100 steps | 200 steps |",
+        "| --- | ---: | ---: | ---: |",
+        "| `td3` | 2 | 2 (1) | 4 (4) |",
+        "| `theirs` | 1 | 9 (9) | 8 (8) |",
     ]
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 3 + 2 + 2
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "| 200 steps |" in draw("--csv", tmp_path / "all.csv").stdout
+    (tmp_path / "all.csv").write_text((tmp_path / "all.csv").read_text() + "late,0,final,,900,1.0,,\n")
+    done = draw("--csv", tmp_path / "all.csv")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "expected evaluations of every run after as many steps" in done.stderr
 
 
 def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
