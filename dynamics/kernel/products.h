@@ -51,42 +51,65 @@ static inline Vec clamped(Vec x, float bound) {
 
 static inline Vec sigmoid(Vec x) { return inverse(1.0f + exponential(clamped(-x, 87.0f))); }
 
-// f(z), and f'(z) where it is asked for.
-template <bool SLOPE>
-static inline Vec activated(const Model &model, Vec z, Vec &slope) {
-    const Vec one = Vec{} + 1.0f;
-    if (model.activation == SILU) {
-        Vec s = sigmoid(z), y = z * s;
-        if (SLOPE) slope = s + y * (one - s);
-        return y;
-    }
-    if (model.activation == TANH) {
-        Vec y = 2.0f * sigmoid(2.0f * z) - one;
-        if (SLOPE) slope = one - y * y;
-        return y;
-    }
-    const Vec leak = Vec{} + model.leak;
-    if (SLOPE) slope = z > 0.0f ? one : leak;
-    return z > 0.0f ? z : z * leak;
-}
-
 #ifdef WITH_FLOAT16
-// The same of 32 numbers of float16. 2^y is 2^⌊y⌋ times a cubic for the rest, of relative error 2e-4.
-static inline __m512h sigmoid(__m512h x) {
-    auto all = [&](float value) { return _mm512_set1_ph((_Float16)value); };
-    const __m512h y = _mm512_min_ph(all(15.0f), _mm512_max_ph(all(-15.0f), x * all(-1.44269504f)));
-    const __m512h f = _mm512_reduce_ph(y, _MM_FROUND_TO_NEG_INF);
-    const __m512h power = ((f * all(0.0790199f) + all(0.224494f)) * f + all(0.696487f)) * f + all(1.0f);
-    return _mm512_rcp_ph(_mm512_scalef_ph(power, y) + all(1.0f));
-}
+static inline __m512h each(float value) { return _mm512_set1_ph((_Float16)value); }
 
-static inline __m512h activated(const Model &model, __m512h z) {
-    if (model.activation == SILU) return z * sigmoid(z);
-    const __m512h one = _mm512_set1_ph((_Float16)1.0f), leak = _mm512_set1_ph((_Float16)model.leak);
-    if (model.activation == TANH) return sigmoid(z + z) * (one + one) - one;
-    return _mm512_mask_mul_ph(z, _mm512_cmp_ph_mask(z, __m512h{}, _CMP_LT_OQ), z, leak);
+// Of 32 numbers of float16. 2^y is 2^⌊y⌋ times a cubic for the rest, of relative error 2e-4.
+static inline __m512h sigmoid(__m512h x) {
+    const __m512h y = _mm512_min_ph(each(15.0f), _mm512_max_ph(each(-15.0f), x * each(-1.44269504f)));
+    const __m512h f = _mm512_reduce_ph(y, _MM_FROUND_TO_NEG_INF);
+    const __m512h power = ((f * each(0.0790199f) + each(0.224494f)) * f + each(0.696487f)) * f + each(1.0f);
+    return _mm512_rcp_ph(_mm512_scalef_ph(power, y) + each(1.0f));
 }
 #endif
+
+// f(z), and f'(z) where it is asked for; and f of numbers of float16.
+struct Silu {
+    Vec operator()(Vec z) const { return z * sigmoid(z); }
+    Vec operator()(Vec z, Vec &slope) const {
+        Vec s = sigmoid(z), y = z * s;
+        slope = s + y * (1.0f - s);
+        return y;
+    }
+#ifdef WITH_FLOAT16
+    __m512h operator()(__m512h z) const { return z * sigmoid(z); }
+#endif
+};
+
+struct Tanh {
+    Vec operator()(Vec z) const { return 2.0f * sigmoid(2.0f * z) - 1.0f; }
+    Vec operator()(Vec z, Vec &slope) const {
+        Vec y = (*this)(z);
+        slope = 1.0f - y * y;
+        return y;
+    }
+#ifdef WITH_FLOAT16
+    __m512h operator()(__m512h z) const { return sigmoid(z + z) * each(2.0f) - each(1.0f); }
+#endif
+};
+
+struct Leaky {
+    const float leak;
+
+    Vec operator()(Vec z) const { return z > 0.0f ? z : z * leak; }
+    Vec operator()(Vec z, Vec &slope) const {
+        slope = z > 0.0f ? Vec{} + 1.0f : Vec{} + leak;
+        return z * slope;
+    }
+#ifdef WITH_FLOAT16
+    __m512h operator()(__m512h z) const {
+        return _mm512_mask_mul_ph(z, _mm512_cmp_ph_mask(z, __m512h{}, _CMP_LT_OQ), z, each(leak));
+    }
+#endif
+};
+
+// work(f), chosen once for many numbers.
+template <class Work>
+static inline void with_activation(const Model &model, Work work) {
+    if (model.activation == SILU) return work(Silu{});
+    if (model.activation == TANH) return work(Tanh{});
+    work(Leaky{model.leak});
+}
 
 // --- noise -----------------------------------------------------------------------------------------------------------
 
@@ -153,7 +176,7 @@ struct Normals {
 //     packed, keep  the weights of LANES columns that one entry meets, and their biases
 //     times         sum += entry · weights
 //     start, finish from a bias, or from what was put away
-//     activate      y = f(z), of columns of one row; y may be written on for another vector
+//     activate      y = f(z), of columns of a row; y may be written on for another vector
 
 struct SummedInFloat32 {
     typedef float Between;
@@ -170,9 +193,9 @@ struct Float32 : SummedInFloat32 {
     static const int PAIR = 1;
     static Vec packed(Vec first, Vec) { return first; }
     Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
-    static void activate(const Model &model, const float *z, int columns, float *y) {
-        Vec slope;
-        for (int j = 0; j < columns; j += LANES) store(y + j, activated<false>(model, load(z + j), slope));
+    template <class F>
+    static void activate(F f, const float *z, int columns, float *y) {
+        for (int j = 0; j < columns; j += LANES) store(y + j, f(load(z + j)));
     }
 };
 
@@ -190,11 +213,10 @@ struct BFloat16 : SummedInFloat32 {
     Vec times(Vec weights, Vec sum) const {
         return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)weights);
     }
-    static void activate(const Model &model, const float *z, int columns, float *to) {
+    template <class F>
+    static void activate(F f, const float *z, int columns, float *to) {
         uint16_t *y = (uint16_t *)to;
-        Vec slope;
-        for (int j = 0; j < columns; j += LANES)
-            _mm256_storeu_si256((__m256i *)(y + j), rounded(activated<false>(model, load(z + j), slope)));
+        for (int j = 0; j < columns; j += LANES) _mm256_storeu_si256((__m256i *)(y + j), rounded(f(load(z + j))));
     }
 };
 #endif
@@ -225,20 +247,23 @@ struct Float16 {
     static void finish(Sum sum, const uint16_t *from, uint16_t *z) {
         _mm256_storeu_ph(z, _mm256_loadu_ph(from) + (__m256h)both(sum));
     }
-    static void activate(const Model &model, const uint16_t *z, int columns, float *to) {
+    template <class F>
+    static void activate(F f, const uint16_t *z, int columns, float *to) {
         uint16_t *y = (uint16_t *)to;
-        for (int j = 0; j < columns; j += 2 * LANES)
-            _mm512_storeu_ph(y + j, activated(model, _mm512_loadu_ph(z + j)));
+        for (int j = 0; j < columns; j += 2 * LANES) _mm512_storeu_ph(y + j, f(_mm512_loadu_ph(z + j)));
     }
-    static void activate(const Model &model, const float *z, int columns, float *to) {
+    template <class F>
+    static void activate(F f, const float *z, int columns, float *to) {
         alignas(64) uint16_t halves[(SPAN + 1) * LANES] = {};
         for (int j = 0; j < columns; j += LANES) keep(load(z + j), halves + j);
-        activate(model, halves, columns, to);
+        activate(f, halves, columns, to);
     }
 };
 #endif
 
 // --- products --------------------------------------------------------------------------------------------------------
+
+static const int AHEAD = 4;  // rows of a panel that are on their way to the nearest cache
 
 // A matrix (depth, columns) lies in panels of at most SPAN vectors, each (depth, vectors · LANES), one after another.
 struct Panels {
@@ -262,17 +287,16 @@ static inline void laid_out(int columns, Panel panel) {
 
 template <int M, int N, class Number, class Z>
 static inline void product(const Number *a, long stride, int depth, const float *panel, const Z *bias, Z *z) {
-    for (int k = 0; k < depth;) {
-        const Z *from = k ? z : bias;
-        const int row = k ? N * LANES : 0;
+    auto run = [&](const Z *from, auto row, int first, int end) {  // from: what the sums start at, a row after the other
         typename Number::Sum sum[M][N];
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++)
 #pragma GCC unroll 3
             for (int n = 0; n < N; n++) sum[m][n] = Number::start(from ? from + m * row + n * LANES : nullptr);
-        for (const int end = depth - k < Number::RUN(z) ? depth : k + Number::RUN(z); k < end; k++, panel += N * LANES) {
+        for (long k = first; k < end; k++, panel += N * LANES) {
             Vec weight[N];
             for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
+            for (int n = 0; n < N; n++) __builtin_prefetch(panel + (AHEAD * N + n) * LANES);
             for (int m = 0; m < M; m++)
                 for (int n = 0; n < N; n++) sum[m][n] = a[m * stride + k].times(weight[n], sum[m][n]);
         }
@@ -281,7 +305,11 @@ static inline void product(const Number *a, long stride, int depth, const float 
 #pragma GCC unroll 3
             for (int n = 0; n < N; n++)
                 Number::finish(sum[m][n], from + m * row + n * LANES, z + (m * N + n) * LANES);
-    }
+    };
+    const int most = Number::RUN(z);
+    run(bias, std::integral_constant<int, 0>(), 0, depth < most ? depth : most);
+    for (int k = most; k < depth; k += most)
+        run(z, std::integral_constant<int, N * LANES>(), k, depth - k < most ? depth : k + most);
 }
 
 template <int M, class... Arguments>

@@ -13,16 +13,16 @@ static inline auto with(Precision asked, Work work) {
     return work(Float32{});
 }
 
-// How a model's numbers lie. The last layer's columns are changes and, where there is noise, raw variances, each padded
-// by itself.
+// How a model's numbers lie. The last layer's columns are changes and, where there is noise, raw variances.
 struct Shape {
     const Model &model;
-    int pair, heads, state, inputs, hidden, saved, widest;
+    int pair, state, inputs, hidden, saved, widest;
 
-    explicit Shape(const Model &model) : model(model), heads(model.low ? 2 : 1), state(padded(model.state)), hidden(0) {
+    explicit Shape(const Model &model) : model(model), state(padded(model.state)), hidden(0) {
         pair = with(model.precision, [](auto number) { return decltype(number)::PAIR; });
         inputs = padded(model.features + model.action);
-        widest = inputs > heads * state ? inputs : heads * state;
+        widest = padded(model.state + state);  // of raw variances, whole vectors are read
+        widest = widest > inputs ? widest : inputs;
         for (int l = 1; l < model.layers; l++) {
             hidden += padded(model.widths[l]);
             widest = widest > padded(model.widths[l]) ? widest : padded(model.widths[l]);
@@ -31,8 +31,8 @@ struct Shape {
     }
     bool last(int layer) const { return layer == model.layers - 1; }
     int in(int layer) const { return model.widths[layer]; }
-    int out(int layer) const { return last(layer) ? heads * model.state : model.widths[layer + 1]; }
-    int columns(int layer) const { return last(layer) ? heads * state : padded(out(layer)); }
+    int out(int layer) const { return last(layer) ? (model.low ? 2 : 1) * model.state : model.widths[layer + 1]; }
+    int columns(int layer) const { return padded(out(layer)); }
     // entries of a row; a first layer's are float32 always, as its inputs have units of their own
     int depth(int layer) const { return layer ? (in(layer) + pair - 1) / pair : in(layer); }
 
@@ -77,17 +77,14 @@ template <class Number, class Z>
 static float *pack(const Shape &shape, int l, int member, float *to, Z *bias) {
     const Model &model = shape.model;
     const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
-    const int head = shape.last(l) ? model.state : out, wide = padded(head);
     const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
-    // of a packed column, which is in one of the heads: where it comes from, and how many follow it there
-    auto origin = [&](int column) { return column / wide * head + column % wide; };
-    auto left = [&](int column) { int rest = head - column % wide; return rest < LANES ? rest : LANES; };
-    for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + origin(j), left(j)), bias + j);
+    auto left = [&](int column) { return out - column < LANES ? out - column : LANES; };
+    for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + j, left(j)), bias + j);
     to += columns;
     laid_out(columns, [&](int first, int vectors) {
         for (int k = 0; k < in; k += Number::PAIR)
             for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
-                const float *row = w + (long)k * out + origin(j);
+                const float *row = w + (long)k * out + j;
                 store(to, Number::packed(some_of(row, left(j)), k + 1 < in ? some_of(row + out, left(j)) : Vec{}));
             }
     });
@@ -217,19 +214,21 @@ struct Tile {
         for (int l = 0; l < model.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const auto *z) {
-                for (int i = m; i < m + some; i++, z += columns) {
-                    float *y = to + i * (long)shape.widest;
-                    if constexpr (SAVE) {
-                        float *slopes = row[i].saved + t * shape.saved + offset + column;
-                        for (int j = 0; j < columns; j += LANES) {
-                            Vec slope;
-                            store(y + column + j, activated<true>(model, load(z + j), slope));
-                            store(slopes + j, slope);
+                with_activation(model, [&](auto f) {
+                    for (int i = m; i < m + some; i++, z += columns) {
+                        float *y = to + i * (long)shape.widest;
+                        if constexpr (SAVE) {
+                            float *slopes = row[i].saved + t * shape.saved + offset + column;
+                            for (int j = 0; j < columns; j += LANES) {
+                                Vec slope;
+                                store(y + column + j, f(load(z + j), slope));
+                                store(slopes + j, slope);
+                            }
+                        } else {
+                            Number::activate(f, z, columns, y + column / Number::PAIR);
                         }
-                    } else {
-                        Number::activate(model, z, columns, y + column / Number::PAIR);
                     }
-                }
+                });
             };
             auto keep = [&](int m, int some, int column, int columns, const float *z) {
                 for (int i = 0; i < some; i++, z += columns)
@@ -268,7 +267,7 @@ struct Tile {
         const Normals normals(job.seed);
         for (int j = 0; j < model.state; j += LANES) {
             const int some = model.state - j < LANES ? model.state - j : LANES;
-            Vec epsilon{}, std, s = sigmoid(load(out + shape.state + j)), variance = load(low + j) + load(high + j) * s;
+            Vec epsilon{}, std, s = sigmoid(load(out + model.state + j)), variance = load(low + j) + load(high + j) * s;
             if (row[i].noise)
                 memcpy(&epsilon, row[i].noise + t * job.step_stride + j, some * sizeof(float));
             else  // numbered as in an array (P, R, H, S)
