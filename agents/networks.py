@@ -49,36 +49,33 @@ class Critics(nn.Module):
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 
-        To the compiled rollout a Q-function is a model of one step, whose state is the value. precision: what will do
-        between its layers, where that knows it.
+        The states' part of the first layer is computed once, not for every candidate. To the compiled rollout a
+        Q-function is then a model of one step, whose state is the value. precision: what will do between its layers,
+        where that knows it.
         """
-        layers = [(weight[member : member + 1], bias[member : member + 1]) for weight, bias in self.layers()]
-        draw = Draw(layers, state.new_zeros(1), Features(), nn.ReLU(), particles=1)
+        (weight, bias), *others = [(weight[member], bias[member]) for weight, bias in self.layers()]
+        known = torch.addmm(bias, state, weight[: self.state_size])  # (B, width)
+        layers = [(weight[self.state_size :], known), *others]
+        stacked = [(weight.unsqueeze(0), bias.unsqueeze(0)) for weight, bias in layers]
+        draw = Draw(stacked, state.new_zeros(1), Features(), nn.ReLU(), particles=1)
         nothing = state.new_zeros(len(state), 1)
 
         def compiled(actions: Tensor) -> Tensor:
-            seen = torch.cat([state.unsqueeze(1).expand(-1, actions.shape[1], -1), actions], -1)
-            return rollout(native.Native(), draw, nothing, seen.unsqueeze(-2), precision)[..., 0, 0, 0]
+            return rollout(native.Native(), draw, nothing, actions.unsqueeze(-2), precision)[..., 0, 0, 0]
 
-        return compiled if native.serves(draw, state, state) else _eager(layers, state)
+        return compiled if native.serves(draw, state, state) else _eager(layers)
 
 
-def _eager(layers: Layers, state: Tensor) -> Callable[[Tensor], Tensor]:
-    """The same in torch.
-
-    The states' part of the first layer is computed once, not for every candidate, and on a CPU so many rows at a time
-    that what lies between the layers stays in its cache.
-    """
-    (weight, bias), *hidden, (last, offset) = [(weight[0], bias[0]) for weight, bias in layers]
-    size = state.shape[-1]
-    known = torch.addmm(bias, state, weight[:size]).unsqueeze(1)  # (B, 1, width)
+def _eager(layers: Layers) -> Callable[[Tensor], Tensor]:
+    """The same in torch: on a CPU so many rows at a time that what lies between the layers stays in its cache."""
+    (weight, known), *hidden, (last, offset) = layers
 
     def objective(actions: Tensor) -> Tensor:
         rows = CACHED_ROWS if actions.device.type == "cpu" else actions.shape[0] * actions.shape[1]
         chunk = max(1, rows // actions.shape[1])
         values = []
         for here, those in zip(torch.split(known, chunk), torch.split(actions, chunk), strict=True):
-            x = (those @ weight[size:]).add_(here).relu_().flatten(0, 1)
+            x = (those @ weight).add_(here.unsqueeze(1)).relu_().flatten(0, 1)
             for matrix, addend in hidden:
                 x = torch.mm(x, matrix).add_(addend).relu_()
             values.append(torch.addmm(offset, x, last))

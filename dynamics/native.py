@@ -31,7 +31,7 @@ class Model(ctypes.Structure):
     """As in kernel/rollout.h."""
 
     _fields_ = (
-        *_fields(c_int32, "members layers state action features activation mixed precision kept"),
+        *_fields(c_int32, "members layers state action features activation mixed starts precision kept"),
         *_fields(c_float, "leak"),
         *_fields(c_void_p, "widths entry kind relative low high weight bias"),
     )
@@ -149,7 +149,8 @@ class Given:
         features, mixed = len(seen.columns), groups if draw.mixed else 1
         kept = 1 if draw.met is None and not draw.mixed else groups
         sizes = groups, len(weights), size, inputs - features, features
-        self.model = Model(*sizes, number, mixed, get_args(Precision).index(precision), kept, leak)
+        starts = biases[0].shape[1]
+        self.model = Model(*sizes, number, mixed, starts, get_args(Precision).index(precision), kept, leak)
         for name, array in arrays.items():
             setattr(self.model, name, array.data_ptr())
         self.sizes = Sizes()

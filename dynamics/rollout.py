@@ -38,10 +38,11 @@ class Draw:
     """All of a rollout but its state and actions: G networks, P particles, and all randomness.
 
     Particles are dealt to the networks evenly and lie grouped by them, P / G each; `mixed`, one particle follows the
-    mean of all. Without noise the last layer gives changes alone, else changes and then raw variances.
+    mean of all. Without noise the last layer gives changes alone, else changes and then raw variances. What the first
+    layer makes of all that a problem's candidates have in common may be in its bias.
     """
 
-    layers: Layers  # (G, in, out) and (G, 1, out)
+    layers: Layers  # (G, in, out) and (G, 1, out); of the first (G, B, out) where each of B problems has its own
     relative: Tensor  # (S): 1 where a change is predicted, 0 where the entry itself
     encode: Function | None
     activation: Function
@@ -199,6 +200,9 @@ def _through(draw: Draw, inputs: Tensor, hidden: list[Tensor], save: bool) -> Te
     groups = len(hidden[0])
     x = inputs.expand(groups, -1, -1) if draw.mixed else inputs.reshape(groups, -1, inputs.shape[-1])
     for (weight, bias), z in zip(draw.layers, hidden, strict=True):
+        if bias.shape[1] > 1:  # (G, B, out) -> (G, rows, out), the same for all candidates and particles
+            rows = inputs.shape[1]
+            bias = bias.repeat_interleave(rows // bias.shape[1], 1).repeat(1, z.shape[1] // rows, 1)
         torch.baddbmm(bias, x, weight, out=z)
         if z is not hidden[-1]:
             x = draw.activation(z.clone() if save else z)

@@ -156,14 +156,14 @@ static void shared(int64_t threads, int64_t count, Work work) {
     for (std::thread &other : others) other.join();
 }
 
-// All rows in tiles: as many ranges of equal size as keep every thread busy, each cut where the members change.
+// All rows in tiles: as many ranges of equal size as keep every thread busy, each cut where members or biases change.
 static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) work) {
     Sizes sizes;
     chosen->sizes(model, sizes);
     for (int64_t i = 0; i < job.threads; i++)  // nothing is packed yet
         for (int k = 0; k < model.kept; k++) ((int32_t *)(job.scratch + i * sizes.scratch))[k] = -1;
-    const int64_t run = job.share * job.rows, units = (run + UNIT - 1) / UNIT;
-    const int64_t total = job.particles / job.share * units;
+    const int64_t run = job.share * job.rows, part = model.starts > 1 ? job.candidates : run;
+    const int64_t units = (part + UNIT - 1) / UNIT, total = job.particles * job.rows / part * units;
     int64_t ranges = (total * UNIT + TILE - 1) / TILE;
     ranges = (ranges + job.threads - 1) / job.threads * job.threads;
     shared(job.threads, ranges, [&](int64_t thread, int64_t range) {
@@ -172,8 +172,8 @@ static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) 
             int64_t first = unit % units * UNIT, some = units - unit % units;
             some = some < end - unit ? some : end - unit;
             some = some < TILE / UNIT ? some : TILE / UNIT;
-            int64_t rows = some * UNIT < run - first ? some * UNIT : run - first;
-            work(model, job, unit / units, first, (int)rows, job.scratch + thread * sizes.scratch);
+            int64_t rows = some * UNIT < part - first ? some * UNIT : part - first, before = unit / units * part;
+            work(model, job, before / run, before % run + first, (int)rows, job.scratch + thread * sizes.scratch);
             unit += some;
         }
     });

@@ -10,6 +10,7 @@ enum Feature : int32_t { SAME, SINE, COSINE };
 struct Model {
     int32_t members, layers, state, action, features, activation;
     int32_t mixed;           // members that a step takes the mean of: 1, or all of them
+    int32_t starts;          // biases of a member's first layer: 1, or one for each problem
     Precision precision;     // of the numbers between a network's layers, where the instruction set knows it
     int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change with time
     float leak;              // slope of LEAKY below 0
@@ -18,7 +19,7 @@ struct Model {
     const int32_t *kind;     // (F): itself, its sine or its cosine
     const float *relative;   // (S): 1 where the networks predict a change, 0 where they predict the entry
     const float *low, *high;  // (members, S): the variance is low + high σ(raw); null is no variance and no noise
-    const float *const *weight, *const *bias;  // a layer's (members, in, out) and (members, out)
+    const float *const *weight, *const *bias;  // a layer's (members, in, out) and (members, out); (members, starts, out)
 };
 
 struct Job {

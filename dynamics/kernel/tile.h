@@ -48,7 +48,9 @@ struct Shape {
     }
     long room() const { return packed() > packed_transposed() ? packed() : packed_transposed(); }
     // what a thread works in: the numbers of the members that it has packed, then those, then its tile
-    long scratch() const { return padded(model.kept) + model.kept * room() + (long)TILE * (2 * state + inputs + 2 * widest); }
+    long scratch() const {
+        return padded(model.kept) + model.kept * room() + (long)TILE * (2 * state + inputs + 2 * widest) + widest;
+    }
 };
 
 // --- weights ---------------------------------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ template <class Number, class Z>
 static float *pack(const Shape &shape, int l, int member, float *to, Z *bias) {
     const Model &model = shape.model;
     const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
-    const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * out;
+    const float *w = model.weight[l] + (long)member * in * out, *b = model.bias[l] + (long)member * (l ? 1 : model.starts) * out;
     auto left = [&](int column) { return out - column < LANES ? out - column : LANES; };
     for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + j, left(j)), bias + j);
     to += columns;
@@ -131,22 +133,24 @@ struct Tile {
     const Model &model;
     const Job &job;
     const Shape shape;
-    const int64_t run;
+    const int64_t run, problem;
     const int rows;
     Row row[TILE];
     int32_t *const packed;            // (kept): the members whose weights follow; -1 is none yet
     float *const weights;             // (kept, room)
     float *state, *next, *x, *a, *b;  // (rows, padded S), twice; (rows, padded inputs); (rows, widest), twice
+    float *start;                     // (widest): where the sums of the first layer start, if that is the problem's own
 
     // Rows first, first + 1, … of a run: candidates of one particle, then of the next that meets the same members.
     Tile(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch)
-        : model(model), job(job), shape(model), run(run), rows(rows), packed((int32_t *)scratch),
-          weights(scratch + padded(model.kept)) {
+        : model(model), job(job), shape(model), run(run), problem(first % job.rows / job.candidates), rows(rows),
+          packed((int32_t *)scratch), weights(scratch + padded(model.kept)) {
         state = weights + model.kept * shape.room();
         next = state + TILE * shape.state;
         x = next + TILE * shape.state;
         a = x + TILE * shape.inputs;
         b = a + TILE * shape.widest;
+        start = b + TILE * shape.widest;
         for (int i = 0; i < rows; i++) {
             int64_t particle = run * job.share + (first + i) / job.rows, r = (first + i) % job.rows;
             int64_t place = particle * job.rows + r;
@@ -204,6 +208,14 @@ struct Tile {
         memcpy(to + model.features, moved, model.action * sizeof(float));
     }
 
+    // What the sums of the first layer start from.
+    const float *begun(int member, const float *bias) {
+        if (model.starts == 1) return bias;
+        const int width = shape.out(0);
+        memcpy(start, model.bias[0] + (member * (long)model.starts + problem) * width, width * sizeof(float));
+        return start;
+    }
+
     // The inputs through one member: (rows, widest), of which the first are means and raw variances.
     template <bool SAVE, class Number>
     const float *network(int64_t t, int k) {
@@ -242,9 +254,9 @@ struct Tile {
             else if (l)
                 pass((const Number *)from, (const typename Number::Between *)bias, activate);
             else if (shape.last(l))
-                pass((const Float32 *)from, bias, keep);
+                pass((const Float32 *)from, begun(member(t, k), bias), keep);
             else
-                pass((const Float32 *)from, bias, activate);
+                pass((const Float32 *)from, begun(member(t, k), bias), activate);
             bias = matrix + (long)shape.depth(l) * shape.columns(l);
             offset += shape.columns(l);
             stride = shape.widest;

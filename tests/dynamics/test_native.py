@@ -61,6 +61,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         "horizon": draw(st.integers(1, 6)),
         "candidates": (draw(st.integers(1, 3)), draw(st.integers(1, 30))),
         "independent": draw(st.booleans()),
+        "own_biases": draw(st.booleans()),
         "threads": draw(st.integers(1, 3)),
         "seed": draw(st.integers(0, 1000)),
     }
@@ -115,6 +116,10 @@ def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
         native.choose(names[which % len(names)])
         torch.set_num_threads(problem["threads"])
         noise = model.draw(problem["particles"], problem["horizon"], rng, alone)
+        if problem["own_biases"]:  # of the first layer, for each problem
+            (weight, bias), *others = noise.layers
+            biases = torch.randn(len(bias), batch, bias.shape[-1], generator=rng)
+            noise = replace(noise, layers=[(weight, biases), *others])
         assert native.serves(noise, state, actions)
         weights = torch.randn(*actions.shape[:2], noise.particles, problem["horizon"], problem["size"], generator=rng)
         ours = results(native.Native(), noise, state, actions, weights)
