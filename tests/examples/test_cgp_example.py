@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def kill(process: subprocess.Popen[str], folder: Path, saves: int) -> None:
     """Kills a run in its work, on sight of its next few checkpoints: by what it did, not by a clock."""
     before = saved(folder)
     while saved(folder) < before + saves and process.poll() is None:
-        pass
+        time.sleep(0.001)
     process.kill()
     process.communicate()
 
