@@ -23,12 +23,12 @@ PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal
 class QCEM(Algorithm):
     """Q-learning whose policy is a search over Q itself: πCEM (Algorithm 1), as in Qt-Opt; it has no policy network.
 
-    The target is TD3's, noise included. Any planner may search. sampling: the numbers in which it asks Q, as an
-    `Architecture`'s.
+    The target is TD3's, noise included. Any planner may search. sampling: the numbers in which candidates are compared,
+    where the processor computes in them and Q fits in them, else float32; nothing is learned in them.
     """
 
     search: Planner = PI_CEM
-    sampling: Precision = "float32"
+    sampling: Precision = "float16"
     policy_noise: NonNegative = 0.2
     noise_clip: NonNegative = 0.5
 

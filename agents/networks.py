@@ -51,7 +51,7 @@ class Critics(nn.Module):
 
         The states' part of the first layer is computed once, not for every candidate. To the compiled rollout a
         Q-function is then a model of one step, whose state is the value. precision: what will do between its layers,
-        where that knows it.
+        where that knows it and the values fit in it.
         """
         (weight, bias), *others = [(weight[member], bias[member]) for weight, bias in self.layers()]
         known = torch.addmm(bias, state, weight[: self.state_size])  # (B, width)
@@ -61,7 +61,10 @@ class Critics(nn.Module):
         nothing = state.new_zeros(len(state), 1)
 
         def compiled(actions: Tensor) -> Tensor:
-            return rollout(native.Native(), draw, nothing, actions.unsqueeze(-2), precision)[..., 0, 0, 0]
+            values = rollout(native.Native(), draw, nothing, actions.unsqueeze(-2), precision)
+            if precision != "float32" and not values.isfinite().all():
+                values = rollout(native.Native(), draw, nothing, actions.unsqueeze(-2))
+            return values[..., 0, 0, 0]
 
         return compiled if native.serves(draw, state, state) else _eager(layers)
 

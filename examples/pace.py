@@ -2,11 +2,11 @@
 
     python examples/pace.py --env HalfCheetah-v5
     .venv-mbrl/bin/python examples/pace.py            # with Stable-Baselines3; `make .venv-mbrl/peers` installs it
-    python examples/pace.py --agent td3 cgp cgp-4 cgp-float16
+    python examples/pace.py --agent td3 cgp cgp-4 cgp-float32
 
 All take a block of steps in turn, again and again, so what else the machine does hits all alike; the ratios are
 medians of those of each round. A step of learning is one of the environment and an update. NAME-4 searches with four
-iterations, NAME-float16 in numbers of 16 bits, sb3-NAME is Stable-Baselines3's.
+iterations, NAME-float32 in numbers of 32 bits throughout, sb3-NAME is Stable-Baselines3's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from elites.agents.cgp import PI_CEM, QCEM
 from elites.envs import sizes
 
 THEIRS = ["sb3-td3", "sb3-sac"]
-OURS = ["td3", "ddpg", "sac", "cem", "cem-4", "qgp", "cgp", "cgp-4", "cgp-float16"]
+OURS = ["td3", "ddpg", "sac", "cem", "cem-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
 WARM = 1000  # steps at random before
 
 
@@ -102,7 +102,7 @@ def side(name: str, env: str) -> Side:
     if rest and not isinstance(algorithm, QCEM):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
-        change = {"sampling": what} if what == "float16" else {"search": replace(PI_CEM, iterations=int(what))}
+        change = {"sampling": what} if what == "float32" else {"search": replace(PI_CEM, iterations=int(what))}
         algorithm = replace(algorithm, **change)
     return Ours(algorithm, env)
 

@@ -138,7 +138,7 @@ class Problem:
         return values
 
     def _finite(self, values: Tensor) -> Tensor:
-        return torch.where(values.isfinite(), values, -torch.inf)
+        return values.nan_to_num(-torch.inf, -torch.inf, -torch.inf)
 
     def _generator(self, rng: Generator | None) -> Generator:
         device = "cpu" if self.box.device.type == "meta" else self.box.device

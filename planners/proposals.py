@@ -100,7 +100,7 @@ class TanhNormal:
         if not problem.box.bounded:
             raise ValueError("TanhNormal: expected a box with finite bounds, got an infinite one")
         axis = len(problem.batch)
-        return mean.unsqueeze(axis) + std.unsqueeze(axis) * self.noise.draw(problem, samples)
+        return torch.addcmul(mean.unsqueeze(axis), std.unsqueeze(axis), self.noise.draw(problem, samples))
 
     def encode(self, x: Tensor, box: Box) -> Tensor:
         """A point on a bound, whose tanh⁻¹ is infinite, is taken to 99 % of the way."""
@@ -109,7 +109,7 @@ class TanhNormal:
 
     def decode(self, u: Tensor, box: Box) -> Tensor:
         unit = (u - box.centre) / box.half.clamp_min(torch.finfo(u.dtype).tiny)
-        return box.project(box.centre + box.half * unit.tanh())
+        return box.project(torch.addcmul(box.centre, box.half, unit.tanh()))
 
 
 @dataclass(frozen=True)

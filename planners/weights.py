@@ -13,7 +13,7 @@ class Weights(Protocol):
     def update(self, points: Tensor, values: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """points (*B, N, *E), values (*B, N), mean and std (*B, *E) -> the next mean and std.
 
-        A value of -inf has no weight; where all are -inf, mean and std stay.
+        Values are finite or -inf, which has no weight; where all are -inf, mean and std stay.
         """
         ...
 
@@ -31,7 +31,7 @@ class TopK:
 
     def update(self, points: Tensor, values: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         elites, top = best(points, values, self.k)
-        weight = like(top.isfinite().to(points.dtype), elites)
+        weight = like((top > -torch.inf).to(points.dtype), elites)
         count = weight.sum(values.ndim - 1)
         found = count > 0
         elite_mean = (weight * elites).sum(values.ndim - 1) / count.clamp_min(1)
@@ -54,7 +54,7 @@ class Softmax:
     standardise: bool
 
     def update(self, points: Tensor, values: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        finite = values.isfinite()
+        finite = values > -torch.inf
         advantage = values - values.amax(-1, keepdim=True)
         if self.standardise:
             count = finite.sum(-1, keepdim=True).clamp_min(1)
@@ -76,7 +76,7 @@ class Best:
     def update(self, points: Tensor, values: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         points, values = best(points, values, 1)
         axis = values.ndim - 1
-        return torch.where(like(values.squeeze(-1).isfinite(), mean), points.squeeze(axis), mean), std
+        return torch.where(like(values.squeeze(-1) > -torch.inf, mean), points.squeeze(axis), mean), std
 
 
 def best(points: Tensor, values: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -246,6 +246,15 @@ def test_an_objective_in_float16_ranks_as_float32_does() -> None:
     assert ((best - found) / (best - exact.mean(1))).max() < 0.01
 
 
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_an_objective_too_large_for_float16_is_one_in_float32(layer: int) -> None:
+    critics = Critics(17, 6, 2, (256, 256), rng())
+    state, actions = torch.randn(50, 17, generator=rng(1)), 2 * torch.rand(50, 64, 6, generator=rng(2)) - 1
+    with torch.no_grad():
+        critics.weights[layer].mul_(1e7)
+    assert torch.equal(critics.at(state, "float16")(actions), critics.at(state)(actions))
+
+
 def test_critics_by_hand() -> None:
     """Each member alone, a layer at a time."""
     critics = Critics(3, 2, 2, (4, 5), rng())
