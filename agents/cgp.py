@@ -54,7 +54,7 @@ class QCEM(Algorithm):
     def searched(self, critics: Critics, learned: Learned, state: Tensor) -> Tensor:
         """πCEM(s): (R, S) -> (R, A), all states at once."""
         objective = critics.at(state, self.sampling)
-        return self.search.plan(objective, learned.box, batch=(len(state),), rng=learned.rng).best
+        return self.search.plan(objective, learned.cube, batch=(len(state),), rng=learned.rng).best
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _eager(layers: Layers) -> Callable[[Tensor], Tensor]:
 
 
 class Policy(nn.Module):
-    """state (R, S) -> action (R, A) of a box: centre + half width · tanh of what the layers say; ReLU."""
+    """state (R, S) -> `action` (R, A) in the unit cube: the tanh of ReLU layers. A call answers in the box's units."""
 
     def __init__(self, state_size: int, box: Box, hidden: Iterable[int], rng: Generator, heads: int = 1) -> None:
         super().__init__()
@@ -105,16 +105,16 @@ class Policy(nn.Module):
         self.register_buffer("reach", box.half)
 
     def forward(self, state: Tensor) -> Tensor:
-        return self.action(state)
+        return self.middle + self.reach * self.action(state)
 
     def action(self, state: Tensor) -> Tensor:
         """(R, S) -> (R, A)."""
-        found: Tensor = self.middle + self.reach * self.layers(state).tanh()
+        found: Tensor = self.layers(state).tanh()
         return found
 
 
 class NormalPolicy(Policy):
-    """The tanh of a normal whose mean and spread depend on the state: SAC's. A call answers with its mode."""
+    """The tanh of a normal whose mean and spread depend on the state: SAC's. Its `action` is that of the mean."""
 
     LOG_STD = (-20.0, 2.0)
 
@@ -123,18 +123,18 @@ class NormalPolicy(Policy):
 
     def action(self, state: Tensor) -> Tensor:
         mean, _ = self.layers(state).chunk(2, -1)
-        found: Tensor = self.middle + self.reach * mean.tanh()
+        found: Tensor = mean.tanh()
         return found
 
     def sample(self, state: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """An action (R, A), and its log density (R) in the unit cube [-1, 1]^A; both with a gradient."""
+        """An action (R, A), and its log density (R); both with a gradient."""
         mean, log_std = self.layers(state).chunk(2, -1)
         log_std = log_std.clamp(*self.LOG_STD)
         epsilon = torch.randn(mean.shape, generator=rng, device=mean.device)
         raw = mean + log_std.exp() * epsilon
         normal = -0.5 * epsilon.square() - log_std - 0.5 * math.log(2 * math.pi)
         slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))  # ln (1 - tanh²)
-        return self.middle + self.reach * raw.tanh(), (normal - slope).sum(-1)
+        return raw.tanh(), (normal - slope).sum(-1)
 
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -24,7 +24,8 @@ Array = NDArray[Any]
 class Algorithm(ABC):
     """Rules, and the hyperparameters that all share; these are the CGP paper's (Simmons-Edler et al. 2019, Table 2).
 
-    In every rule states are (R, S) and actions (R, A) of the box; what has been learned is in `Learned`.
+    In every rule states are (R, S), and actions (R, A) in the unit cube [-1, 1]^A, whatever the world's box is.
+    What has been learned is in `Learned`.
     """
 
     width: Count = 256  # of two hidden layers
@@ -79,7 +80,7 @@ class Learned:
     slow_critics: Critics
     policy: Any  # the algorithm's Policy, or None
     slow_policy: Any
-    box: Box  # of one action
+    cube: Box  # [-1, 1]^A
     rng: Generator
 
 
@@ -92,11 +93,12 @@ class OffPolicy(Learner):
         if not box.bounded or len(box.shape) != 1:
             raise ValueError(f"box: expected one of a vector with finite bounds, got {box}")
         self.algorithm = a = algorithm
+        self.box = box = box.to(dtype=torch.float32, device=device)
         self.rng = rng = Generator(device).manual_seed(seed)
-        box = box.to(dtype=torch.float32, device=device)
+        cube = Box(-torch.ones_like(box.low), torch.ones_like(box.high))
         critics = Critics(state_size, box.shape[0], a.critics, a.hidden, rng)
         policy = a.policy(state_size, box, rng)
-        self.learned = Learned(critics, slow_copy(critics), policy, policy and slow_copy(policy), box, rng)
+        self.learned = Learned(critics, slow_copy(critics), policy, policy and slow_copy(policy), cube, rng)
         self.critic_optimizer = torch.optim.Adam(critics.parameters(), a.critic_rate, fused=True)
         self.policy_optimizer: Any = policy and torch.optim.Adam(policy.parameters(), a.policy_rate, fused=True)
         self.replay = Replay(a.capacity, device)
@@ -108,11 +110,11 @@ class OffPolicy(Learner):
         state = torch.as_tensor(observation, dtype=torch.float32, device=self.rng.device)
         waits = self.policy_updates < self._policy_updates_due
         rule = self.algorithm.explore if explore or waits else self.algorithm.exploit
-        action = rule(self.learned, state.reshape(-1, state.shape[-1]))
+        action = self.box.from_unit(rule(self.learned, state.reshape(-1, state.shape[-1])))
         return action.reshape(*state.shape[:-1], -1).cpu().numpy()
 
     def act_at_random(self, count: int) -> Array:
-        return self.learned.box.uniform(count, self.rng).cpu().numpy()
+        return self.box.uniform(count, self.rng).cpu().numpy()
 
     def observe(
         self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
@@ -128,7 +130,8 @@ class OffPolicy(Learner):
     def update(self) -> Tensor:
         """One step on a minibatch, towards r + γ (1 - terminated) · what is to be expected next; its loss."""
         a, batch = self.algorithm, self.replay.sample(self.algorithm.batch, self.learned.rng)
-        error = self.learned.critics.values(batch["state"], batch["action"]) - self.target(batch)
+        action = self.box.to_unit(batch["action"])
+        error = self.learned.critics.values(batch["state"], action) - self.target(batch)
         loss = error.square().mean(-1).sum()
         _descend(self.critic_optimizer, self.learned.critics, loss)
         self.updates += 1

@@ -23,8 +23,8 @@ class TD3(Algorithm):
     noise_clip: NonNegative = 0.5
 
     def explore(self, learned: Learned, state: Tensor) -> Tensor:
-        action = learned.policy.action(state)
-        return learned.box.project(action + self.exploration_noise * noise_for(action, learned))
+        action: Tensor = learned.policy.action(state)
+        return (action + self.exploration_noise * noise_for(action, learned)).clamp(-1, 1)
 
     def next_value(self, learned: Learned, state: Tensor) -> Tensor:
         """min_j Q'_j(s', π'(s') + clipped noise)."""
@@ -45,14 +45,12 @@ class DDPG(TD3):
 
 
 def noise_for(action: Tensor, learned: Learned) -> Tensor:
-    """Normal, with the box's half width for its unit; of the action's shape (R, A)."""
-    noise = torch.randn(action.shape, generator=learned.rng, device=action.device)
-    return learned.box.half * noise
+    """Standard normal, of the action's shape (R, A)."""
+    return torch.randn(action.shape, generator=learned.rng, device=action.device)
 
 
 def smoothed(action: Tensor, learned: Learned, spread: float, clip: float) -> Tensor:
-    """An action of the target with clipped noise (TD3, eq. 14), inside the box."""
+    """An action of the target with clipped noise (TD3, eq. 14)."""
     if spread == 0:
         return action
-    bound = clip * learned.box.half
-    return learned.box.project(action + (spread * noise_for(action, learned)).clamp(-bound, bound))
+    return (action + (spread * noise_for(action, learned)).clamp(-clip, clip)).clamp(-1, 1)

@@ -73,10 +73,17 @@ class Box:
         """The nearest point of the box. x: (..., *E)."""
         return torch.clamp(x, self.low, self.high)
 
+    def to_unit(self, x: Tensor) -> Tensor:
+        """Where in the box, in half widths from its centre: [-1, 1] where it is bounded. x: (..., *E)."""
+        return (x - self.centre) / self.half.clamp_min(torch.finfo(x.dtype).tiny)
+
+    def from_unit(self, u: Tensor) -> Tensor:
+        return self.project(torch.addcmul(self.centre, self.half, u))
+
     def uniform(self, count: int, rng: Generator) -> Tensor:
         """(count, *E): so many points of a bounded box, or of [-1, 1] where it has no bounds."""
         draw = torch.rand(count, *self.shape, generator=rng, dtype=self.dtype, device=self.device)
-        return self.project(self.centre + self.half * (2 * draw - 1))
+        return self.from_unit(2 * draw - 1)
 
     @property
     def shape(self) -> torch.Size:

@@ -30,7 +30,7 @@ from cgp import trained
 
 from elites import cli
 from elites.agents import OffPolicy
-from elites.agents.cgp import PI_CEM
+from elites.agents.cgp import PI_CEM, QCEM
 from elites.agents.networks import Policy
 
 # All that it takes to act: a file of the policy, observations (N, S) in, actions (N, A) and the seconds of each out.
@@ -116,13 +116,11 @@ def timed(act: Callable[[Any], Any], observations: np.ndarray[Any, Any]) -> list
 
 def searching(agent: OffPolicy, iterations: int) -> Callable[[Any], Any]:
     """πCEM over the same Q-function."""
-    search = replace(PI_CEM, iterations=iterations)
-    learned = agent.learned
+    rule = QCEM(search=replace(PI_CEM, iterations=iterations))
 
     def act(observation: Any) -> Any:
         state = torch.as_tensor(observation, dtype=torch.float32)[None]
-        with torch.no_grad():
-            return search.plan(learned.critics.at(state), learned.box, batch=(1,), rng=learned.rng).best[0].numpy()
+        return agent.box.from_unit(rule.explore(agent.learned, state))[0].numpy()
 
     return act
 
@@ -152,7 +150,7 @@ def main() -> None:
     seconds: dict[str, Any] = {}
     for file in files:
         actions, seconds[f"{file.name}, alone"] = alone(file, observations)
-        if not np.allclose(actions, expected, atol=1e-5):
+        if not np.allclose(actions, expected, atol=1e-5 * policy.reach.numpy()):
             raise ValueError(f"{file}: expected the agent's actions, found {np.abs(actions - expected).max():.2g} off")
     seconds["policy, in the agent"] = timed(lambda x: agent.act(x, explore=False), observations)
     for iterations in (2, 4):

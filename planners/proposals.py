@@ -104,12 +104,10 @@ class TanhNormal:
 
     def encode(self, x: Tensor, box: Box) -> Tensor:
         """A point on a bound, whose tanh⁻¹ is infinite, is taken to 99 % of the way."""
-        unit = (x - box.centre) / box.half.clamp_min(torch.finfo(x.dtype).tiny)
-        return box.centre + box.half * unit.clamp(-0.99, 0.99).atanh()
+        return box.centre + box.half * box.to_unit(x).clamp(-0.99, 0.99).atanh()
 
     def decode(self, u: Tensor, box: Box) -> Tensor:
-        unit = (u - box.centre) / box.half.clamp_min(torch.finfo(u.dtype).tiny)
-        return box.project(torch.addcmul(box.centre, box.half, unit.tanh()))
+        return box.from_unit(box.to_unit(u).tanh())
 
 
 @dataclass(frozen=True)

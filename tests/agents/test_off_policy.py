@@ -177,14 +177,13 @@ def test_sacs_policy_loss_by_hand() -> None:
 
 
 def test_the_squashed_normals_density() -> None:
-    """Against torch.distributions, in the unit cube, for a box of another size."""
+    """Against torch.distributions, whatever the box."""
     policy = NormalPolicy(3, Box([-2.0, 0.0], [4.0, 1.0]), (8, 8), rng())
     state = torch.randn(50, 3, generator=rng(1))
     action, density = policy.sample(state, rng(2))
     mean, log_std = policy.layers(state).chunk(2, -1)
     squashed = TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform())
-    unit = (action - tensor([1.0, 0.5])) / tensor([3.0, 0.5])
-    torch.testing.assert_close(density, squashed.log_prob(unit).sum(-1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(density, squashed.log_prob(action).sum(-1), rtol=1e-3, atol=1e-3)
 
 
 def test_a_policys_update_leaves_the_critics_alone() -> None:
@@ -367,6 +366,28 @@ def test_actions_stay_in_the_box() -> None:
             assert actions.shape == (50, 2)
             assert torch.equal(actions, box.project(actions))
             assert found.act(torch.randn(3, generator=rng(1)), explore).shape == (2,)
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
+    """From [-1, 1]² to [-4, 0] × [-3, 5], by powers of two: what is learned is the same, bit for bit."""
+    small, large = Box([-1.0, -1.0], [1.0, 1.0]), Box([-4.0, -3.0], [0.0, 5.0])
+    agents = [
+        OffPolicy(config.build(Algorithm, {"name": name, "width": 8}), 3, box, seed=0)  # type: ignore[type-abstract]
+        for box in (small, large)
+    ]
+    states, moves = torch.randn(40, 3, generator=rng(1)), small.uniform(40, rng(2)).mul(64).round().div(64)
+    actions = []
+    for agent, box in zip(agents, (small, large), strict=True):
+        agent.replay.extend(
+            state=states, action=box.from_unit(moves), reward=states[:, 0], next_state=states.flip(0),
+            terminated=torch.zeros(40),
+        )  # fmt: skip
+        agent.improve(5)
+        actions.append(box.to_unit(torch.as_tensor(agent.act(states))))
+    parts = [{name: part.state_dict() for name, part in agent._parts().items() if "critic" in name} for agent in agents]
+    assert same(*parts)
+    torch.testing.assert_close(*actions)
 
 
 def test_a_box_without_bounds_is_refused() -> None:
