@@ -372,21 +372,19 @@ def test_actions_stay_in_the_box() -> None:
 def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
     """From [-1, 1]² to [-4, 0] × [-3, 5], by powers of two: what is learned is the same, bit for bit."""
     small, large = Box([-1.0, -1.0], [1.0, 1.0]), Box([-4.0, -3.0], [0.0, 5.0])
-    agents = [
-        OffPolicy(config.build(Algorithm, {"name": name, "width": 8}), 3, box, seed=0)  # type: ignore[type-abstract]
-        for box in (small, large)
-    ]
+    algorithm = config.build(Algorithm, {"name": name, "width": 8})  # type: ignore[type-abstract]
     states, moves = torch.randn(40, 3, generator=rng(1)), small.uniform(40, rng(2)).mul(64).round().div(64)
-    actions = []
-    for agent, box in zip(agents, (small, large), strict=True):
-        agent.replay.extend(
+    critics, actions = [], []
+    for box in (small, large):
+        found = OffPolicy(algorithm, 3, box, seed=0)
+        found.replay.extend(
             state=states, action=box.from_unit(moves), reward=states[:, 0], next_state=states.flip(0),
             terminated=torch.zeros(40),
         )  # fmt: skip
-        agent.improve(5)
-        actions.append(box.to_unit(torch.as_tensor(agent.act(states))))
-    parts = [{name: part.state_dict() for name, part in agent._parts().items() if "critic" in name} for agent in agents]
-    assert same(*parts)
+        found.improve(5)
+        critics.append(dict(found.learned.critics.state_dict()))
+        actions.append(box.to_unit(torch.as_tensor(found.act(states))))
+    assert same(*critics)
     torch.testing.assert_close(*actions)
 
 
