@@ -1,4 +1,4 @@
-"""These tests run against mbrl-lib itself, in an environment of their own: `make test-mbrl`."""
+"""These tests run against the libraries that ours is measured by, in an environment of their own: `make test-mbrl`."""
 
 import importlib.util
 

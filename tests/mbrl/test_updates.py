@@ -1,0 +1,93 @@
+"""Our TD3 and SAC update by update beside Stable-Baselines3's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+from torch import Tensor
+
+from elites import Box
+from elites.agents import SAC, TD3, Algorithm, OffPolicy
+
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
+import sb3
+
+
+def pairs(ours: OffPolicy, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every parameter of ours, beside theirs in the same layout."""
+    learned = ours.learned
+    for critics, those in ((learned.critics, theirs.critic), (learned.slow_critics, theirs.critic_target)):
+        yield from zip(critics.weights, weights(those, "weight"), strict=True)
+        yield from zip(critics.biases, weights(those, "bias"), strict=True)
+    if isinstance(ours.algorithm, SAC):
+        of, log_temperature = theirs.actor, theirs.log_ent_coef
+        heads = [torch.cat(pair) for pair in zip(of.mu.parameters(), of.log_std.parameters(), strict=True)]
+        yield from zip(learned.policy.layers.parameters(), [*of.latent_pi.parameters(), *heads], strict=True)
+        yield learned.policy.log_temperature, log_temperature[0]
+    else:
+        yield from zip(learned.policy.parameters(), theirs.actor.parameters(), strict=True)
+        yield from zip(learned.slow_policy.parameters(), theirs.actor_target.parameters(), strict=True)
+
+
+def weights(critics: Any, name: str) -> list[Tensor]:
+    """Of every layer: (M, in, out), or (M, 1, out)."""
+    layers = zip(*([getattr(x, name) for x in q if hasattr(x, name)] for q in critics.q_networks), strict=True)
+    return [torch.stack([x.T if x.ndim == 2 else x[None] for x in layer]) for layer in layers]
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("td3", TD3()), ("sac", SAC())])
+def test_an_update_is_theirs(name: str, algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the same weights, minibatches and noise a hundred of them come to the same weights."""
+    env = gymnasium.make("HalfCheetah-v5")
+    rows, size, box = algorithm.batch, env.observation_space.shape[0], Box.of(env.action_space)
+    ours, theirs = OffPolicy(algorithm, size, box, seed=0), sb3.model_for(name, env, seed=0, random_steps=0)
+    theirs._setup_learn(0)
+    double(ours, theirs)  # in float32 Adam makes a difference of any rounding error
+    if name == "sac":
+        theirs.actor.action_dist.epsilon = 0.0  # 1e-6, which they add to 1 - tanh² lest its logarithm be infinite
+        theirs.critic.optimizer.param_groups[0]["eps"] /= 2  # their loss is the half of ours
+    with torch.no_grad():
+        for mine, other in pairs(ours, theirs):
+            mine.copy_(other)
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.float64).normal_(generator=rng)
+
+    for _ in range(100):
+        batch = {"state": normal(rows, size), "next_state": normal(rows, size), "reward": normal(rows)}
+        batch |= {"action": box.uniform(rows, rng).double(), "terminated": (normal(rows) > 1).double()}
+        noise = normal(*batch["action"].shape)
+        with monkeypatch.context() as patch:
+            feed(patch, ours, theirs, batch, noise)
+            ours.update()
+            theirs.train(gradient_steps=1, batch_size=rows)
+    for mine, other in pairs(ours, theirs):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-9)
+
+
+def double(ours: OffPolicy, theirs: Any) -> None:
+    learned = ours.learned
+    for module in (learned.critics, learned.slow_critics, learned.policy, learned.slow_policy, theirs.policy):
+        module.double()
+    if isinstance(ours.algorithm, SAC):
+        theirs.log_ent_coef.data = theirs.log_ent_coef.data.double()
+
+
+def feed(patch: pytest.MonkeyPatch, ours: OffPolicy, theirs: Any, batch: dict[str, Tensor], noise: Tensor) -> None:
+    """Both sample the batch, and draw the noise whenever they draw any."""
+    patch.setattr(ours.replay, "sample", lambda *_: batch)
+    patch.setattr(torch, "randn", lambda *_, **__: noise)
+    sample = {"observations": batch["state"], "actions": batch["action"], "next_observations": batch["next_state"]}
+    sample |= {"rewards": batch["reward"][:, None], "dones": batch["terminated"][:, None]}
+    patch.setattr(theirs.replay_buffer, "sample", lambda *_, **__: SimpleNamespace(**sample, discounts=None))
+    patch.setattr(torch.distributions.normal, "_standard_normal", lambda *_, **__: noise)
+    patch.setattr(Tensor, "normal_", lambda self, mean, std: self.copy_(mean + std * noise))
+    patch.setattr(Tensor, "float", Tensor.double)  # which they ask of observations
