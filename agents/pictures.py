@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
 def film(loop: Loop, path: Path) -> None:
     """The best planned episode, gone through once more before a camera."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's environments look for a screen even so
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's as well
     try:
         from imageio.v2 import get_writer
 
