@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gymnasium
+import mujoco
 import numpy as np
 import torch
 
@@ -70,6 +71,7 @@ def run(
     made_of: the agent, and environments to learn and to be evaluated in. report: the last line of the screen.
     """
     screen = cli.Screen(quiet=args.quiet or args.json)
+    mujoco.set_mju_user_warning(once(lambda text: screen.warn(f"MuJoCo: {text}")))  # else once an environment
     if args.resume:
         if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
             raise ValueError("--resume goes on with the run's own settings; only --set may change some")
@@ -128,6 +130,18 @@ def trained(
         raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
     agent.load_state_dict(state["agent"])
     return agent, settings
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Does not repeat itself."""
+    said: set[str] = set()
+
+    def new(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return new
 
 
 def device_of(name: str) -> torch.device:

@@ -15,6 +15,7 @@ from elites.agents.loop import PHASES, Loop
 from elites.agents.pets import PETS
 
 Array = NDArray[Any]
+MOST_FRAMES = 500  # of a film: without a GPU MuJoCo draws some seven a second
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
@@ -114,14 +115,16 @@ def film(loop: Loop, path: Path) -> None:
         env = gymnasium.make(first.spec, render_mode="rgb_array")
         env.reset(seed=loop.best["seed"])
         rate = env.metadata.get("render_fps", 30)
-        stride = max(1, round(rate / 30))
+        actions = loop.best["actions"].numpy()
+        stride = max(1, round(rate / 30), -(-len(actions) // MOST_FRAMES))
         beside = path.with_name("part." + path.name)
         writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2)
         with writer:
-            for step, action in enumerate(loop.best["actions"].numpy()):
+            for step, action in enumerate(actions):
                 env.step(action)
                 if step % stride == 0:
                     writer.append_data(env.render())
+                    loop.screen.status(f"filming  step {step}/{len(actions)}")
         beside.replace(path)
         env.close()
     except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with

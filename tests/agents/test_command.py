@@ -50,3 +50,11 @@ def test_a_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = command.free_folder("a")
         assert str(found) == expected
         found.mkdir(parents=True)
+
+
+def test_once() -> None:
+    said: list[str] = []
+    say = command.once(said.append)
+    for text in ("a", "b", "a", "a"):
+        say(text)
+    assert said == ["a", "b"]
