@@ -125,6 +125,18 @@ def test_ctrl_c_and_resume(whole: Path, tmp_path: Path) -> None:
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
+def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    flags = ("--agent=sac", "--quiet")
+    assert run(*TINY, *flags, "--set=steps=130", "--out", folder).returncode == 0
+    assert run("--resume", folder, "--set=steps=240", "--quiet").returncode == 0
+    assert run(*TINY, *flags, "--set=steps=240", "--out", tmp_path / "at once").returncode == 0
+    longer, at_once = (json.loads((path / "summary.json").read_text()) for path in (folder, tmp_path / "at once"))
+    assert longer["evaluation_steps"] == [80, 130, 160, 240]
+    for key in ("episode_returns", "final_evaluation_mean"):
+        assert longer[key] == at_once[key]
+
+
 @pytest.mark.parametrize("agent", ["qgp", "cem", "td3", "ddpg", "sac"])
 def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
     done = run(*TINY, "--agent", agent, "--set=steps=60", "--set=agent.critic_rate=0.01", "--json", cwd=tmp_path)
