@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from elites.agents.networks import Critics, Policy
 from elites.agents.off_policy import Algorithm, Learned
-from elites.agents.td3 import smoothed
+from elites.agents.td3 import climbing, smoothed
 from elites.box import Box
 from elites.dynamics.rollout import Precision
 from elites.fields import NonNegative
@@ -23,7 +23,8 @@ PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal
 class QCEM(Algorithm):
     """Q-learning whose policy is a search over Q itself: πCEM (Algorithm 1), as in Qt-Opt; it has no policy network.
 
-    The target is TD3's, noise included. Any planner may search. sampling: the numbers in which candidates are compared,
+    The search answers with the best of all candidates, where the paper's takes the best of the last iteration's. The
+    target is TD3's, noise included. Any planner may search. sampling: the numbers in which candidates are compared,
     where the processor computes in them and Q fits in them, else float32; nothing is learned in them.
     """
 
@@ -86,4 +87,4 @@ class QGP(CGP):
     """The policy climbs Q instead: -Q_1(s, π(s)), as in DDPG (sec. 4.2.1)."""
 
     def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
-        return -learned.critics.values(state, learned.policy.action(state))[0].mean()
+        return climbing(learned, state)

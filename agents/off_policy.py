@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class Algorithm(ABC):
     What has been learned is in `Learned`.
     """
 
+    slow_policy: ClassVar[bool] = False  # whether `next_value` asks for a slow copy of the policy
     width: Count = 256  # of two hidden layers
     critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
     critic_rate: Positive = 1e-3
@@ -35,7 +36,8 @@ class Algorithm(ABC):
     batch: Count = 128
     discount: Fraction = 0.99
     tau: Rate = 0.005
-    every: Count = 2  # updates of the critics for one of the policy and of the targets
+    policy_every: Count = 1  # updates of the critics for one of the policy
+    target_every: Count = 2  # and for one of the targets
     capacity: Count = 1_000_000
 
     def __post_init__(self) -> None:
@@ -79,7 +81,7 @@ class Learned:
     critics: Critics
     slow_critics: Critics
     policy: Any  # the algorithm's Policy, or None
-    slow_policy: Any
+    slow_policy: Any  # where the algorithm asks for it
     cube: Box  # [-1, 1]^A
     rng: Generator
 
@@ -98,7 +100,8 @@ class OffPolicy(Learner):
         cube = Box(-torch.ones_like(box.low), torch.ones_like(box.high))
         critics = Critics(state_size, box.shape[0], a.critics, a.hidden, rng)
         policy = a.policy(state_size, box, rng)
-        self.learned = Learned(critics, slow_copy(critics), policy, policy and slow_copy(policy), cube, rng)
+        slow_policy = slow_copy(policy) if policy and a.slow_policy else None
+        self.learned = Learned(critics, slow_copy(critics), policy, slow_policy, cube, rng)
         self.critic_optimizer = torch.optim.Adam(critics.parameters(), a.critic_rate, fused=True)
         self.policy_optimizer: Any = policy and torch.optim.Adam(policy.parameters(), a.policy_rate, fused=True)
         self.replay = Replay(a.capacity, device)
@@ -108,8 +111,7 @@ class OffPolicy(Learner):
     def act(self, observation: Any, explore: bool = True) -> Array:
         """(S) -> (A), or (N, S) -> (N, A). While the policy still waits for its turn, all is done by what explores."""
         state = torch.as_tensor(observation, dtype=torch.float32, device=self.rng.device)
-        waits = self.policy_updates < self._policy_updates_due
-        rule = self.algorithm.explore if explore or waits else self.algorithm.exploit
+        rule = self.algorithm.explore if explore or self.policy_waits else self.algorithm.exploit
         action = self.box.from_unit(rule(self.learned, state.reshape(-1, state.shape[-1])))
         return action.reshape(*state.shape[:-1], -1).cpu().numpy()
 
@@ -135,11 +137,12 @@ class OffPolicy(Learner):
         loss = error.square().mean(-1).sum()
         _descend(self.critic_optimizer, self.learned.critics, loss)
         self.updates += 1
-        if self.updates % a.every == 0:
-            if self.learned.policy and not a.policy_waits:
-                self.update_policy(batch["state"])
-                follow(self.learned.slow_policy, self.learned.policy, a.tau)
+        if self.learned.policy and not a.policy_waits and self.updates % a.policy_every == 0:
+            self.update_policy(batch["state"])
+        if self.updates % a.target_every == 0:
             follow(self.learned.slow_critics, self.learned.critics, a.tau)
+            if self.learned.slow_policy:
+                follow(self.learned.slow_policy, self.learned.policy, a.tau)
         return loss.detach()
 
     @torch.no_grad()
@@ -155,14 +158,17 @@ class OffPolicy(Learner):
         return loss.detach()
 
     @property
-    def _policy_updates_due(self) -> int:
-        return self.updates // self.algorithm.every if self.learned.policy else 0
+    def policy_waits(self) -> bool:
+        """Whether there is a policy that has yet to learn from the Q-function: see `finish`."""
+        due = self.updates // self.algorithm.policy_every
+        return self.algorithm.policy_waits and self.policy_updates < due
 
     def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
         """Where the policy has waited: as many updates as it would have had, with the Q-function as it is now."""
-        while self.policy_updates < (count := self._policy_updates_due):
+        while self.policy_waits:
             loss = self.update_policy(self.replay.sample(self.algorithm.batch, self.rng)["state"])
             if self.policy_updates % 20 == 0:
+                count = self.updates // self.algorithm.policy_every
                 pause(f"training the policy  update {self.policy_updates}/{count}  loss {loss:.4f}")
 
     def state_dict(self) -> dict[str, Any]:

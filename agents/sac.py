@@ -28,7 +28,7 @@ class SAC(Algorithm):
 
     critic_rate: Positive = 3e-4
     policy_rate: Positive = 3e-4
-    every: Count = 1
+    target_every: Count = 1
 
     def policy(self, state_size: int, box: Box, rng: Generator) -> SoftPolicy:
         return SoftPolicy(state_size, box, self.hidden, rng)

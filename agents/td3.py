@@ -18,6 +18,8 @@ class TD3(Algorithm):
     The noises are in half widths of the box.
     """
 
+    slow_policy = True
+    policy_every: Count = 2
     exploration_noise: NonNegative = 0.1
     policy_noise: NonNegative = 0.2
     noise_clip: NonNegative = 0.5
@@ -32,7 +34,7 @@ class TD3(Algorithm):
         return learned.slow_critics.values(state, action).amin(0)
 
     def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
-        return -learned.critics.values(state, learned.policy.action(state))[0].mean()
+        return climbing(learned, state)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class DDPG(TD3):
     """The same with one critic, no noise on the target, and a policy that is updated every time."""
 
     critics: Count = 1
-    every: Count = 1
+    policy_every: Count = 1
+    target_every: Count = 1
     policy_noise: NonNegative = 0.0
 
 
@@ -54,3 +57,8 @@ def smoothed(action: Tensor, learned: Learned, spread: float, clip: float) -> Te
     if spread == 0:
         return action
     return (action + (spread * noise_for(action, learned)).clamp(-clip, clip)).clamp(-1, 1)
+
+
+def climbing(learned: Learned, state: Tensor) -> Tensor:
+    """-Q_1(s, π(s)): the loss of a policy that climbs Q."""
+    return -learned.critics.values(state, learned.policy.action(state))[0].mean()

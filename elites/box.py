@@ -21,6 +21,7 @@ class Box:
     low: Tensor
     high: Tensor
     bounded: bool  # every bound is finite; known once, so that a search need not ask the device
+    unit: bool  # it is [-1, 1] in every dimension; known once as well
     centre: Tensor  # (*E): the middle; of an unbounded dimension the point nearest 0
     half: Tensor  # (*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1
 
@@ -38,7 +39,8 @@ class Box:
             raise ValueError(f"Box: expected low <= high, got low = {low[index]} > high = {high[index]} at {index}")
         if low.isposinf().any() or high.isneginf().any():
             raise ValueError("Box: expected low < inf and high > -inf, got a box without a finite point")
-        self._set(low, high, bool(low.isfinite().all() and high.isfinite().all()))
+        unit = bool((low == -1).all() and (high == 1).all())
+        self._set(low, high, bool(low.isfinite().all() and high.isfinite().all()), unit)
 
     @classmethod
     def of(cls, space: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Box:
@@ -58,14 +60,14 @@ class Box:
     def _same(self, low: Tensor, high: Tensor) -> Box:
         """These bounds in another form; they were checked when they came in."""
         box = object.__new__(Box)
-        box._set(low, high, self.bounded)
+        box._set(low, high, self.bounded, self.unit)
         return box
 
-    def _set(self, low: Tensor, high: Tensor, bounded: bool) -> None:
+    def _set(self, low: Tensor, high: Tensor, bounded: bool, unit: bool) -> None:
         middle, half = low / 2 + high / 2, high / 2 - low / 2
         centre = torch.where(middle.isfinite(), middle, torch.zeros_like(middle).clamp(low, high))
         half = torch.where(half.isfinite(), half, torch.ones_like(half))
-        values = {"low": low, "high": high, "bounded": bounded, "centre": centre, "half": half}
+        values = {"low": low, "high": high, "bounded": bounded, "unit": unit, "centre": centre, "half": half}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 

@@ -107,7 +107,7 @@ class TanhNormal:
         return box.centre + box.half * box.to_unit(x).clamp(-0.99, 0.99).atanh()
 
     def decode(self, u: Tensor, box: Box) -> Tensor:
-        return box.from_unit(box.to_unit(u).tanh())
+        return u.tanh() if box.unit else box.from_unit(box.to_unit(u).tanh())
 
 
 @dataclass(frozen=True)

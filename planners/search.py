@@ -65,7 +65,7 @@ def search(
 
         mean, std = weights.update(own, scores, mean, std)
         top, top_scores = best(points, scores, min(keep, scores.shape[-1]))
-        if carry == 0:  # else the former elites are among the candidates already
+        if carry == 0 and (iteration or top_scores.shape[-1] < keep):  # else no former elite is missing here
             top, top_scores = best(torch.cat([elites, top], axis), torch.cat([values, top_scores], -1), keep)
         elites, values = torch.where(like(top_scores > -torch.inf, top), top, fallback.unsqueeze(axis)), top_scores
         again = [elites.narrow(axis, 0, carry)] if carry else []

@@ -65,6 +65,7 @@ def agent(algorithm: Algorithm) -> OffPolicy:
     linear(found.learned.critics, *[(1.0, 2.0, 0.0), (0.0, -1.0, 1.0)][: algorithm.critics])
     if type(algorithm) in (TD3, DDPG, CGP, QGP):
         always(found.learned.policy, math.atanh(0.5))
+    if found.learned.slow_policy:
         always(found.learned.slow_policy, math.atanh(0.6))
     return found
 
@@ -197,12 +198,29 @@ def test_a_policys_update_leaves_the_critics_alone() -> None:
         assert all(weight.grad is None for weight in found.learned.critics.parameters())
 
 
-def test_targets_follow_slowly_and_every_second_time() -> None:
-    td3 = agent(TD3(width=1, tau=0.25))
+@pytest.mark.parametrize(
+    ("kind", "policy_every", "target_every"),
+    [(CGP, 1, 2), (QGP, 1, 2), (TD3, 2, 2), (DDPG, 1, 1), (SAC, 1, 1), (QCEM, None, 2)],
+)
+def test_how_often_what_learns(kind: type[Algorithm], policy_every: int | None, target_every: int) -> None:
+    """CGP: a step of the policy for each of Q (sec. 5.3), the targets' at every second one (Table 2)."""
+    found = agent(kind(width=4) if kind is SAC else kind(width=1))
+    found.replay.add(**{name: column[0] for name, column in rows().items()})
+    policy_moved, target_moved = [], []
+    for _ in range(4):
+        before = copy.deepcopy(found.state_dict())
+        found.update()
+        after = found.state_dict()
+        policy_moved.append("policy" in after and not same(dict(after["policy"]), dict(before["policy"])))
+        target_moved.append(not same(dict(after["slow_critics"]), dict(before["slow_critics"])))
+    assert policy_moved == [policy_every is not None and n % policy_every == 0 for n in range(1, 5)]
+    assert target_moved == [n % target_every == 0 for n in range(1, 5)]
+
+
+def test_targets_follow_slowly() -> None:
+    td3 = agent(TD3(width=1, tau=0.25, target_every=1))
     td3.replay.add(**{name: column[0] for name, column in rows().items()})
     before = [weight.clone() for weight in td3.learned.slow_critics.parameters()]
-    td3.update()
-    assert all(map(torch.equal, before, td3.learned.slow_critics.parameters()))
     td3.update()
     expected = [0.75 * a + 0.25 * b for a, b in zip(before, td3.learned.critics.parameters(), strict=True)]
     torch.testing.assert_close(list(td3.learned.slow_critics.parameters()), expected)
@@ -354,7 +372,7 @@ def test_a_policy_that_waits_learns_only_at_the_end() -> None:
     found.finish(said.append)
     assert not same(dict(before), dict(found.learned.policy.state_dict()))
     assert same(dict(critics), dict(found.learned.critics.state_dict()))
-    assert said[0].startswith("training the policy  update 20/20  loss ")
+    assert said[0].startswith("training the policy  update 20/40  loss ")
 
 
 def test_actions_stay_in_the_box() -> None:

@@ -41,6 +41,13 @@ def test_an_unbounded_dimension_has_a_centre_and_a_unit() -> None:
     assert Box([-1.0], [1.0]).bounded
 
 
+def test_it_knows_the_unit_cube() -> None:
+    cube = Box([-1.0, -1.0], [1.0, 1.0])
+    assert cube.unit
+    assert cube.repeat(3).to(dtype=torch.float64).unit
+    assert not Box([-1.0, -1.0], [1.0, 2.0]).unit
+
+
 @pytest.mark.parametrize(
     ("low", "high", "message"),
     [

@@ -76,7 +76,8 @@ def test_an_update_is_theirs(name: str, algorithm: Algorithm, monkeypatch: pytes
 def double(ours: OffPolicy, theirs: Any) -> None:
     learned = ours.learned
     for module in (learned.critics, learned.slow_critics, learned.policy, learned.slow_policy, theirs.policy):
-        module.double()
+        if module:
+            module.double()
     if isinstance(ours.algorithm, SAC):
         theirs.log_ent_coef.data = theirs.log_ent_coef.data.double()
 
