@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium.spaces import Box
 from torch import Tensor
@@ -143,6 +144,8 @@ def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
     for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise ValueError(f"{name_of(env)}: expected {name} in a Box of shape (n,), got {space}")
+    if not np.issubdtype(env.action_space.dtype, np.floating):
+        raise ValueError(f"{name_of(env)}: expected actions of floating-point numbers, got {env.action_space}")
     assert env.observation_space.shape
     assert env.action_space.shape
     return env.observation_space.shape[0], env.action_space.shape[0]

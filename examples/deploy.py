@@ -97,7 +97,7 @@ def alone(file: Path, observations: np.ndarray[Any, Any]) -> tuple[np.ndarray[An
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder) / "observations.npy", Path(folder) / "answers.npz"
         np.save(given, observations)
-        arguments = [sys.executable, "-I", "-c", FRESH, file, given, answers, torch.get_num_threads()]
+        arguments = [sys.executable, "-I", "-c", FRESH, file.resolve(), given, answers, torch.get_num_threads()]
         done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, cwd=folder, check=False)
         if done.returncode:
             raise ValueError(f"{file}: cannot be run alone: {done.stderr.strip().splitlines()[-1]}")
@@ -138,6 +138,8 @@ def main() -> None:
     policy = agent.learned.policy
     if policy is None:
         raise ValueError(f"{args.run}: expected a run that trained a policy, but cem has none; cgp and qgp do")
+    if agent.policy_waits:
+        raise ValueError(f"{args.run}: expected a policy that has learned, but this one waits; cgp.py --resume goes on")
     seen = agent.replay.column("state").numpy()
     observations = seen[np.linspace(0, len(seen) - 1, args.steps).astype(int)]
     expected = np.stack([agent.act(observation, explore=False) for observation in observations])

@@ -29,6 +29,8 @@ def collect(folders: list[Path]) -> list[dict[str, str]]:
     rows = []
     for folder in folders:
         name, _, seed = folder.name.rpartition("-")
+        if not seed.isdecimal():
+            raise ValueError(f"{folder}: expected a name such as td3-0, which ends in the seed")
         try:
             summary = json.loads((folder / "summary.json").read_text())
             episodes = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))

@@ -19,13 +19,12 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from sb3 import model_for
 
 from elites import Box, cli
-from elites.agents import AGENTS, Algorithm, OffPolicy
+from elites.agents import AGENTS, Algorithm, OffPolicy, command
 from elites.agents.cgp import PI_CEM, QCEM
 from elites.envs import sizes
 
@@ -45,7 +44,7 @@ class Side(ABC):
         """The best one."""
 
     def __init__(self, env: str) -> None:
-        self.env, self.stage = gymnasium.make(env), gymnasium.make(env)
+        self.env, self.stage = (command.make(command.Settings(env=env)) for _ in range(2))
         self.observation, _ = self.env.reset(seed=0)
         self.seen, _ = self.stage.reset(seed=0)
 

@@ -15,12 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 
 from elites import cli
-from elites.agents import SAC, TD3, Algorithm, Learner, together
+from elites.agents import SAC, TD3, Algorithm, Learner, command, together
 from elites.agents.evaluation import evaluate
 
 
@@ -69,8 +68,8 @@ class Theirs(Learner):
 
 
 def train(args: argparse.Namespace, screen: cli.Screen) -> None:
-    env = gymnasium.make(args.env)
-    shows = together([gymnasium.make(args.env) for _ in range(10)])
+    env, *others = (command.make(command.Settings(env=args.env)) for _ in range(11))
+    shows = together(others)
     model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
     args.out.mkdir(parents=True, exist_ok=True)
     while model.num_timesteps < args.steps:
@@ -103,6 +102,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.out is None:
         raise ValueError("--out: expected a folder for the run")
+    if (args.out / "config.yaml").exists():
+        raise ValueError(f"--out: {args.out} holds a run of examples/cgp.py")
+    if args.evaluate_every < 1:
+        raise ValueError(f"--evaluate-every: expected at least 1, got {args.evaluate_every}")
     if args.steps <= args.random_steps:
         raise ValueError(f"--steps: expected more than the {args.random_steps} random ones, got {args.steps}")
     train(args, cli.Screen())

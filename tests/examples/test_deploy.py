@@ -10,29 +10,45 @@ from typing import Any
 
 import pytest
 
+from elites.agents import checkpoint
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETS = ["agent.width=8", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]
 TINY = [f"--set={one}" for one in SETS]
 
 
-def script(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+def script(name: str, *arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.mark.parametrize("agent", ["cgp", "sac"])
 def test_a_policy_acts_alone(tmp_path: Path, agent: str) -> None:
     """The script itself compares the actions with the agent's."""
     assert script("cgp.py", *TINY, "--env=Pusher-v5", "--agent", agent, "--out", tmp_path / "run").returncode == 0
-    done = script("deploy.py", tmp_path / "run", "--steps=20", "--json")
+    done = script("deploy.py", "run", "--steps=20", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)
-    assert found["files"] == [str(tmp_path / "run" / name) for name in ("policy.pt2", "policy.onnx")]
+    assert found["files"] == ["run/policy.pt2", "run/policy.onnx"]
     assert set(found["ms"]) == {"policy.pt2, alone", "policy.onnx, alone", "policy, in the agent"} | {
         f"πCEM, {iterations} iterations" for iterations in (2, 4)
     }
     assert all(ms > 0 for ms in found["ms"].values())
+
+
+def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
+    """An offline run, as it is when its Q-function has learned."""
+    run = tmp_path / "run"
+    assert script("cgp.py", *TINY, "--mode=offline", "--out", run).returncode == 0
+    newest = max((run / "checkpoints").glob("*.json"))
+    state = checkpoint.read(newest)
+    state["agent"]["policy_updates"] = 3
+    checkpoint.write(run / "checkpoints", state)
+    done = script("deploy.py", run)
+    assert done.returncode == 2
+    assert "expected a policy that has learned, but this one waits; cgp.py --resume goes on" in done.stderr
+    assert not list(run.glob("policy.*"))
 
 
 def test_mistakes_in_one_line(tmp_path: Path) -> None:
