@@ -86,6 +86,14 @@ def set_global_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(keys), gauss))
 
 
+def restore(rng: torch.Generator, state: Tensor) -> None:
+    """A generator as it was, on a device of the same kind."""
+    try:
+        rng.set_state(state.cpu())
+    except RuntimeError:
+        raise ValueError(f"expected a checkpoint from {rng.device.type}, got another device's (--device)") from None
+
+
 def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().contiguous().clone()

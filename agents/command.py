@@ -27,6 +27,7 @@ from elites.agents.schedule import Schedule
 from elites.fields import Count
 
 GOING_ON = ("set", "resume", "device", "quiet", "json")  # flags for a run that there is already
+FOR_GOOD = ("env", "seed", "num_envs")  # settings that a run keeps
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,23 @@ def run(
     else:
         mapping, source = asked(args)
     settings = config.build(kind, config.override(mapping, args.set), source)
+    if args.resume and (changed := [name for name in FOR_GOOD if other(name, settings, mapping)]):
+        raise ValueError(f"--resume: expected the {changed[0]} that the run was begun with, {mapping[changed[0]]}")
     device = device_of(args.device)
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(settings.seed)  # for what the user brought; the library draws from its own generators
     agent, envs, shows = made_of(settings, device)
     if not args.resume:
         folder = Run.begin(args.out or free_folder(title(settings)), config.dump(settings), screen.warn)
-    elif args.set:
-        folder.configure(config.dump(settings))
     loop = Loop(agent, envs, folder, settings, settings.seed, screen, shows)
     if args.resume and (state := folder.load()):
-        loop.load_state_dict(state)
+        try:
+            loop.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:  # another algorithm's, or of another size
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(f"--set: does not fit the checkpoints in {args.resume}: {reason}") from None
+    if args.resume and args.set:
+        folder.configure(config.dump(settings))
     screen.line(f"{settings.env} in {folder.folder}")
     try:
         summary = loop()
@@ -112,7 +119,8 @@ def asked_for(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[st
     A --config that names no environment, such as a preset, goes over that file.
     """
     given = config.load(args.config) if args.config else {}
-    own = folder / f"{(args.env or given.get('env', env)).rpartition('/')[2].rpartition('-v')[0]}.yaml"
+    name = (args.env or given.get("env", env)).rpartition("/")[2]
+    own = folder / f"{name.rpartition('-v')[0] or name}.yaml"
     mapping = config.load(own) if own.exists() and "env" not in given else {}
     source = args.config or (own if mapping else "settings")
     flags = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None}
@@ -128,8 +136,12 @@ def trained(
     agent, state = agent_for(settings, make(settings)), found.load()
     if state is None:
         raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
-    agent.load_state_dict(state["agent"])
+    agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # its own may be another device's
     return agent, settings
+
+
+def other(name: str, settings: Any, mapping: Mapping[str, Any]) -> bool:
+    return name in mapping and getattr(settings, name) != mapping[name]
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
@@ -155,7 +167,7 @@ def make(settings: Settings) -> gymnasium.Env[Any, Any]:
     """gymnasium.make, with its troubles in one line."""
     try:
         return gymnasium.make(settings.env, max_episode_steps=settings.episode_steps)
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
         raise ValueError(f"env: {' '.join(str(error).split())}") from None
 
 

@@ -26,6 +26,12 @@ def reset(envs: Environments, seeds: Sequence[int], which: Array | None = None) 
     return np.asarray(observation)
 
 
+def inside(envs: Environments, action: Array) -> Array:
+    """Actions (N, A) of float32 as their space has them: its bounds may not be numbers of float32."""
+    space: Any = envs.single_action_space
+    return action if action.dtype == space.dtype else np.clip(action.astype(space.dtype), space.low, space.high)
+
+
 def episode_seed(seed: int, episode: int) -> int:
     """Another one for every pair of the two."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])

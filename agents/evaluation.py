@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elites.agents.environments import Environments, reset
+from elites.agents.environments import Environments, inside, reset
 from elites.agents.learner import Learner
 
 Array = NDArray[Any]
-Watch = Callable[[int, Array, Array, Array], bool]  # number of the step, observations, rewards, who is under way
+# number of the step, 0 before the first; observations, rewards, who is under way -> whether to go on
+Watch = Callable[[int, Array, Array, Array], bool]
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,19 @@ def evaluate(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | N
     returns, lengths, under_way = np.zeros(len(seeds)), np.zeros(len(seeds), dtype=int), np.ones(len(seeds), dtype=bool)
     actions: list[Array] = []
     observation = reset(envs, seeds)
-    while under_way.any():
-        action = agent.act(observation, explore=False)
+    asked_for = watch(0, observation, returns, under_way)
+    while asked_for and under_way.any():
+        action = inside(envs, agent.act(observation, explore=False))
         observation, reward, terminated, truncated, _ = envs.step(action)
         actions.append(action)
-        if not watch(len(actions), observation, reward, under_way):
-            break
+        asked_for = watch(len(actions), observation, reward, under_way)
         returns += np.where(under_way, reward, 0.0)
         lengths += under_way
         if (ended := terminated | truncated).any():
             under_way &= ~ended
             observation = reset(envs, seeds, ended)  # of no account from here on
     agent.rng.set_state(chance)
-    if under_way.any():
+    if not asked_for:
         return None
     best = int(returns.argmax())
     return Evaluation(returns, lengths, seeds[best], np.stack(actions)[: lengths[best], best])

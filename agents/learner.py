@@ -45,6 +45,14 @@ class Learner(ABC):
         """A lesson: figures of it. progress: takes how things stand, and may raise; then the lesson did not happen."""
         return {}
 
+    def figures(self) -> dict[str, float]:
+        """How learning has gone since this was last asked."""
+        return {}
+
+    def trouble(self) -> str | None:
+        """What it has learned that is not finite, if anything."""
+        return None
+
     def finish(self, pause: Callable[[str], None]) -> None:  # noqa: B027
         """What is learned when all data is there. pause: may save, and raise; then it goes on from there later."""
 

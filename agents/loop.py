@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from elites.agents import checkpoint
-from elites.agents.environments import Environments, episode_seed, reset, together
+from elites.agents.environments import Environments, episode_seed, inside, reset, together
 from elites.agents.evaluation import evaluate
 from elites.agents.learner import Learner
 from elites.agents.run import Row, Run
@@ -24,7 +24,7 @@ from elites.envs import name_of
 
 Array = NDArray[Any]
 PHASES = (("random",), ("learning",), ("evaluation", "final"))  # of rows
-LOG_S = 1.0  # metrics.csv is not written more often
+LOG_S, LOG_SHARE = 1.0, 0.02  # metrics.csv is not written more often, and takes no larger share of the time
 
 
 class Loop:
@@ -67,7 +67,7 @@ class Loop:
         self._peak, self._wall = 0.0, 0.0
         self._began = self._saved = self._logged = time.perf_counter()
         self._episode_began = np.full(count, self._began)
-        self._rows_logged, self._save_s = 0, 0.0
+        self._rows_logged, self._save_s, self._log_s = 0, 0.0, 0.0
         self._act_ms: list[float] = []  # since an episode ended
         self._interrupt = Interrupt(screen)
 
@@ -86,7 +86,6 @@ class Loop:
                 self._evaluate("final")
             self._save()
         summary = self.summary()
-        self.run.log(self.rows)
         self.run.summarise(summary)
         return summary
 
@@ -98,7 +97,7 @@ class Loop:
             self._learn()
         action = self._act(phase)
         following, reward, terminated, truncated, _ = self.envs.step(action)
-        self._check(following, reward, self._place)
+        self._check(self._place, following, reward)
         if phase != "evaluation":
             self.agent.observe(self.observation, action, reward, following, terminated)
             self.steps += len(action)
@@ -110,6 +109,7 @@ class Loop:
         self.observation = following
         ended = terminated | truncated
         if ended.any():
+            self.figures = self.figures | self.agent.figures()
             for i in np.flatnonzero(ended):
                 self._finish(int(i), phase, bool(terminated[i]))
             self._renew(ended)
@@ -117,24 +117,36 @@ class Loop:
 
     def _act(self, phase: Phase) -> Array:
         if phase == "random":
-            return self.agent.act_at_random(self.envs.num_envs)
+            return inside(self.envs, self.agent.act_at_random(self.envs.num_envs))
         began = time.perf_counter()
         action = self.agent.act(self.observation, explore=phase == "learning")
         self._act_ms.append(1e3 * (time.perf_counter() - began))
-        return action
+        return inside(self.envs, action)
 
-    def _check(self, observation: Array, reward: Array, where: Callable[[int], str]) -> None:
-        finite = np.isfinite(reward) & np.isfinite(observation).all(-1)
+    def _check(self, where: Callable[[int], str], observation: Array, reward: Array | None = None) -> None:
+        """What an environment gave; without a reward where an episode begins."""
+        finite = np.isfinite(observation).all(-1) & (True if reward is None else np.isfinite(reward))
         if finite.all():
             return
+        self._check_agent()  # whose actions may have been the cause
         i = int(finite.argmin())
-        raise ValueError(
-            f"{self.name}: expected finite numbers at {where(i)}, got reward {reward[i]} and observation "
-            f"{observation[i]}; the last checkpoint is {self.run.last_checkpoint or 'none yet'}"
-        )
+        got = f"observation {observation[i]}" if reward is None else f"reward {reward[i]}, observation {observation[i]}"
+        raise ValueError(f"{self.name}: expected finite numbers at {where(i)}, got {got}; {self._left}")
+
+    def _check_agent(self) -> None:
+        if trouble := self.agent.trouble():
+            after = f"after {self.steps} steps"
+            raise ValueError(f"{self.name}: expected finite numbers {after}, got {trouble}; {self._left}")
 
     def _place(self, i: int) -> str:
         return f"step {len(self.actions[i]) + 1} of episode {self.numbers[i] + 1}"
+
+    def _beginning(self, i: int) -> str:
+        return f"the beginning of episode {self.numbers[i] + 1}"
+
+    @property
+    def _left(self) -> str:
+        return f"the last checkpoint is {self.run.last_checkpoint or 'none yet'}"
 
     def _learn(self) -> None:
         self._save()  # so that stopping while it learns loses nothing
@@ -170,6 +182,7 @@ class Loop:
                 observation, _, terminated, truncated, _ = self.envs.step(np.stack(action))
                 if (ended := terminated | truncated).any():
                     reset(self.envs, self._seeds(), ended)
+        self._check(self._beginning, observation)
         if not self.observation.size:
             self.observation = observation
             self.agent.begin(np.ones(self.envs.num_envs, dtype=bool))
@@ -191,6 +204,7 @@ class Loop:
         self.returns[ended], self._episode_began[ended] = 0.0, time.perf_counter()
         self._act_ms = []
         self.observation = reset(self.envs, self._seeds(), ended)
+        self._check(self._beginning, self.observation)
         self.agent.begin(ended)
 
     def _finish(self, i: int, phase: Phase, terminated: bool) -> None:
@@ -214,10 +228,12 @@ class Loop:
         assert self.evaluation
 
         def watch(step: int, observation: Array, reward: Array, under_way: Array) -> bool:
-            self._check(observation, reward, lambda i: f"step {step} of evaluation episode {i + 1}")
+            at = f"step {step}" if step else "the beginning"
+            self._check(lambda i: f"{at} of evaluation episode {i + 1}", observation, reward if step else None)
             self.screen.status(f"{phase}  step {step}  {under_way.sum()} episodes under way  {self._elapsed()}")
             return not self._interrupt.asked
 
+        self._check_agent()
         began = time.perf_counter()
         found = evaluate(self.agent, self.evaluation, watch)
         if found is None:
@@ -236,12 +252,14 @@ class Loop:
 
     def _note(self, row: Row) -> None:
         self.rows.append(row)
-        if time.perf_counter() - self._logged >= LOG_S:
+        if time.perf_counter() - self._logged >= max(LOG_S, self._log_s / LOG_SHARE):
             self._log()
 
     def _log(self) -> None:
-        self.run.log(self.rows)
+        began = time.perf_counter()
+        self.run.log(self.rows, self._rows_logged)
         self._logged, self._rows_logged = time.perf_counter(), len(self.rows)
+        self._log_s = self._logged - began
 
     def _state_of_things(self, phase: Phase) -> str:
         pace = f"  act {self._act_ms[-1]:.0f} ms" if self._act_ms else ""
@@ -280,6 +298,7 @@ class Loop:
     # --- to stop and to go on ----------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        self._check_agent()
         if self._rows_logged < len(self.rows):
             self._log()
         began = time.perf_counter()

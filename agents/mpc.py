@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from elites.agents.checkpoint import restore
 from elites.box import Box
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check
@@ -125,7 +126,7 @@ class MPC:
         self._plan = Plan(**moved, evaluations=plan["evaluations"]) if plan else None
         self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
         self._guess = None if state["guess"] is None else state["guess"].to(device)
-        self.rng.set_state(state["rng"].cpu())
+        restore(self.rng, state["rng"])
 
     def _checked_guess(self, guess: Tensor) -> Tensor:
         if guess.ndim > 3 or guess.shape[-2:] != self.box.shape:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from elites.agents.checkpoint import restore
 from elites.agents.learner import Learner
 from elites.agents.networks import Critics, Policy, follow, slow_copy
 from elites.agents.replay import Replay
@@ -106,6 +107,7 @@ class OffPolicy(Learner):
         self.policy_optimizer: Any = policy and torch.optim.Adam(policy.parameters(), a.policy_rate, fused=True)
         self.replay = Replay(a.capacity, device)
         self.updates, self.policy_updates = 0, 0
+        self._tally, self._tallied = torch.zeros(2, device=device), 0  # of losses and values, since `figures`
 
     @torch.no_grad()
     def act(self, observation: Any, explore: bool = True) -> Array:
@@ -132,11 +134,12 @@ class OffPolicy(Learner):
     def update(self) -> Tensor:
         """One step on a minibatch, towards r + γ (1 - terminated) · what is to be expected next; its loss."""
         a, batch = self.algorithm, self.replay.sample(self.algorithm.batch, self.learned.rng)
-        action = self.box.to_unit(batch["action"])
-        error = self.learned.critics.values(batch["state"], action) - self.target(batch)
-        loss = error.square().mean(-1).sum()
+        values = self.learned.critics.values(batch["state"], self.box.to_unit(batch["action"]))
+        loss = (values - self.target(batch)).square().mean(-1).sum()
         _descend(self.critic_optimizer, self.learned.critics, loss)
         self.updates += 1
+        self._tally += torch.stack([loss.detach(), values.detach().mean()])
+        self._tallied += 1
         if self.learned.policy and not a.policy_waits and self.updates % a.policy_every == 0:
             self.update_policy(batch["state"])
         if self.updates % a.target_every == 0:
@@ -171,10 +174,25 @@ class OffPolicy(Learner):
                 count = self.updates // self.algorithm.policy_every
                 pause(f"training the policy  update {self.policy_updates}/{count}  loss {loss:.4f}")
 
+    def figures(self) -> dict[str, float]:
+        """The mean loss of the critics, and the mean of their values."""
+        if not self._tallied:
+            return {}
+        loss, value = (self._tally / self._tallied).tolist()
+        self._tally, self._tallied = torch.zeros_like(self._tally), 0
+        return {"critic_loss": loss, "value": value}
+
+    def trouble(self) -> str | None:
+        for name in ("critics", "policy"):
+            module = getattr(self.learned, name)
+            if module and not all(parameter.isfinite().all() for parameter in module.parameters()):
+                return f"weights of the {name} that are not (a smaller agent.critic_rate may help)"
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        counts = {"updates": self.updates, "policy_updates": self.policy_updates}
-        return parts | counts | {"rng": self.rng.get_state()}
+        counts = {"updates": self.updates, "policy_updates": self.policy_updates, "tallied": self._tallied}
+        return parts | counts | {"tally": self._tally, "rng": self.rng.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, part in self._parts().items():
@@ -182,8 +200,13 @@ class OffPolicy(Learner):
             if isinstance(part, torch.optim.Optimizer):  # whose parameters' numbers are strings in a checkpoint
                 mine = mine | {"state": {int(number): of for number, of in mine["state"].items()}}
             part.load_state_dict(mine)
-        self.rng.set_state(state["rng"].cpu())
+        rates = {"critic_optimizer": self.algorithm.critic_rate, "policy_optimizer": self.algorithm.policy_rate}
+        for name, rate in rates.items():  # which may be others now
+            for group in getattr(getattr(self, name), "param_groups", ()):
+                group["lr"] = rate
+        restore(self.rng, state["rng"])
         self.updates, self.policy_updates = state["updates"], state["policy_updates"]
+        self._tally, self._tallied = state["tally"].to(self._tally), state["tallied"]
 
     def _parts(self) -> dict[str, Any]:
         found = {name: getattr(self.learned, name) for name in ("critics", "slow_critics", "policy", "slow_policy")}

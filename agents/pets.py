@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+from elites.agents.checkpoint import restore
 from elites.agents.learner import Learner
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
@@ -151,7 +152,7 @@ class PETS(Learner):
         self.model.load_state_dict(state["model"])
         self.replay.load_state_dict(state["replay"])
         self.mpc.load_state_dict(state["mpc"])
-        self.rng.set_state(state["rng"].cpu())
+        restore(self.rng, state["rng"])
         self._learned_at, self.fallbacks = state["learned_at"], state["fallbacks"]
         self.plan_ms = state["plan_ms"].tolist()
 

@@ -73,8 +73,10 @@ class Replay:
         return {"total": self.total, "columns": {name: self.column(name) for name in self._columns}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.total = state["total"]
+        held = min((len(column) for column in state["columns"].values()), default=0)
+        fewer = held < min(state["total"], self.capacity)  # as there was less room: what was let go does not count
+        self.total = held if fewer else state["total"]
         self._columns = {}
         for name, column in state["columns"].items():
-            column = column.to(self.device)
+            column = column[-self.capacity :].to(self.device)
             self._columns[name] = column.roll(self.total % self.capacity, 0) if self.total > self.capacity else column

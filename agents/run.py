@@ -62,24 +62,23 @@ class Run:
         """The newest intact checkpoint; None where the run was stopped before its first."""
         return checkpoint.newest(self.folder / "checkpoints", self.say) if self.last_checkpoint else None
 
-    def log(self, rows: list[Row]) -> None:
-        """metrics.csv, made anew from all rows; the last of them goes to TensorBoard."""
+    def log(self, rows: list[Row], known: int = 0) -> None:
+        """metrics.csv, made anew from all rows; those after the first `known` go to TensorBoard."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         checkpoint.replace(self.folder / "metrics.csv", text.getvalue().encode())
-        if not rows:
+        if self._events is None and rows[known:]:
+            self._events = self._writer(rows[known]["env_steps"])
+        if not self._events:
             return
-        row = rows[-1]
-        if self._events is None:
-            self._events = self._writer(row["env_steps"])
-        for name, value in row.items():
-            if self._events and isinstance(value, int | float):
-                self._events.add_scalar(f"{row['phase']}/{name}", value, row["env_steps"])
-        if self._events:
-            self._events.flush()
+        for row in rows[known:]:
+            for name, value in row.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(f"{row['phase']}/{name}", value, row["env_steps"])
+        self._events.flush()
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         text = json.dumps(summary, indent=2) + "\n"

@@ -48,6 +48,8 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
             raise ValueError(f"--set {assignment}: expected KEY=VALUE, for example planner.samples=200")
         node = result
         for depth, key in enumerate(path):
+            if isinstance(node.get(key), str) and key != "name":  # `planner: cem` for `planner: {name: cem}`
+                node[key] = {"name": node[key]}
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
                 raise ValueError(f"--set {assignment}: {'.'.join(path[: depth + 1])} is {node!r}, which has no keys")

@@ -42,7 +42,7 @@ def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if args.agent:
         mapping["agent"] = config.named(args.agent)
     if args.mode:
-        mapping["agent"] = mapping.get("agent", {"name": "cgp"}) | {"mode": args.mode}
+        args.set = [*args.set, f"agent.mode={args.mode}"]
     return mapping, source
 
 

@@ -15,8 +15,10 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from tensorboard.backend.event_processing import event_accumulator
 
-from elites.agents import Episodes, Learner, Loop, Run, Steps, episode_seed, together
+from elites import Box as ElitesBox
+from elites.agents import TD3, Episodes, Learner, Loop, OffPolicy, Run, Steps, episode_seed, together
 from elites.agents.evaluation import evaluate, evaluation_seeds
 from elites.cli import Screen
 
@@ -268,6 +270,56 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     calls.clear()
     with pytest.raises(ValueError, match="Walk: expected finite numbers at step 3 of evaluation episode 1, got reward"):
         loop(tmp_path / "b", shown=lambda: sometimes(5))()
+
+
+def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
+    """In the loop and in an evaluation: nothing of it is learned from."""
+    for which, where in (("envs", "episode 2"), ("evaluation", "evaluation episode 2")):
+        broken = loop(tmp_path / which)
+        walk: Any = getattr(broken, which).envs[1]
+        walk._seen = lambda: np.full(2, np.nan)
+        with pytest.raises(ValueError, match=f"expected finite numbers at the beginning of {where}, got observation "):
+            broken()
+        assert np.isfinite(student(broken).seen).all()
+
+
+def test_an_agent_that_diverges_is_not_saved(tmp_path: Path) -> None:
+    class Diverging(Student):
+        def trouble(self) -> str | None:
+            return "weights that are not" if self.improved >= 40 else None
+
+    broken = loop(tmp_path, agent=Diverging())
+    with pytest.raises(
+        ValueError, match=r"finite numbers after 54 steps, got weights that are not; the last checkpoint is"
+    ):
+        broken()
+    assert student(loop(tmp_path)).improved == 39
+
+
+def test_every_row_is_in_tensorboard_once(tmp_path: Path) -> None:
+    """However they come: several at once, and on going on."""
+    loop(tmp_path, schedule=Steps(12, 30, 15, 2))()
+    longer = loop(tmp_path)
+    longer()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    for phase in ("learning", "evaluation", "final"):
+        expected = [(row["env_steps"], pytest.approx(row["return"])) for row in longer.rows if row["phase"] == phase]
+        assert [(event.step, event.value) for event in events.Scalars(f"{phase}/return")] == expected
+
+
+def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
+    class Narrow(Walk):
+        action_space = Box(-0.1, 0.1, (1,), np.float64)
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            assert self.action_space.contains(action)
+            return super().step(action)
+
+    envs, run = together([Narrow()]), Run.begin(tmp_path, {}, print)
+    agent = OffPolicy(TD3(width=4), 2, ElitesBox.of(envs.single_action_space), seed=0)
+    with torch.no_grad():
+        agent.learned.policy.layers[-1].bias.fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
+    Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, Screen(io.StringIO(), quiet=True), together([Narrow()]))()
 
 
 def test_autoreset_is_refused(tmp_path: Path) -> None:

@@ -358,6 +358,35 @@ def test_equal_seeds_give_equal_agents_and_a_checkpoint_goes_on_bit_for_bit(name
     assert same(first.learned.critics.state_dict(), third.learned.critics.state_dict())
 
 
+def test_rates_are_those_of_the_settings_after_loading() -> None:
+    first, second = (
+        OffPolicy(TD3(width=8), 1, UNIT, 0),
+        OffPolicy(TD3(width=8, critic_rate=0.5, policy_rate=0.25), 1, UNIT, 0),
+    )
+    second.load_state_dict(first.state_dict())
+    assert second.critic_optimizer.param_groups[0]["lr"] == 0.5
+    assert second.policy_optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_trouble_is_what_is_not_finite() -> None:
+    for name in ("critics", "policy"):
+        found = OffPolicy(CGP(width=8), 1, UNIT, seed=0)
+        assert found.trouble() is None
+        next(iter(getattr(found.learned, name).parameters())).data.view(-1)[3] = math.nan
+        assert f"weights of the {name} that are not" in str(found.trouble())
+
+
+def test_figures_by_hand() -> None:
+    """Q_1 = 1.4 and Q_2 = 0.8 at s = 1, a = 0.2; the target is 10 + 0.99 · 6.8."""
+    td3 = agent(TD3(width=1, policy_noise=0.0))
+    assert td3.figures() == {}
+    td3.replay.add(**{name: column[0] for name, column in rows().items()})
+    td3.update()
+    expected = sum((q - 16.732) ** 2 for q in (1.4, 0.8))
+    assert td3.figures() == pytest.approx({"critic_loss": expected, "value": 1.1}, rel=1e-4)
+    assert td3.figures() == {}
+
+
 def test_a_policy_that_waits_learns_only_at_the_end() -> None:
     found = OffPolicy(CGP(width=8, mode="offline"), 1, UNIT, seed=0)
     before = copy.deepcopy(found.learned.policy.state_dict())

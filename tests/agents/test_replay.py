@@ -41,6 +41,21 @@ def test_saved_and_gone_on_with(count: int, capacity: int) -> None:
         assert torch.equal(replay.column(name), other.column(name))
 
 
+@pytest.mark.parametrize(
+    ("count", "before", "after"), [(25, 10, 20), (25, 20, 10), (25, 10, 30), (7, 10, 5), (7, 5, 10)]
+)
+def test_gone_on_with_in_a_larger_or_smaller_one(count: int, before: int, after: int) -> None:
+    other = Replay(after)
+    other.load_state_dict(filled(count, before).state_dict())
+    for i in range(count, count + 13):
+        held = min(count, before, after) + i - count
+        assert other.column("state")[:, 0].tolist() == list(range(i - min(held, after), i))
+        assert len(other) == len(other.sample(50, torch.Generator())["state"].unique()) or len(other) == min(
+            held, after
+        )
+        other.add(state=[i, 0.5], action=[-i], reward=i / 10, next_state=[i + 1, 0.5], terminated=False)
+
+
 def test_an_empty_one() -> None:
     with pytest.raises(ValueError, match="Replay: expected transitions, found none"):
         Replay().column("state")

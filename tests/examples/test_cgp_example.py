@@ -166,6 +166,35 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("num_envs=3", "--resume: expected the num_envs that the run was begun with, 2"),
+        ("seed=5", "--resume: expected the seed that the run was begun with, 0"),
+        ("agent.width=16", "--set: does not fit the checkpoints in "),
+        ("agent=sac", "--set: does not fit the checkpoints in "),
+    ],
+)
+def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:
+    """It is said in one line, and the run is as it was."""
+    before = outcome(whole), (whole / "config.yaml").read_text()
+    done = run("--resume", whole, "--set", assignment, "--quiet")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (outcome(whole), (whole / "config.yaml").read_text()) == before
+
+
+def test_a_mode_belongs_to_whatever_agent_there_is(tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text("agent: qgp\n")
+    for number, flags in enumerate((["--config", tmp_path / "agent.yaml"], ["--set=agent=qgp"])):
+        done = run(*TINY, "--set=steps=41", *flags, "--mode=offline", "--quiet", "--out", tmp_path / str(number))
+        assert done.returncode == 0, done.stderr
+        config = (tmp_path / str(number) / "config.yaml").read_text()
+        assert "name: qgp" in config
+        assert "mode: offline" in config
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["cgp", "td3"])
 def test_it_swings_up_a_pendulum(tmp_path: Path, agent: str) -> None:
