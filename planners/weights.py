@@ -33,12 +33,13 @@ class TopK:
         elites, top = best(points, values, self.k)
         weight = like((top > -torch.inf).to(points.dtype), elites)
         count = weight.sum(values.ndim - 1)
-        found = count > 0
-        elite_mean = (weight * elites).sum(values.ndim - 1) / count.clamp_min(1)
-        deviation = elites - elite_mean.unsqueeze(values.ndim - 1)
-        elite_variance = (weight * deviation.square()).sum(values.ndim - 1) / count.clamp_min(1)
-        next_mean = (1 - self.alpha) * mean + self.alpha * elite_mean  # (2a)
-        next_variance = (1 - self.alpha) * std.square() + self.alpha * elite_variance  # (2b)
+        found, count = count > 0, count.clamp_min(1)
+        next_mean = (weight * elites).sum(values.ndim - 1) / count
+        deviation = elites - next_mean.unsqueeze(values.ndim - 1)
+        next_variance = (weight * deviation.square()).sum(values.ndim - 1) / count
+        if self.alpha < 1:
+            next_mean = (1 - self.alpha) * mean + self.alpha * next_mean  # (2a)
+            next_variance = (1 - self.alpha) * std.square() + self.alpha * next_variance  # (2b)
         next_std = torch.maximum(next_variance.sqrt(), self.floor)
         return torch.where(found, next_mean, mean), torch.where(found, next_std, std)
 
