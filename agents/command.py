@@ -87,6 +87,9 @@ def run(
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(settings.seed)  # for what the user brought; the library draws from its own generators
     agent, envs, shows = made_of(settings, device)
+    spec = getattr(envs, "envs", [envs])[0].spec
+    if spec and spec.max_episode_steps is None:
+        screen.line(f"{settings.env} has no longest episode; --set episode_steps=1000 gives it one")
     if not args.resume:
         folder = Run.begin(args.out or free_folder(title(settings)), config.dump(settings), screen.warn)
     loop = Loop(agent, envs, folder, settings, settings.seed, screen, shows)

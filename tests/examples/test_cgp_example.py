@@ -195,6 +195,35 @@ def test_a_mode_belongs_to_whatever_agent_there_is(tmp_path: Path) -> None:
         assert "mode: offline" in config
 
 
+ENDLESS = """
+import gymnasium, numpy
+
+class Endless(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return numpy.zeros(1, numpy.float32), {}
+
+    def step(self, action):
+        return numpy.zeros(1, numpy.float32), 0.0, False, False, {}
+
+gymnasium.register("Endless-v0", Endless)
+"""
+
+
+def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
+    """Evaluations would go on for ever; it is said what helps."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    flags = [flag for flag in TINY if "env" not in flag and "episode_steps" not in flag] + ["--env=endless:Endless-v0"]
+    done = run(*flags, "--set=evaluation_episodes=0", "--set=steps=41", "--out", "a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Endless-v0 has no longest episode; --set episode_steps=1000 gives it one" in done.stderr
+    done = run(*flags, "--set=episode_steps=30", "--set=steps=41", "--out", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "has no longest episode" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["cgp", "td3"])
 def test_it_swings_up_a_pendulum(tmp_path: Path, agent: str) -> None:
