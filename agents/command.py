@@ -81,8 +81,9 @@ def run(
     else:
         mapping, source = asked(args)
     settings = config.build(kind, config.override(mapping, args.set), source)
-    if args.resume and (changed := [name for name in FOR_GOOD if other(name, settings, mapping)]):
-        raise ValueError(f"--resume: expected the {changed[0]} that the run was begun with, {mapping[changed[0]]}")
+    for name in FOR_GOOD if args.resume else ():
+        if name in mapping and getattr(settings, name) != mapping[name]:
+            raise ValueError(f"--resume: expected the {name} that the run was begun with, {mapping[name]}")
     device = device_of(args.device)
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(settings.seed)  # for what the user brought; the library draws from its own generators
@@ -141,10 +142,6 @@ def trained(
         raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
     agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # its own may be another device's
     return agent, settings
-
-
-def other(name: str, settings: Any, mapping: Mapping[str, Any]) -> bool:
-    return name in mapping and getattr(settings, name) != mapping[name]
 
 
 def once(say: Callable[[str], None]) -> Callable[[str], None]:
