@@ -23,7 +23,8 @@ class Architecture:
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
     step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
-    scored where no gradient is asked for; those of 16 bits where the compiled rollout and the processor know them.
+    scored where no gradient is asked for; those of 16 bits where the compiled rollout and the processor know them. The
+    fastest are float16, else bfloat16, else float32.
     """
 
     members: Count = 5

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 Layers = list[tuple[Tensor, Tensor]]
 Function = Callable[[Tensor], Tensor]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "fastest"]  # of 16 bits, where it knows any
 
 
 @dataclass(frozen=True)

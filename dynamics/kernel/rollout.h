@@ -4,7 +4,7 @@
 #include <cstdint>
 
 enum Activation : int32_t { SILU, TANH, LEAKY };
-enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16 };
+enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16, FASTEST };
 enum Feature : int32_t { SAME, SINE, COSINE };
 
 struct Model {

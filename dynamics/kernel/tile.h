@@ -1,13 +1,14 @@
 // A tile of rows through the networks and through time, there and back. Included after products.h.
 
-// work(a number of the kind that is asked for); of Float32, where these instructions do not know it.
+// work(a number of the kind that is asked for); of Float32, where these instructions do not know it. Where there is
+// float16, it is faster than bfloat16: docs/performance.md.
 template <class Work>
 static inline auto with(Precision asked, Work work) {
-#ifdef WITH_BFLOAT16
-    if (asked == BFLOAT16) return work(BFloat16{});
-#endif
 #ifdef WITH_FLOAT16
-    if (asked == FLOAT16) return work(Float16{});
+    if (asked == FLOAT16 || asked == FASTEST) return work(Float16{});
+#endif
+#ifdef WITH_BFLOAT16
+    if (asked == BFLOAT16 || asked == FASTEST) return work(BFloat16{});
 #endif
     (void)asked;
     return work(Float32{});

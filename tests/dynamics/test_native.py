@@ -205,6 +205,15 @@ def test_16_bits_are_for_samples_alone(kernel: str, sampling: Any, shape: tuple[
 
 
 @needs_kernel
+def test_the_fastest_numbers_are_float16_else_bfloat16_else_float32(kernel: str) -> None:
+    states = []
+    for sampling in ("fastest", {"avx512_fp16": "float16", "avx512_bf16": "bfloat16"}.get(kernel, "float32")):
+        model = model_of(sampling=sampling)
+        states.append(model.rough_rollout(STATE, ACTIONS, model.draw(6, 7, Generator().manual_seed(0))))
+    assert torch.equal(*states)
+
+
+@needs_kernel
 @pytest.mark.parametrize("sampling", KNOWN)
 def test_what_16_bits_cannot_hold_is_not_finite(kernel: str, sampling: Any) -> None:
     """And its neighbours are what they were."""
