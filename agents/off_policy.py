@@ -163,16 +163,19 @@ class OffPolicy(Learner):
     @property
     def policy_waits(self) -> bool:
         """Whether there is a policy that has yet to learn from the Q-function: see `finish`."""
-        due = self.updates // self.algorithm.policy_every
-        return self.algorithm.policy_waits and self.policy_updates < due
+        return self.algorithm.policy_waits and self.policy_updates < max(1, self._policy_updates_due)
+
+    @property
+    def _policy_updates_due(self) -> int:
+        return self.updates // self.algorithm.policy_every
 
     def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
         """Where the policy has waited: as many updates as it would have had, with the Q-function as it is now."""
-        while self.policy_waits:
+        due = self._policy_updates_due
+        while self.algorithm.policy_waits and self.policy_updates < due:
             loss = self.update_policy(self.replay.sample(self.algorithm.batch, self.rng)["state"])
             if self.policy_updates % 20 == 0:
-                count = self.updates // self.algorithm.policy_every
-                pause(f"training the policy  update {self.policy_updates}/{count}  loss {loss:.4f}")
+                pause(f"training the policy  update {self.policy_updates}/{due}  loss {loss:.4f}")
 
     def figures(self) -> dict[str, float]:
         """The mean loss of the critics, and the mean of their values."""

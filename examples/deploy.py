@@ -32,6 +32,7 @@ from elites import cli
 from elites.agents import OffPolicy
 from elites.agents.cgp import PI_CEM, QCEM
 from elites.agents.networks import Policy
+from elites.planners import CEM
 
 # All that it takes to act: a file of the policy, observations (N, S) in, actions (N, A) and the seconds of each out.
 FRESH = """
@@ -115,8 +116,11 @@ def timed(act: Callable[[Any], Any], observations: np.ndarray[Any, Any]) -> list
 
 
 def searching(agent: OffPolicy, iterations: int) -> Callable[[Any], Any]:
-    """πCEM over the same Q-function."""
-    rule = QCEM(search=replace(PI_CEM, iterations=iterations))
+    """πCEM over the same Q-function, the run's own where it has one."""
+    own = agent.algorithm
+    rule = own if isinstance(own, QCEM) else QCEM()
+    search = rule.search if isinstance(rule.search, CEM) else PI_CEM
+    rule = replace(rule, search=replace(search, iterations=iterations))
 
     def act(observation: Any) -> Any:
         state = torch.as_tensor(observation, dtype=torch.float32)[None]

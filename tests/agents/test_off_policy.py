@@ -253,7 +253,9 @@ def test_an_objective_of_actions_is_the_q_function(
     [("float16", {"avx512_fp16"}, 0.01), ("bfloat16", {"avx512_fp16", "avx512_bf16"}, 0.02)],
 )
 def test_an_objective_in_16_bits_ranks_as_float32_does(precision: Any, known_by: set[str], lost: float) -> None:
-    """Large values as well, such as returns are: what is lost is a small share of how far candidates differ."""
+    """Large values as well, such as returns are: what is lost is a small share of how far candidates differ, anywhere
+    in the box, and of what a search gains, whose later candidates are close to each other.
+    """
     critics = Critics(17, 6, 2, (256, 256), rng())
     with torch.no_grad():
         critics.weights[-1].mul_(300)
@@ -264,6 +266,12 @@ def test_an_objective_in_16_bits_ranks_as_float32_does(precision: Any, known_by:
     assert (rough - exact).std() < lost * exact.std(1).mean()
     found, best = exact.gather(1, rough.argmax(1, keepdim=True)).squeeze(1), exact.amax(1)
     assert ((best - found) / (best - exact.mean(1))).max() < 0.01
+    cube, answers = Box([-1.0] * 6, [1.0] * 6), []
+    for numbers in ("float32", precision):
+        plan = PI_CEM.plan(critics.at(state, numbers), cube, batch=(50,), rng=rng(3))
+        answers.append(critics.at(state)(plan.best.unsqueeze(1)).squeeze(1))
+    gain = answers[0] - exact.mean(1)
+    assert ((answers[0] - answers[1]).mean() / gain.mean()).abs() < 0.005
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -394,6 +402,8 @@ def test_a_policy_that_waits_learns_only_at_the_end() -> None:
     found = OffPolicy(CGP(width=8, mode="offline"), 1, UNIT, seed=0)
     before = copy.deepcopy(found.learned.policy.state_dict())
     said: list[str] = []
+    found.finish(said.append)
+    assert found.policy_waits, "nothing was there to learn from"
     for _ in range(5):
         found.replay.add(**{name: column[0] for name, column in rows().items()})
     for _ in range(10):
@@ -405,6 +415,7 @@ def test_a_policy_that_waits_learns_only_at_the_end() -> None:
     assert not same(dict(before), dict(found.learned.policy.state_dict()))
     assert same(dict(critics), dict(found.learned.critics.state_dict()))
     assert said[0].startswith("training the policy  update 20/40  loss ")
+    assert not found.policy_waits
 
 
 def test_actions_stay_in_the_box() -> None:
