@@ -1,0 +1,78 @@
+"""Stable-Baselines3's agents in our loop beside themselves in their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from elites import cli
+from elites.agents import Loop, Run, Steps
+from elites.agents.environments import episode_seed
+
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
+import sb3
+
+RANDOM, STEPS = 250, 650
+
+
+class Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Episodes begin as they do in our loop."""
+
+    begun = 0
+
+    def reset(self, **options: Any) -> Any:
+        self.begun += 1
+        return self.env.reset(seed=episode_seed(0, self.begun - 1))
+
+
+class InOurLoop(sb3.Theirs):
+    """What their loop asks of an agent, when ours asks for it."""
+
+    def sampled(self, observation: Any, random_steps: int) -> Any:
+        self.model._last_obs = observation
+        action, self.stored = self.model._sample_action(random_steps, self.model.action_noise)
+        return action
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        return self.sampled(observation, 0)
+
+    def act_at_random(self, count: int) -> Any:
+        return self.sampled(None, RANDOM)
+
+    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
+        self.model.replay_buffer.add(observation, next_observation, self.stored, reward, terminated, [{}])
+
+    def improve(self, steps: int) -> None:
+        self.model.train(gradient_steps=steps, batch_size=self.model.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("agent", ["td3", "sac"])
+@pytest.mark.parametrize("name", ["Pendulum-v1", "InvertedPendulum-v5"])  # truncated, and terminated
+def test_our_loop_is_theirs(name: str, agent: str, tmp_path: Path) -> None:
+    """The same random numbers come to the same weights, bit for bit."""
+    models = []
+    for ours in (False, True):
+        env = Seeded(gymnasium.make(name))
+        model = sb3.model_for(agent, env, seed=0, random_steps=RANDOM)
+        if ours:
+            model._setup_learn(0)
+            loop = InOurLoop(model), gymnasium.make(name), Run.begin(tmp_path / "run", {}, print)
+            Loop(*loop, Steps(random_steps=RANDOM, steps=STEPS), seed=0, screen=cli.Screen(quiet=True))()
+        else:
+            model.learn(STEPS)
+            assert env.begun >= STEPS // 200 + 1
+        assert model._n_updates == STEPS - RANDOM
+        models.append(model)
+    for one, other in zip(*(model.policy.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+    rewards = [model.replay_buffer.rewards[:STEPS] for model in models]
+    assert np.array_equal(*rewards)
