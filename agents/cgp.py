@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.networks import Critics, Policy
-from elites.agents.off_policy import Algorithm, Learned
+from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.agents.td3 import climbing, smoothed
 from elites.box import Box
 from elites.dynamics.rollout import Precision
@@ -49,7 +49,7 @@ class QCEM(Algorithm):
         action = self.searched(learned.slow_critics, learned, state)
         return learned.slow_critics.values(state, smoothed(action, learned, self.policy_noise, self.noise_clip)).amin(0)
 
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
         raise NotImplementedError("there is no policy to learn")
 
     @torch.no_grad()
@@ -78,7 +78,8 @@ class CGP(QCEM):
     def exploit(self, learned: Learned, state: Tensor) -> Tensor:
         return Algorithm.exploit(self, learned, state)
 
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
+        state = batch["state"]
         distance: Tensor = learned.policy.action(state) - self.searched(learned.critics, learned, state)
         return distance.square().sum(-1).mean()
 
@@ -87,5 +88,5 @@ class CGP(QCEM):
 class QGP(CGP):
     """The policy climbs Q instead: -Q_1(s, π(s)), as in DDPG (sec. 4.2.1)."""
 
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
-        return climbing(learned, state)
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
+        return climbing(learned, batch["state"])

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import gymnasium
 import mujoco
@@ -24,8 +24,9 @@ from elites.agents.learner import Learner
 from elites.agents.loop import Loop
 from elites.agents.run import Run
 from elites.agents.schedule import Schedule
-from elites.fields import Count
+from elites.fields import Count, Range
 
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy's
 GOING_ON = ("set", "resume", "device", "quiet", "json")  # flags for a run that there is already
 FOR_GOOD = ("env", "seed", "num_envs")  # settings that a run keeps
 
@@ -36,11 +37,12 @@ class Settings(Schedule):
 
     env: str = ""
     episode_steps: Count | None = None  # None is the environment's own limit
-    seed: int = 0
+    seed: Seed = 0
 
 
 S = TypeVar("S", bound=Settings)
 L = TypeVar("L", bound=Learner)
+Asked = tuple[dict[str, Any], str, dict[str, Any]]  # see `asked_for`
 Made = tuple[Learner, Environments | gymnasium.Env[Any, Any], Environments | None]
 
 
@@ -61,7 +63,7 @@ def flags(description: str | None) -> argparse.ArgumentParser:
 def run(
     args: argparse.Namespace,
     kind: type[S],
-    asked: Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
+    asked: Callable[[argparse.Namespace], Asked],
     title: Callable[[S], str],
     made_of: Callable[[S, torch.device], Made],
     report: Callable[[Mapping[str, Any]], str],
@@ -77,10 +79,11 @@ def run(
         if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
             raise ValueError("--resume goes on with the run's own settings; only --set may change some")
         folder, mapping = Run.resume(args.resume, screen.warn)
-        source = str(args.resume / "config.yaml")
+        source, given = str(args.resume / "config.yaml"), dict[str, Any]()
     else:
-        mapping, source = asked(args)
-    settings = config.build(kind, config.override(mapping, args.set), source)
+        mapping, source, given = asked(args)
+    config.build(kind, mapping, source)  # alone, so that no mistake of the flags is blamed on the file
+    settings = config.build(kind, config.override(mapping | given, args.set), "flags")
     for name in FOR_GOOD if args.resume else ():
         if name in mapping and getattr(settings, name) != mapping[name]:
             raise ValueError(f"--resume: expected the {name} that the run was begun with, {mapping[name]}")
@@ -102,6 +105,7 @@ def run(
             raise ValueError(f"--set: does not fit the checkpoints in {args.resume}: {reason}") from None
     if args.resume and args.set:
         folder.configure(config.dump(settings))
+        loop.reopen()
     screen.line(f"{settings.env} in {folder.folder}")
     try:
         summary = loop()
@@ -117,8 +121,8 @@ def run(
         screen.line(f"{report(summary)}; summary, plots and video in {folder.folder}")
 
 
-def asked_for(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, Any], str]:
-    """The settings as a mapping, and where they are from: --config, or the environment's own file in the folder.
+def asked_for(args: argparse.Namespace, folder: Path, env: str) -> Asked:
+    """The settings of a file and where that is, --config or the environment's own in the folder; and those of flags.
 
     A --config that names no environment, such as a preset, goes over that file.
     """
@@ -128,7 +132,7 @@ def asked_for(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[st
     mapping = config.load(own) if own.exists() and "env" not in given else {}
     source = args.config or (own if mapping else "settings")
     flags = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None}
-    return {"env": env} | mapping | given | flags, str(source)
+    return {"env": env} | mapping | given, str(source), flags
 
 
 def trained(

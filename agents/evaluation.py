@@ -35,6 +35,13 @@ class Evaluation:
 def evaluate(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | None:
     """An episode in each environment; None where `watch` says no. The agent's generator is left as it was."""
     chance = agent.rng.get_state()
+    try:
+        return _episodes(agent, envs, watch)
+    finally:
+        agent.rng.set_state(chance)
+
+
+def _episodes(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | None:
     seeds = evaluation_seeds(envs.num_envs)
     returns, lengths, under_way = np.zeros(len(seeds)), np.zeros(len(seeds), dtype=int), np.ones(len(seeds), dtype=bool)
     actions: list[Array] = []
@@ -50,7 +57,6 @@ def evaluate(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | N
         if (ended := terminated | truncated).any():
             under_way &= ~ended
             observation = reset(envs, seeds, ended)  # of no account from here on
-    agent.rng.set_state(chance)
     if not asked_for:
         return None
     best = int(returns.argmax())

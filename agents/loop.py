@@ -24,7 +24,12 @@ from elites.envs import name_of
 
 Array = NDArray[Any]
 PHASES = (("random",), ("learning",), ("evaluation", "final"))  # of rows
+LARGEST = np.finfo(np.float32).max  # that learning knows; no comparison holds for NaN
 LOG_S, LOG_SHARE = 1.0, 0.02  # metrics.csv is not written more often, and takes no larger share of the time
+
+
+class NotFinite(Exception):
+    """What an environment gave is nothing that an agent could learn from."""
 
 
 class Loop:
@@ -74,20 +79,33 @@ class Loop:
     def __call__(self) -> dict[str, Any]:
         """Runs, or goes on, to the end of the schedule; the summary."""
         with self._interrupt:
-            self._begin()
-            while phase := self.schedule.phase(self.numbers[0], self.steps):
-                if self.evaluation and self.schedule.evaluates(self.steps, self.evaluated):
-                    self._evaluate("evaluation")
-                self._step(phase)
-            self.agent.finish(self._pause)
-            if self.evaluation and not any(
-                row["phase"] == "final" and row["env_steps"] == self.steps for row in self.rows
-            ):
-                self._evaluate("final")
+            try:
+                self._go_on()
+            except NotFinite as found:
+                self._save()  # all that came before it; unless the agent is the cause, which is looked at first
+                raise ValueError(f"{found}; {self._left}") from None
             self._save()
         summary = self.summary()
         self.run.summarise(summary)
         return summary
+
+    def _go_on(self) -> None:
+        self._begin()
+        while phase := self.schedule.phase(self.numbers[0], self.steps):
+            if self.evaluation and self.schedule.evaluates(self.steps, self.evaluated):
+                self._evaluate("evaluation")
+            self._step(phase)
+        self.agent.finish(self._pause)
+        if self.evaluation and not any(map(self._is_last, self.rows)):
+            self._evaluate("final")
+
+    def _is_last(self, row: Row) -> bool:
+        return bool(row["phase"] == "final" and row["env_steps"] == self.steps)
+
+    def reopen(self) -> None:
+        """Settings have changed: where the run was at its end, and still is, that has to be shown anew."""
+        if not self.schedule.phase(self.numbers[0], self.steps):
+            self.rows = [row for row in self.rows if not self._is_last(row)]
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -125,13 +143,12 @@ class Loop:
 
     def _check(self, where: Callable[[int], str], observation: Array, reward: Array | None = None) -> None:
         """What an environment gave; without a reward where an episode begins."""
-        finite = np.isfinite(observation).all(-1) & (True if reward is None else np.isfinite(reward))
+        finite = (np.abs(observation) <= LARGEST).all(-1) & (True if reward is None else np.abs(reward) <= LARGEST)
         if finite.all():
             return
-        self._check_agent()  # whose actions may have been the cause
         i = int(finite.argmin())
         got = f"observation {observation[i]}" if reward is None else f"reward {reward[i]}, observation {observation[i]}"
-        raise ValueError(f"{self.name}: expected finite numbers at {where(i)}, got {got}; {self._left}")
+        raise NotFinite(f"{self.name}: expected finite numbers of 32 bits at {where(i)}, got {got}")
 
     def _check_agent(self) -> None:
         if trouble := self.agent.trouble():
@@ -203,8 +220,10 @@ class Loop:
             self.actions[i] = []
         self.returns[ended], self._episode_began[ended] = 0.0, time.perf_counter()
         self._act_ms = []
-        self.observation = reset(self.envs, self._seeds(), ended)
-        self._check(self._beginning, self.observation)
+        self.observation = np.empty(0)  # until it is known to be good, so that a checkpoint has none
+        observation = reset(self.envs, self._seeds(), ended)
+        self._check(self._beginning, observation)
+        self.observation = observation
         self.agent.begin(ended)
 
     def _finish(self, i: int, phase: Phase, terminated: bool) -> None:

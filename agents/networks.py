@@ -99,13 +99,16 @@ class Policy(nn.Module):
                 uniform_(parameter, fan_in, rng)
             layers += [linear, nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
+        self.low: Tensor
+        self.high: Tensor
         self.middle: Tensor
         self.reach: Tensor
-        self.register_buffer("middle", box.centre)
-        self.register_buffer("reach", box.half)
+        for name, value in {"low": box.low, "high": box.high, "middle": box.centre, "reach": box.half}.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, state: Tensor) -> Tensor:
-        return self.middle + self.reach * self.action(state)
+        """As `Box.from_unit`: what is in the unit cube may round to a point beside the box."""
+        return torch.addcmul(self.middle, self.reach, self.action(state)).clamp(self.low, self.high)
 
     def action(self, state: Tensor) -> Tensor:
         """(R, S) -> (R, A)."""

@@ -19,6 +19,8 @@ from elites.box import Box
 from elites.fields import Count, Fraction, Positive, Rate, validate
 
 Array = NDArray[Any]
+Batch = Mapping[str, Tensor]  # a minibatch: see Replay.FIELDS
+PARTS = ("critics", "slow_critics", "policy", "slow_policy", "critic_optimizer", "policy_optimizer", "replay")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Algorithm(ABC):
         """What is to be expected from a next state on, (R,), by the target networks."""
 
     @abstractmethod
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
-        """What the policy is to make small in states of the replay buffer."""
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
+        """What the policy is to make small over a minibatch."""
 
     @property
     def policy_waits(self) -> bool:
@@ -141,7 +143,7 @@ class OffPolicy(Learner):
         self._tally += torch.stack([loss.detach(), values.detach().mean()])
         self._tallied += 1
         if self.learned.policy and not a.policy_waits and self.updates % a.policy_every == 0:
-            self.update_policy(batch["state"])
+            self.update_policy(batch)
         if self.updates % a.target_every == 0:
             follow(self.learned.slow_critics, self.learned.critics, a.tau)
             if self.learned.slow_policy:
@@ -149,13 +151,13 @@ class OffPolicy(Learner):
         return loss.detach()
 
     @torch.no_grad()
-    def target(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def target(self, batch: Batch) -> Tensor:
         """(R,). Only what has terminated has no future; what was truncated has (CGP, App. C)."""
         future = self.algorithm.next_value(self.learned, batch["next_state"])
         return batch["reward"] + self.algorithm.discount * (1 - batch["terminated"]) * future
 
-    def update_policy(self, state: Tensor) -> Tensor:
-        loss = self.algorithm.policy_loss(self.learned, state)
+    def update_policy(self, batch: Batch) -> Tensor:
+        loss = self.algorithm.policy_loss(self.learned, batch)
         _descend(self.policy_optimizer, self.learned.policy, loss)
         self.policy_updates += 1
         return loss.detach()
@@ -163,17 +165,17 @@ class OffPolicy(Learner):
     @property
     def policy_waits(self) -> bool:
         """Whether there is a policy that has yet to learn from the Q-function: see `finish`."""
-        return self.algorithm.policy_waits and self.policy_updates < max(1, self._policy_updates_due)
+        return self.algorithm.policy_waits and self.policy_updates < self._policy_updates_due
 
     @property
     def _policy_updates_due(self) -> int:
-        return self.updates // self.algorithm.policy_every
+        return max(1, self.updates // self.algorithm.policy_every)
 
     def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
         """Where the policy has waited: as many updates as it would have had, with the Q-function as it is now."""
         due = self._policy_updates_due
-        while self.algorithm.policy_waits and self.policy_updates < due:
-            loss = self.update_policy(self.replay.sample(self.algorithm.batch, self.rng)["state"])
+        while self.policy_waits and self.updates:
+            loss = self.update_policy(self.replay.sample(self.algorithm.batch, self.rng))
             if self.policy_updates % 20 == 0:
                 pause(f"training the policy  update {self.policy_updates}/{due}  loss {loss:.4f}")
 
@@ -198,7 +200,10 @@ class OffPolicy(Learner):
         return parts | counts | {"tally": self._tally, "rng": self.rng.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, part in self._parts().items():
+        held, parts = [name for name in PARTS if name in state], self._parts()
+        if held != list(parts):
+            raise RuntimeError(f"expected {', '.join(parts)}, found {', '.join(held)}")
+        for name, part in parts.items():
             mine = state[name]
             if isinstance(part, torch.optim.Optimizer):  # whose parameters' numbers are strings in a checkpoint
                 mine = mine | {"state": {int(number): of for number, of in mine["state"].items()}}
@@ -212,9 +217,8 @@ class OffPolicy(Learner):
         self._tally, self._tallied = state["tally"].to(self._tally), state["tallied"]
 
     def _parts(self) -> dict[str, Any]:
-        found = {name: getattr(self.learned, name) for name in ("critics", "slow_critics", "policy", "slow_policy")}
-        found |= {name: getattr(self, name) for name in ("critic_optimizer", "policy_optimizer", "replay")}
-        return {name: part for name, part in found.items() if part is not None}
+        found = vars(self.learned) | vars(self)
+        return {name: found[name] for name in PARTS if found[name] is not None}
 
 
 def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from elites.agents.networks import NormalPolicy
-from elites.agents.off_policy import Algorithm, Learned
+from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.box import Box
 from elites.fields import Count, Positive
 
@@ -43,8 +43,9 @@ class SAC(Algorithm):
         bonus: Tensor = -learned.policy.log_temperature.exp() * log_density
         return learned.slow_critics.values(state, action).amin(0) + bonus
 
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
         """α ln π - min_j Q_j; and -ln α (ln π + target entropy), whose gradient is the temperature's alone."""
+        state = batch["state"]
         action, log_density = learned.policy.sample(state, learned.rng)
         log_temperature = learned.policy.log_temperature
         value = learned.critics.values(state, action).amin(0)

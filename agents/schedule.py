@@ -13,7 +13,7 @@ Phase = Literal["random", "learning", "evaluation"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """What both have: at most `checkpoint_s` seconds of work are lost, whatever happens."""
+    """What both have: a checkpoint every `checkpoint_s` seconds, or where one takes long, a twentieth of the time."""
 
     along: ClassVar[str]  # what it counts
     checkpoint_s: NonNegative = field(default=30.0, kw_only=True)
@@ -66,6 +66,11 @@ class Steps(Schedule):
     steps: Count = 100_000
     evaluate_every: Count = 5_000
     evaluation_episodes: Natural = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps <= self.random_steps:
+            raise ValueError(f"steps: expected more than the {self.random_steps} random_steps, got {self.steps}")
 
     def phase(self, episode: int, steps: int) -> Phase | None:
         if steps >= self.steps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elites.agents.off_policy import Algorithm, Learned
+from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.fields import Count, NonNegative
 
 
@@ -33,8 +33,8 @@ class TD3(Algorithm):
         action = smoothed(learned.slow_policy.action(state), learned, self.policy_noise, self.noise_clip)
         return learned.slow_critics.values(state, action).amin(0)
 
-    def policy_loss(self, learned: Learned, state: Tensor) -> Tensor:
-        return climbing(learned, state)
+    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
+        return climbing(learned, batch["state"])
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class Range:
 
     def __str__(self) -> str:
         if self.high < math.inf:
-            return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}]"
-        return f"{'above' if self.open else 'of at least'} {self.low:g}"
+            return f"in {'(' if self.open else '['}{self.low}, {self.high}]"
+        return f"{'above' if self.open else 'of at least'} {self.low}"
 
 
 Count = Annotated[int, Range(1)]

@@ -35,15 +35,15 @@ class Settings(Steps, command.Settings):
     num_envs: Count = 1
 
 
-def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    mapping, source = command.asked_for(args, CONFIGS, "Pendulum-v1")
+def asked_for(args: argparse.Namespace) -> command.Asked:
+    mapping, source, flags = command.asked_for(args, CONFIGS, "Pendulum-v1")
     if args.num_envs is not None:
-        mapping["num_envs"] = args.num_envs
+        flags["num_envs"] = args.num_envs
     if args.agent:
-        mapping["agent"] = config.named(args.agent)
+        flags["agent"] = config.named(args.agent)
     if args.mode:
         args.set = [*args.set, f"agent.mode={args.mode}"]
-    return mapping, source
+    return mapping, source, flags
 
 
 def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> OffPolicy:

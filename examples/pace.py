@@ -56,7 +56,7 @@ class Side(ABC):
 
 
 class Ours(Side):
-    """The loop of examples/cgp.py without its evaluations and checkpoints."""
+    """What the loop of examples/cgp.py makes of a step, without its bookkeeping: progress, checks, checkpoints."""
 
     def __init__(self, algorithm: Algorithm, env: str) -> None:
         super().__init__(env)

@@ -36,9 +36,9 @@ class Settings(PETSConfig, Episodes, command.Settings):
     termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function, where it is not known
 
 
-def asked_for(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    mapping, source = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
-    return mapping | ({"planner": config.named(args.planner)} if args.planner else {}), source
+def asked_for(args: argparse.Namespace) -> command.Asked:
+    mapping, source, flags = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
+    return mapping, source, flags | ({"planner": config.named(args.planner)} if args.planner else {})
 
 
 def agent_for(settings: Settings, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PETS:

@@ -102,8 +102,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.out is None:
         raise ValueError("--out: expected a folder for the run")
-    if (args.out / "config.yaml").exists():
-        raise ValueError(f"--out: {args.out} holds a run of examples/cgp.py")
+    if any((args.out / name).exists() for name in ("config.yaml", "metrics.csv")):
+        raise ValueError(f"--out: {args.out} holds a run already")
     if args.evaluate_every < 1:
         raise ValueError(f"--evaluate-every: expected at least 1, got {args.evaluate_every}")
     if args.steps <= args.random_steps:

@@ -32,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_where_settings_come_from(folder: Path, flags: list[str], expected: dict[str, object], source: str) -> None:
     flags = [str(folder / f"{flag}.yaml") if flag in ("preset", "whole") else flag for flag in flags]
-    mapping, found = command.asked_for(command.flags(None).parse_args(flags), folder, "Ant-v5")
-    assert mapping == expected
+    mapping, found, given = command.asked_for(command.flags(None).parse_args(flags), folder, "Ant-v5")
+    assert mapping | given == expected
     assert Path(found).stem == source
 
 
 def test_a_preset_for_any_environment() -> None:
     args = command.flags(None).parse_args(["--config", str(CONFIGS / "fast.yaml"), "--env", "elites/HalfCheetah-v0"])
-    mapping, _ = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
+    mapping, *_ = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
     assert mapping["episode_steps"] == 150
     assert mapping["particles"] == 1
 

@@ -220,7 +220,7 @@ def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
 
 def test_an_observation_that_is_not_finite(tmp_path: Path) -> None:
     broken = loop(tmp_path, Drift(lambda step: np.nan if step == 17 else None))
-    said = r"Drift: expected finite numbers at step 3 of episode 3, got .*; the last checkpoint is .*json"
+    said = r"Drift: expected finite numbers of 32 bits at step 3 of episode 3, got .*; the last checkpoint is .*json"
     with pytest.raises(ValueError, match=said):
         broken()
     assert len(loop(tmp_path, Drift()).actions[0]) == 2  # saved up to the step before

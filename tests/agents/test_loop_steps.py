@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from elites.agents.evaluation import evaluate, evaluation_seeds
 from elites.cli import Screen
 
 SCHEDULE = Steps(random_steps=12, steps=90, evaluate_every=15, evaluation_episodes=2, checkpoint_s=0.0)
+SELDOM = replace(SCHEDULE, checkpoint_s=1e9)
 
 
 class Crash(Exception):
@@ -202,18 +204,17 @@ def test_ctrl_c_in_an_evaluation_and_at_the_end(tmp_path: Path) -> None:
 
             super().finish(stopping)
 
-    seldom = Steps(12, 90, 15, 2, checkpoint_s=1e9)
     with pytest.raises(KeyboardInterrupt):
-        loop(tmp_path / "a", schedule=seldom, shown=once)()
-    stopped = loop(tmp_path / "a", schedule=seldom, agent=Interrupted())
+        loop(tmp_path / "a", schedule=SELDOM, shown=once)()
+    stopped = loop(tmp_path / "a", schedule=SELDOM, agent=Interrupted())
     assert stopped.steps == 15
     assert stopped.evaluated == 0
     with pytest.raises(KeyboardInterrupt):
         stopped()
-    again = loop(tmp_path / "a", schedule=seldom)
+    again = loop(tmp_path / "a", schedule=SELDOM)
     assert student(again).finished == 3  # nothing is lost
     again()
-    uninterrupted = loop(tmp_path / "whole", schedule=seldom)
+    uninterrupted = loop(tmp_path / "whole", schedule=SELDOM)
     uninterrupted()
     assert outcome(again) == outcome(uninterrupted)
 
@@ -234,6 +235,21 @@ def test_a_finished_run_goes_on_where_more_steps_are_asked_for(tmp_path: Path) -
     longer = loop(tmp_path, schedule=Steps(12, 120, 15, 2))
     assert longer()["evaluation_steps"] == [15, 30, 45, 60, 75, 90, 105, 120]
     assert longer.rows[-1]["phase"] == "final"
+
+
+def test_a_finished_run_is_shown_again_where_settings_changed(tmp_path: Path) -> None:
+    loop(tmp_path)()
+    again = loop(tmp_path, schedule=replace(SCHEDULE, evaluation_episodes=5))
+    again.reopen()
+    before, summary = len(again.rows), again()
+    assert len(again.rows) == before + 1
+    assert summary["evaluation_steps"] == [15, 30, 45, 60, 75, 90]
+    assert summary["final_evaluation_std"] != loop(tmp_path / "first")()["final_evaluation_std"]
+
+
+def test_what_is_all_at_random_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps: expected more than the 10000 random_steps, got 5000"):
+        Steps(steps=5000)
 
 
 def test_an_evaluation_by_hand() -> None:
@@ -264,12 +280,25 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
         calls.append(0)
         return np.nan if len(calls) == stop else None
 
-    with pytest.raises(ValueError, match=r"Walk: expected finite numbers at step \d of episode \d+, .*the last checkp"):
-        loop(tmp_path / "a", lambda: sometimes(40))()
+    said = r"Walk: expected finite numbers of 32 bits at step"
+    with pytest.raises(ValueError, match=said + r" \d of episode \d+, .*; the last checkpoint is .*000001.json"):
+        loop(tmp_path / "a", lambda: sometimes(40), schedule=SELDOM)()
     assert loop(tmp_path / "a").steps == 39  # the 40th is of the first environment's 14th step
     calls.clear()
-    with pytest.raises(ValueError, match="Walk: expected finite numbers at step 3 of evaluation episode 1, got reward"):
-        loop(tmp_path / "b", shown=lambda: sometimes(5))()
+    with pytest.raises(ValueError, match=said + r" 3 of evaluation episode 1, got reward .*000001.json"):
+        loop(tmp_path / "b", shown=lambda: sometimes(5), schedule=SELDOM)()
+    again, uninterrupted = loop(tmp_path / "b", schedule=SELDOM), loop(tmp_path / "c")
+    again()
+    uninterrupted()
+    assert outcome(again) == outcome(uninterrupted)
+
+
+def test_a_number_too_large_for_32_bits(tmp_path: Path) -> None:
+    """It is finite in the environment and would not be in the replay buffer."""
+    broken = loop(tmp_path, lambda: 1e39 if len(student(broken).seen) > 40 else None)
+    with pytest.raises(ValueError, match=r"finite numbers of 32 bits at step .*1.e\+39"):
+        broken()
+    assert np.abs(student(loop(tmp_path)).seen).max() < 1e6
 
 
 def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
@@ -278,9 +307,24 @@ def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
         broken = loop(tmp_path / which)
         walk: Any = getattr(broken, which).envs[1]
         walk._seen = lambda: np.full(2, np.nan)
-        with pytest.raises(ValueError, match=f"expected finite numbers at the beginning of {where}, got observation "):
+        with pytest.raises(ValueError, match=f"32 bits at the beginning of {where}, got observation "):
             broken()
         assert np.isfinite(student(broken).seen).all()
+
+
+def test_an_episode_later_that_begins_so(tmp_path: Path) -> None:
+    """What came before is kept, and goes on once the environment is well again."""
+    broken = loop(tmp_path, count=1, schedule=SELDOM)
+    walk: Any = broken.envs.envs[0]
+    walk._seen = lambda seen=walk._seen: np.full(2, np.nan) if walk.age == 0 and broken.steps > 40 else seen()
+    with pytest.raises(ValueError, match=r"32 bits at the beginning of episode \d+, .*000001.json"):
+        broken()
+    again = loop(tmp_path, count=1, schedule=SELDOM)
+    assert again.steps == broken.steps > 40
+    again()
+    uninterrupted = loop(tmp_path / "whole", count=1)
+    uninterrupted()
+    assert outcome(again) == outcome(uninterrupted)
 
 
 def test_an_agent_that_diverges_is_not_saved(tmp_path: Path) -> None:

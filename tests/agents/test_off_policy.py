@@ -148,7 +148,7 @@ def test_the_critics_loss_by_hand() -> None:
 def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
     """-Q_1(1, 0.5) = -2; the gradient of the last bias is -dQ_1/da · (1 - tanh²) = -2 · 0.75."""
     found = agent(kind(width=1))
-    loss = found.algorithm.policy_loss(found.learned, tensor([[1.0]]))
+    loss = found.algorithm.policy_loss(found.learned, rows())
     assert loss.item() == pytest.approx(-2, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, found.learned.policy.layers[-1].bias)
     assert slope.item() == pytest.approx(-1.5, rel=1e-5)
@@ -157,7 +157,7 @@ def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
 def test_cgps_policy_loss_by_hand() -> None:
     """(0.5 - 0.3)², and its gradient 2 · 0.2 · 0.75."""
     cgp = agent(CGP(width=1, search=Says()))
-    loss = cgp.algorithm.policy_loss(cgp.learned, tensor([[1.0], [7.0]]))
+    loss = cgp.algorithm.policy_loss(cgp.learned, {"state": tensor([[1.0], [7.0]])})
     assert loss.item() == pytest.approx(0.04, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, cgp.learned.policy.layers[-1].bias)
     assert slope.item() == pytest.approx(0.3, rel=1e-5)
@@ -169,7 +169,7 @@ def test_sacs_policy_loss_by_hand() -> None:
     always(sac.learned.policy, 0.2, -1.0)
     sac.learned.policy.log_temperature.data.fill_(math.log(0.5))
     action, density = sac.learned.policy.sample(tensor([[1.0]]), sac.learned.rng.clone_state())
-    loss = sac.algorithm.policy_loss(sac.learned, tensor([[1.0]]))
+    loss = sac.algorithm.policy_loss(sac.learned, rows())
     a, log_density = action.item(), density.item()
     value = min(1 + 2 * a, 1 - a)
     assert loss.item() == pytest.approx(0.5 * log_density - value - math.log(0.5) * (log_density - 1), rel=1e-4)
@@ -191,7 +191,7 @@ def test_a_policys_update_leaves_the_critics_alone() -> None:
     for kind in (TD3, SAC, QGP, CGP):
         found = agent(kind(width=4) if kind is SAC else kind(width=1))
         before = copy.deepcopy(found.state_dict())
-        found.update_policy(tensor([[1.0]]))
+        found.update_policy(rows())
         after = found.state_dict()
         assert same(dict(after["critics"]), dict(before["critics"]))
         assert not same(dict(after["policy"]), dict(before["policy"]))
@@ -296,10 +296,17 @@ def test_critics_by_hand() -> None:
 
 
 def test_a_policy_stays_in_its_box() -> None:
-    policy = Policy(3, Box([-2.0, 0.0], [4.0, 1.0]), (8, 8), rng())
-    far = policy(1e4 * torch.randn(200, 3, generator=rng(1)))
-    assert far.amin(0).tolist() == pytest.approx([-2, 0], abs=0.1)
-    assert far.amax(0).tolist() == pytest.approx([4, 1], abs=0.1)
+    """Even where centre + half width is not the bound, in float32."""
+    low = torch.randn(500, generator=rng(2))
+    high = low + torch.rand(500, generator=rng(3))
+    box = Box(low, high)
+    assert (box.centre + box.half > high).any()
+    policy = Policy(3, box, (8, 8), rng())
+    for far, bound in ((-100.0, low), (100.0, high)):
+        always(policy, *[far] * 500)
+        found = policy(torch.randn(1, 3, generator=rng(1)))[0]
+        torch.testing.assert_close(found, bound)
+        assert ((found >= low) & (found <= high)).all()
 
 
 def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:

@@ -173,6 +173,7 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
         ("seed=5", "--resume: expected the seed that the run was begun with, 0"),
         ("agent.width=16", "--set: does not fit the checkpoints in "),
         ("agent=sac", "--set: does not fit the checkpoints in "),
+        ("agent=cem", "--set: does not fit the checkpoints in "),
     ],
 )
 def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:

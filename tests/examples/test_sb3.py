@@ -15,13 +15,13 @@ def test_what_it_says_without_it(tmp_path: Path) -> None:
     )
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    (theirs / "config.yaml").touch()
+    (theirs / "metrics.csv").touch()
     for flags, message in (
         (["--out", tmp_path / "run"], "make .venv-mbrl/peers brings it into .venv-mbrl"),
         ([], "--out: expected a folder for the run"),
         (["--out", tmp_path / "run", "--env", "Pendulam-v1"], "env: Environment `Pendulam` doesn't exist"),
         (["--out", tmp_path / "run", "--evaluate-every", "0"], "--evaluate-every: expected at least 1, got 0"),
-        (["--out", theirs], "holds a run of examples/cgp.py"),
+        (["--out", theirs], "theirs holds a run already"),
     ):
         call = [sys.executable, "-c", f"import sys; sys.argv = {[str(SCRIPT), *map(str, flags)]!r}; {code}"]
         done = subprocess.run(call, capture_output=True, text=True, check=False)
