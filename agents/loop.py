@@ -106,6 +106,7 @@ class Loop:
         """Settings have changed: where the run was at its end, and still is, that has to be shown anew."""
         if not self.schedule.phase(self.numbers[0], self.steps):
             self.rows = [row for row in self.rows if not self._is_last(row)]
+            self._rows_logged = len(self.rows)
 
     # --- a step ------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import signal
@@ -245,6 +246,8 @@ def test_a_finished_run_is_shown_again_where_settings_changed(tmp_path: Path) ->
     assert len(again.rows) == before + 1
     assert summary["evaluation_steps"] == [15, 30, 45, 60, 75, 90]
     assert summary["final_evaluation_std"] != loop(tmp_path / "first")()["final_evaluation_std"]
+    last = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))[-1]
+    assert (last["phase"], float(last["return"])) == ("final", summary["final_evaluation_mean"])
 
 
 def test_what_is_all_at_random_is_refused() -> None:
