@@ -82,8 +82,11 @@ def run(
         source, given = str(args.resume / "config.yaml"), dict[str, Any]()
     else:
         mapping, source, given = asked(args)
-    config.build(kind, mapping, source)  # alone, so that no mistake of the flags is blamed on the file
-    settings = config.build(kind, config.override(mapping | given, args.set), "flags")
+    try:
+        settings = config.build(kind, config.override(mapping | given, args.set), "flags")
+    except ValueError:
+        config.build(kind, mapping, source)  # which complains where the mistake is the file's own
+        raise
     for name in FOR_GOOD if args.resume else ():
         if name in mapping and getattr(settings, name) != mapping[name]:
             raise ValueError(f"--resume: expected the {name} that the run was begun with, {mapping[name]}")

@@ -187,7 +187,7 @@ def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:
 
 
 def test_a_mode_belongs_to_whatever_agent_there_is(tmp_path: Path) -> None:
-    (tmp_path / "agent.yaml").write_text("agent: qgp\n")
+    (tmp_path / "agent.yaml").write_text("agent: qgp\nsteps: 41\n")  # too few without the flags' random_steps
     for number, flags in enumerate((["--config", tmp_path / "agent.yaml"], ["--set=agent=qgp"])):
         done = run(*TINY, "--set=steps=41", *flags, "--mode=offline", "--quiet", "--out", tmp_path / str(number))
         assert done.returncode == 0, done.stderr

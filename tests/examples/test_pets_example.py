@@ -238,7 +238,9 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
         (["--env", "CartPole-v1"], "CartPole-v1: expected actions in a Box of shape (n,), got Discrete(2)"),
         (["--planner", "cem_dg"], "planner.name: unknown planner 'cem_dg'; did you mean 'cem_gd'?"),
         (["--set", "horizont=3"], "horizont: unknown key; did you mean 'horizon'?"),
-        (["--set", "model.members=0"], "model.members: expected an integer of at least 1, got 0"),
+        (["--set", "model.members=0"], "flags: model.members: expected an integer of at least 1, got 0"),
+        (["--seed", "-1"], "flags: seed: expected an integer in [0, 4294967295], got -1"),
+        (["--config", "wrong.yaml"], "wrong.yaml: horizon: expected an integer of at least 1, got 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
         (["--resume", "nowhere"], "nowhere: expected the folder of a run, found no config.yaml in it"),
         (["--resume", "nowhere", "--seed", "3"], "--resume goes on with the run's own settings"),
@@ -251,6 +253,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
     ],
 )
 def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "wrong.yaml").write_text("horizon: 0\n")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
