@@ -1,8 +1,8 @@
 # Everything runs in .venv, which the first target to need it makes.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := elites planners dynamics envs agents examples tests docs README.md setup.py
-PACKAGES := planners dynamics envs agents
+CODE := elites networks planners dynamics envs agents runs examples benchmarks tests docs README.md setup.py
+PACKAGES := networks planners dynamics envs agents runs
 
 .PHONY: demo test test-slow test-mbrl lint format typing docs figures bench check clean
 
@@ -28,41 +28,41 @@ format: .venv/installed
 
 typing: .venv/installed build/typing  ## mypy, and the direction of imports
 	$(BIN)/mypy
-	MYPYPATH=build/typing $(BIN)/mypy --config-file pyproject.toml $(wildcard examples/*.py)
+	MYPYPATH=build/typing $(BIN)/mypy --config-file pyproject.toml $(wildcard examples/*.py benchmarks/*.py)
 	cd build/typing && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 docs: .venv/installed build/typing  ## the site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 figures: .venv/installed       ## the pictures of docs/, some 8 minutes
-	$(BIN)/python examples/landscape.py --out docs/pictures
-	$(BIN)/python examples/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
-	$(BIN)/python examples/barrier.py --out docs/pictures --csv results/barrier.csv
+	$(BIN)/python benchmarks/landscape.py --out docs/pictures
+	$(BIN)/python benchmarks/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
+	$(BIN)/python benchmarks/barrier.py --out docs/pictures --csv results/barrier.csv
 
 bench: .venv-mbrl/peers        ## one plan's time and memory, here and in other libraries; make bench ARGS='--size 4,1'
-	.venv-mbrl/bin/python examples/benchmark.py $(ARGS)
+	.venv-mbrl/bin/python benchmarks/benchmark.py $(ARGS)
 
 check: lint typing test docs   ## before a commit
 
 clean:
 	rm -rf .venv .venv-mbrl build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/installed: setup.py pyproject.toml constraints.txt $(wildcard dynamics/kernel/*)
+.venv/installed: setup.py pyproject.toml constraints.txt $(wildcard networks/kernel/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "elites needs Python 3.10 or newer; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 # mbrl-lib pins a Gymnasium and a Hydra of years ago, hence --no-deps.
-.venv-mbrl/installed: setup.py constraints.txt tests/mbrl/requirements.txt $(wildcard dynamics/kernel/*)
+.venv-mbrl/installed: setup.py constraints.txt tests/mbrl/requirements.txt $(wildcard networks/kernel/*)
 	test -x .venv-mbrl/bin/python || $(PYTHON) -m venv .venv-mbrl
 	.venv-mbrl/bin/python -m pip install --quiet --constraint constraints.txt --requirement tests/mbrl/requirements.txt --editable . pytest pytest-xdist
 	.venv-mbrl/bin/python -m pip install --quiet --no-deps mbrl==0.2.0
 	@touch $@
 
 # Beside mbrl-lib, so with its torch and without what else they would bring.
-.venv-mbrl/peers: .venv-mbrl/installed examples/benchmark_requirements.txt
-	.venv-mbrl/bin/python -m pip install --quiet --no-deps --requirement examples/benchmark_requirements.txt
+.venv-mbrl/peers: .venv-mbrl/installed benchmarks/requirements.txt
+	.venv-mbrl/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	@touch $@
 
 # The package as type checkers want it: links to the folders that setup.py maps.

@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
+FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs", "configs"]
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 PLOTS = ["matplotlib>=3.8"]
@@ -28,9 +29,9 @@ DEVELOPMENT = [
 
 # The compiled rollout; where it cannot be built, everything runs in torch.
 KERNEL = Extension(
-    "elites.dynamics._rollout",
-    ["dynamics/kernel/rollout.cpp"],
-    depends=[str(path.relative_to(HERE)) for path in sorted((HERE / "dynamics/kernel").glob("*.h"))],
+    "elites.networks._rollout",
+    ["networks/kernel/rollout.cpp"],
+    depends=[str(path.relative_to(HERE)) for path in sorted((HERE / "networks/kernel").glob("*.h"))],
     extra_compile_args=["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"],
     extra_link_args=["-pthread"],
     language="c++",
@@ -73,15 +74,8 @@ setup(
         "all": [*RUNS, *ONNX],
         "dev": [*RUNS, *ONNX, *DOCS, *DEVELOPMENT],
     },
-    packages=["elites", "elites.planners", "elites.dynamics", "elites.envs", "elites.agents", "elites.configs"],
-    package_dir={
-        "elites": "elites",
-        "elites.planners": "planners",
-        "elites.dynamics": "dynamics",
-        "elites.envs": "envs",
-        "elites.agents": "agents",
-        "elites.configs": "configs",
-    },
+    packages=["elites", *(f"elites.{folder}" for folder in FOLDERS)],
+    package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},
     ext_modules=[KERNEL],
     cmdclass={"build_ext": BuildKernel},
     package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml"]},

@@ -1,16 +1,12 @@
-"""Those who act and learn: the MPC agent, PETS, model-free agents; the loop, run folder and checkpoints around them."""
+"""Those who act and learn: the MPC agent, PETS, and the model-free agents."""
 
 from elites.agents.cgp import CGP, QCEM, QGP
-from elites.agents.environments import episode_seed, together
 from elites.agents.learner import Learner
-from elites.agents.loop import Loop
 from elites.agents.mpc import MPC, Report, Returns
 from elites.agents.off_policy import Algorithm, OffPolicy
 from elites.agents.pets import PETS, PETSConfig
 from elites.agents.replay import Replay
-from elites.agents.run import Run
 from elites.agents.sac import SAC
-from elites.agents.schedule import Episodes, Schedule, Steps
 from elites.agents.td3 import DDPG, TD3
 from elites.config import choices
 
@@ -29,17 +25,10 @@ __all__ = [
     "SAC",
     "TD3",
     "Algorithm",
-    "Episodes",
     "Learner",
-    "Loop",
     "OffPolicy",
     "PETSConfig",
     "Replay",
     "Report",
     "Returns",
-    "Run",
-    "Schedule",
-    "Steps",
-    "episode_seed",
-    "together",
 ]

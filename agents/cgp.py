@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from elites.agents.networks import Critics, Policy
 from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.agents.td3 import climbing, smoothed
 from elites.box import Box
-from elites.dynamics.rollout import Precision
 from elites.fields import NonNegative
+from elites.networks.policies import Critics, Policy
+from elites.networks.rollout import Precision
 from elites.planners import CEM, Planner, TanhNormal
 
 PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
-from torch import Generator
+from torch import Generator, Tensor
 
 Array = NDArray[Any]
 
@@ -65,3 +65,11 @@ class Learner(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def restore(rng: Generator, state: Tensor) -> None:
+    """A generator as it was, on a device of the same kind."""
+    try:
+        rng.set_state(state.cpu())
+    except RuntimeError:
+        raise ValueError(f"expected a checkpoint from {rng.device.type}, got another device's (--device)") from None

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from elites.agents.checkpoint import restore
+from elites.agents.learner import restore
 from elites.box import Box
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check

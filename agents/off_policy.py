@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from elites.agents.checkpoint import restore
-from elites.agents.learner import Learner
-from elites.agents.networks import Critics, Policy, follow, slow_copy
+from elites.agents.learner import Learner, restore
 from elites.agents.replay import Replay
 from elites.box import Box
-from elites.fields import Count, Fraction, Positive, Rate, validate
+from elites.fields import Checked, Count, Fraction, Positive, Rate
+from elites.networks.policies import Critics, Policy, follow, slow_copy
 
 Array = NDArray[Any]
 Batch = Mapping[str, Tensor]  # a minibatch: see Replay.FIELDS
@@ -24,7 +23,7 @@ PARTS = ("critics", "slow_critics", "policy", "slow_policy", "critic_optimizer",
 
 
 @dataclass(frozen=True)
-class Algorithm(ABC):
+class Algorithm(Checked, ABC):
     """Rules, and the hyperparameters that all share; these are the CGP paper's (Simmons-Edler et al. 2019, Table 2).
 
     In every rule states are (R, S), and actions (R, A) in the unit cube [-1, 1]^A, whatever the world's box is.
@@ -42,9 +41,6 @@ class Algorithm(ABC):
     policy_every: Count = 1  # updates of the critics for one of the policy
     target_every: Count = 2  # and for one of the targets
     capacity: Count = 1_000_000
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def policy(self, state_size: int, box: Box, rng: Generator) -> Policy | None:
         """Its policy network, where it has one."""

@@ -12,21 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from elites.agents.checkpoint import restore
-from elites.agents.learner import Learner
+from elites.agents.learner import Learner, restore
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
 from elites.box import Box
 from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
 from elites.envs import Task
-from elites.fields import Count, Fraction, NonNegative, validate
+from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.planners import CEMGD, Planner
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class PETSConfig:
+class PETSConfig(Checked):
     """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
 
     planner: Planner = CEMGD()
@@ -39,9 +38,6 @@ class PETSConfig:
     model: Architecture = Architecture()
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 class PETS(Learner):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from elites.agents.networks import NormalPolicy
 from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.box import Box
 from elites.fields import Count, Positive
+from elites.networks.policies import NormalPolicy
 
 
 class SoftPolicy(NormalPolicy):

@@ -12,13 +12,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from elites.dynamics import native
-from elites.dynamics.rollout import Draw, Engine, Layers, Precision, Spread, Torch, network, rollout, silu
-from elites.fields import Count, check, validate
+from elites.fields import Checked, Count, check
+from elites.networks import native
+from elites.networks.rollout import Draw, Engine, Layers, Precision, Spread, Torch, network, rollout, silu
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Checked):
     """The networks, and how particles are passed through them.
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
@@ -35,7 +35,7 @@ class Architecture:
     sampling: Precision = "float32"
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.elites is not None and self.elites > self.members:
             raise ValueError(f"Architecture.elites: expected at most {self.members} members, got {self.elites}")
 

@@ -11,9 +11,9 @@ from mbrl.models import GaussianMLP, OneDTransitionRewardModel
 from torch import Generator, Tensor, nn
 
 from elites.dynamics.ensemble import Architecture, ProbabilisticEnsemble
-from elites.dynamics.rollout import Draw
 from elites.features import Features
 from elites.fields import check
+from elites.networks.rollout import Draw
 
 Propagation = Literal["tsinf", "ts1", "mean"]
 OURS: dict[str | None, Propagation] = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from elites.fields import Range, validate
+from elites.fields import Checked, Range
 
 Noise = Any  # whatever a model's rollout takes: all randomness of a rollout, drawn up front
 
@@ -29,7 +29,7 @@ class Dynamics(Protocol):
 
 
 @dataclass(frozen=True)
-class FunctionDynamics:
+class FunctionDynamics(Checked):
     """state' = step(state, action), or step(state, action, noise) with `noise_size` standard normals.
 
     step sees flat rows: state (R, S), action (R, A), noise (R, Z) -> (R, S).
@@ -39,7 +39,7 @@ class FunctionDynamics:
     noise_size: Annotated[int, Range(0)] = 0
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         accepts(self.step, "dynamics", ["state", "action", "noise"] if self.noise_size else ["state", "action"])
 
     @property

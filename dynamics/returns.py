@@ -11,11 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise, accepts, checked
-from elites.fields import Count, Fraction, NonNegative, validate
+from elites.fields import Checked, Count, Fraction, NonNegative
 
 
 @dataclass(frozen=True)
-class Return:
+class Return(Checked):
     """Mean over particles of Σ γᵗ r(s, a, s') + γᴴ V(s_H), less `risk` times the spread over particles.
 
     dynamics: a model, or a plain function of (state, action). The others are functions of flat rows, called once for
@@ -37,7 +37,7 @@ class Return:
     chunk: Count | None = None
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         transition = ["state", "action", "next_state"]
         accepts(self.reward, "reward", transition)
         if self.terminated:

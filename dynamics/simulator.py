@@ -14,13 +14,13 @@ from mujoco.rollout import Rollout
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from elites.fields import Count, validate
+from elites.fields import Checked, Count
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class MujocoDynamics:
+class MujocoDynamics(Checked):
     """Rolls candidates out in parallel threads (`mujoco.rollout`).
 
     frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv).
@@ -38,7 +38,7 @@ class MujocoDynamics:
     deterministic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if not isinstance(self.model, mujoco.MjModel):
             raise ValueError(f"MujocoDynamics.model: expected a mujoco.MjModel, got {self.model!r}")
         if self.model.na:

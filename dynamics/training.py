@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
-from elites.dynamics.rollout import network
-from elites.fields import Count, NonNegative, Positive, Rate, validate
+from elites.fields import Checked, Count, NonNegative, Positive, Rate
+from elites.networks.rollout import network
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
@@ -34,7 +34,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Checked):
     """Adam on the Gaussian negative log likelihood, one bootstrap for each member; the CEM-GD experiments' settings.
 
     A transition that was once held out always is, so the validation set never leaks into training as data grows. Every
@@ -48,9 +48,6 @@ class Training:
     validation: Rate = 0.05
     patience: Count = 5  # epochs in which no member improves
     bootstrap: bool = True
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def fit(
         self,

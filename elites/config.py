@@ -93,6 +93,8 @@ def _build(cls: type, mapping: Any, source: str, path: str, default: Any) -> Any
         chosen = type(default) if name is None and default is not None else _pick(cls, name, source, path)
     known = fields.hints(chosen)
     for key in arguments:
+        if key in (old := getattr(chosen, "RENAMED", {})):
+            raise ValueError(f"{source}: {_join(path, key)}: {fields.renamed(key, old[key])}")
         if key not in known:
             raise ValueError(f"{source}: {_join(path, key)}: unknown key; {_nearest(str(key), known)}")
     defaults = _defaults(chosen) if type(default) is not chosen else {key: getattr(default, key) for key in known}

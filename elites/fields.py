@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,24 @@ Positive = Annotated[float, Range(0, open=True)]
 NonNegative = Annotated[float, Range(0)]
 
 
-def validate(instance: Any) -> None:
-    """Checks every field of a dataclass against its type hint; called from `__post_init__`."""
-    cls: Any = type(instance)
-    for name, hint in hints(cls).items():
-        check(f"{cls.__name__}.{name}", getattr(instance, name), hint)
+class Checked:
+    """A dataclass whose fields are checked against their types when it is made, and whose renamed ones are named."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {}  # {an argument of before: what it is called now}
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        for old in cls.RENAMED.keys() & arguments.keys():
+            raise TypeError(f"{cls.__name__}: {renamed(old, cls.RENAMED[old])}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        for name, hint in hints(cls).items():
+            check(f"{cls.__name__}.{name}", getattr(self, name), hint)
+
+
+def renamed(old: str, new: str) -> str:
+    return f"{old!r} is now called {new!r}"
 
 
 def check(name: str, value: Any, hint: Any) -> None:

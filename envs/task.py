@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from elites.fields import validate
+from elites.fields import Checked
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Checked):
     """Batched torch functions of flat rows: states (R, S), actions (R, A); differentiable, equal to the environment's.
 
     reward, terminated (bool): of (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, as a
@@ -28,9 +28,6 @@ class Task:
     angles: tuple[int, ...] = ()
     dynamics: Callable[[Tensor, Tensor], Tensor] | None = None
     learned_reward: bool = False
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 TASKS: dict[str, Task] = {}  # by the id of the environment; `import elites.envs` fills it

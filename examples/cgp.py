@@ -3,86 +3,14 @@
     python examples/cgp.py --env Pendulum-v1
     python examples/cgp.py --env HalfCheetah-v5 --agent td3 --set steps=200000
     python examples/cgp.py --env Hopper-v5 --agent qgp --mode offline --num-envs 4
-    python examples/cgp.py --resume runs/Pendulum-v1-cgp-0
+    python examples/cgp.py --resume outputs/Pendulum-v1-cgp-0
 
 Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
 folder; `python examples/deploy.py RUN` takes the policy out.
 """
 
-from __future__ import annotations
-
-import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import torch
-
-from elites import Box, cli, config
-from elites.agents import AGENTS, CGP, Algorithm, OffPolicy, Steps, command, together
-from elites.envs import sizes
-from elites.fields import Count
-
-CONFIGS = Path(__file__).parents[1] / "configs/cgp"
-
-
-@dataclass(frozen=True)
-class Settings(Steps, command.Settings):
-    """All that a run is made of: configs/cgp/*.yaml, and what --set may set."""
-
-    agent: Algorithm = CGP()
-    num_envs: Count = 1
-
-
-def asked_for(args: argparse.Namespace) -> command.Asked:
-    mapping, source, flags = command.asked_for(args, CONFIGS, "Pendulum-v1")
-    if args.num_envs is not None:
-        flags["num_envs"] = args.num_envs
-    if args.agent:
-        flags["agent"] = config.named(args.agent)
-    if args.mode:
-        args.set = [*args.set, f"agent.mode={args.mode}"]
-    return mapping, source, flags
-
-
-def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> OffPolicy:
-    observed, _ = sizes(env)
-    return OffPolicy(settings.agent, observed, Box.of(env.action_space), settings.seed, device)
-
-
-def trained(folder: Path, say: Callable[[str], None]) -> tuple[OffPolicy, Settings]:
-    """The agent as a run has left it, and the run's settings."""
-    return command.trained(folder, say, Settings, agent_for)
-
-
-def made_of(settings: Settings, device: torch.device) -> command.Made:
-    def many(count: int) -> Any:
-        return together([command.make(settings) for _ in range(count)])
-
-    envs, shown = many(settings.num_envs), settings.evaluation_episodes
-    return agent_for(settings, envs.envs[0], device), envs, many(shown) if shown else None
-
-
-def title(settings: Settings) -> str:
-    agent = config.dump(settings)["agent"]
-    mode = f"-{agent['mode']}" if agent.get("mode") == "offline" else ""
-    return f"{settings.env.rpartition('/')[2]}-{agent['name'].rpartition(':')[2]}{mode}-{settings.seed}"
-
-
-def report(summary: Mapping[str, Any]) -> str:
-    if "final_evaluation_mean" in summary:
-        return "final evaluation {final_evaluation_mean:.1f} ± {final_evaluation_std:.1f}".format(**summary)
-    return f"{len(summary['episode_returns'])} episodes of learning, none of evaluation"
-
-
-def main() -> None:
-    parser = command.flags(__doc__)
-    parser.add_argument("--agent", help=f"{', '.join(AGENTS)}, a YAML file or package.module:Class")
-    parser.add_argument("--mode", choices=["online", "offline"], help="when the policy of cgp or qgp learns")
-    parser.add_argument("--num-envs", type=int, help="environments that collect at once")
-    command.run(parser.parse_args(), Settings, asked_for, title, made_of, report)
-
+from elites import cli
+from elites.runs.learn import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(lambda: main(__doc__))

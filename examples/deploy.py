@@ -1,6 +1,6 @@
 """Takes the trained policy out of a run of examples/cgp.py, and compares what an action costs with and without search.
 
-    python examples/deploy.py runs/HalfCheetah-v5-cgp-0
+    python examples/deploy.py outputs/HalfCheetah-v5-cgp-0
 
 writes policy.pt2 (torch.export) and, where elites[onnx] is installed, policy.onnx into the run's folder. A fresh
 process without this library then loads them and acts on observations of the replay buffer; its actions must be the
@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from cgp import trained
 
 from elites import cli
 from elites.agents import OffPolicy
 from elites.agents.cgp import PI_CEM, QCEM
-from elites.agents.networks import Policy
+from elites.networks.policies import Policy
 from elites.planners import CEM
+from elites.runs.learn import trained
 
 # All that it takes to act: a file of the policy, observations (N, S) in, actions (N, A) and the seconds of each out.
 FRESH = """

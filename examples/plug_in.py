@@ -24,7 +24,7 @@ from torch import Tensor
 
 from elites import cli, config
 from elites.agents import MPC
-from elites.fields import Count, validate
+from elites.fields import Checked, Count
 from elites.planners import PLANNERS, Planner
 
 # --- what the user has: a task, its dynamics, its reward --------------------------------------------------------------
@@ -66,13 +66,10 @@ def drive(planner: Planner, horizon: int, seeds: int, quiet: bool) -> tuple[NDAr
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     planner: Planner
     horizon: Count = 30
     seeds: Count = 10
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def main() -> None:

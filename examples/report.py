@@ -1,7 +1,7 @@
 """Runs side by side, in one HTML page that holds everything it shows.
 
-    python examples/report.py runs/*
-    python examples/report.py runs/swingup-cem-0 runs/swingup-icem-0 --out report.html
+    python examples/report.py outputs/*
+    python examples/report.py outputs/swingup-cem-0 outputs/swingup-icem-0 --out report.html
 
 Runs whose settings differ in nothing but the seed are one group and share a colour. A run that has not ended is shown
 as far as it got.
@@ -390,7 +390,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE.html")
     args = parser.parse_args()
     if not args.runs:
-        raise ValueError("expected the folders of runs, for example runs/*")
+        raise ValueError("expected the folders of runs, for example outputs/*")
     text = page([read(folder, f"run-{number}") for number, folder in enumerate(dict.fromkeys(args.runs), start=1)])
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)

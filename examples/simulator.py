@@ -22,21 +22,18 @@ from elites import cli, config
 from elites.agents import MPC
 from elites.dynamics import MujocoDynamics
 from elites.envs import TASKS, HalfCheetah, HumanoidStandup
-from elites.fields import Count, validate
+from elites.fields import Checked, Count
 from elites.planners import Planner
 
 ENVS = {f"elites/{env.__name__}-v0": env for env in (HalfCheetah, HumanoidStandup)}
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     planner: Planner
     horizon: Count = 30
     steps: Count = 200
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def filmed(kind: type[Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from elites.fields import NonNegative, Rate, validate
+from elites.fields import Checked, NonNegative, Rate
 from elites.planners.problem import Problem
 
 
@@ -32,16 +32,13 @@ class White:
 
 
 @dataclass(frozen=True)
-class Coloured:
+class Coloured(Checked):
     """Power spectral density f^-beta (iCEM, Pinneri et al. 2020, sec. 3.1): 0 white, 1 pink, 2 red.
 
     The symmetric square root of the circulant covariance with that spectrum; f = 0 counts as the lowest frequency, 1/H.
     """
 
     beta: NonNegative = 2.0
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def draw(self, problem: Problem, samples: int) -> Tensor:
         horizon = steps(problem)
@@ -53,13 +50,10 @@ class Coloured:
 
 
 @dataclass(frozen=True)
-class Smoothed:
+class Smoothed(Checked):
     """n_t = beta ε_t + (1 - beta) n_{t-1} (PDDM, Nagabandi et al. 2019, sec. 3.2), scaled to variance 1."""
 
     beta: Rate = 0.7
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def draw(self, problem: Problem, samples: int) -> Tensor:
         lag = torch.arange(steps(problem))

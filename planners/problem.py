@@ -10,15 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from elites.box import Box
-from elites.fields import validate
+from elites.fields import Checked
 from elites.planners.plan import Objective, Plan
 
 
-class Solver(ABC):
+class Solver(Checked, ABC):
     """A planner written as `solve(problem)`; `plan` does the checking. Its fields are checked when it is made."""
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     @abstractmethod
     def solve(self, problem: Problem) -> Plan: ...

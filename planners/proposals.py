@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elites.box import Box
-from elites.fields import Count, Positive, validate
+from elites.fields import Checked, Count, Positive
 from elites.planners.noise import Noise, White, steps
 from elites.planners.problem import Problem
 
@@ -45,7 +45,7 @@ class _Direct:
 
 
 @dataclass(frozen=True)
-class TruncatedNormal(_Direct):
+class TruncatedNormal(Checked, _Direct):
     """Normal, truncated at `cut` spreads as in PETS (Chua et al. 2018) and at the box.
 
     PETS keeps samples inside by shrinking the variance towards a bound, to 0 on it; truncating there as well leaves
@@ -53,9 +53,6 @@ class TruncatedNormal(_Direct):
     """
 
     cut: Positive = 2.0
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def sample(self, problem: Problem, mean: Tensor, std: Tensor, samples: int) -> Tensor:
         scale = std.clamp_min(torch.finfo(std.dtype).tiny)
@@ -70,13 +67,10 @@ class TruncatedNormal(_Direct):
 
 
 @dataclass(frozen=True)
-class ClippedNormal(_Direct):
+class ClippedNormal(Checked, _Direct):
     """Normal, white or correlated in time; what falls outside lands on the bound."""
 
     noise: Noise = White()
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def sample(self, problem: Problem, mean: Tensor, std: Tensor, samples: int) -> Tensor:
         axis = len(problem.batch)
@@ -85,16 +79,13 @@ class ClippedNormal(_Direct):
 
 
 @dataclass(frozen=True)
-class TanhNormal:
+class TanhNormal(Checked):
     """Normal before a tanh onto the box: x = c + h tanh((u - c) / h), c and h the box's centre and half width.
 
     On [-1, 1] this is CGP's Algorithm 1 (Simmons-Edler et al. 2019). Near the centre u and x have one unit.
     """
 
     noise: Noise = White()
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def sample(self, problem: Problem, mean: Tensor, std: Tensor, samples: int) -> Tensor:
         if not problem.box.bounded:
@@ -111,7 +102,7 @@ class TanhNormal:
 
 
 @dataclass(frozen=True)
-class SplineKnots(_Direct):
+class SplineKnots(Checked, _Direct):
     """Normal at a few knots over the horizon, interpolated: a search over smooth sequences in fewer dimensions.
 
     Knots lie on steps, so a spline's knots are read off its values there. `cubic` is Hermite with finite differences
@@ -120,9 +111,6 @@ class SplineKnots(_Direct):
 
     knots: Count = 8
     order: Literal["zero", "linear", "cubic"] = "cubic"
-
-    def __post_init__(self) -> None:
-        validate(self)
 
     def sample(self, problem: Problem, mean: Tensor, std: Tensor, samples: int) -> Tensor:
         axis, shape = len(problem.batch), problem.box.shape

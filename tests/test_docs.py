@@ -40,5 +40,5 @@ def test_commands_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for script in re.findall(r"python (examples/\S+\.py)", page.read_text()):
+    for script in re.findall(r"python ((?:examples|benchmarks)/\S+\.py)", page.read_text()):
         assert (ROOT / script).exists(), script

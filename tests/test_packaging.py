@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NO_COMPILER = {"CC": "false", "CXX": "false"}
-FOLDERS = ["planners", "dynamics", "envs", "agents"]
+FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs"]
 USERS_PROGRAM = """
 import envs, planners, agents, dynamics  # the user's
 assert [m.OWNER for m in (envs, planners, agents, dynamics)] == ["user"] * 4
@@ -41,7 +41,7 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the repository, so that building leaves nothing in it."""
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so")
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "outputs", "*.egg-info", "__pycache__", "*.so")
     return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=ignored))
 
 
@@ -85,7 +85,7 @@ def test_wheel(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None
         expected |= {f"elites/{folder}/{name}" for name in modules(checkout / folder)}
     expected |= {f"elites/configs/{p.relative_to(ROOT / 'configs')}" for p in (ROOT / "configs").rglob("*.yaml")}
     assert {name for name in names if not name.endswith((".so", ".pyd"))} == expected
-    assert any(name.startswith("elites/dynamics/_rollout.") for name in names) or not shutil.which("g++")
+    assert any(name.startswith("elites/networks/_rollout.") for name in names) or not shutil.which("g++")
     install(python, tmp_path, wheel)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(tmp_path / "venv") in path for path in where)
@@ -96,13 +96,13 @@ def test_editable_without_a_compiler(checkout: Path, python: Path, user: Path, m
     install(python, checkout, "--config-settings", f"editable_mode={mode}", "--editable", ".", **NO_COMPILER)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(checkout) in path for path in where)
-    code = "from elites.dynamics import native; print(native.kernels())"
+    code = "from elites.networks import native; print(native.kernels())"
     assert run(python, "-c", code, cwd=user).strip() == "[]"
 
 
 def test_editable_with_the_kernel(checkout: Path, python: Path, user: Path) -> None:
     install(python, checkout, "--config-settings", "editable_mode=strict", "--editable", ".")
-    code = "from elites.dynamics import native; print(*native.kernels())"
+    code = "from elites.networks import native; print(*native.kernels())"
     assert "baseline" in run(python, "-c", code, cwd=user) or not shutil.which("g++")
 
 
@@ -111,7 +111,7 @@ def test_the_source_distribution_has_the_kernel(checkout: Path, tmp_path: Path) 
     (archive,) = (tmp_path / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
-    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "dynamics/kernel").iterdir()} <= names
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "networks/kernel").iterdir()} <= names
 
 
 def test_bare_checkout(checkout: Path, python: Path, user: Path) -> None:

@@ -14,11 +14,12 @@ from torch import Generator, Tensor, tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from elites import Box, config
-from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, OffPolicy, checkpoint
+from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, OffPolicy
 from elites.agents.cgp import PI_CEM
-from elites.agents.networks import Critics, NormalPolicy, Policy
-from elites.dynamics import native
+from elites.networks import native
+from elites.networks.policies import Critics, NormalPolicy, Policy
 from elites.planners import Plan
+from elites.runs import checkpoint
 
 UNIT = Box([-1.0], [1.0])
 

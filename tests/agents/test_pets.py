@@ -15,12 +15,13 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, Episodes, Loop, PETSConfig, Run, checkpoint
-from elites.agents.loop import episode_seed
+from elites.agents import PETS, PETSConfig
 from elites.cli import Screen
 from elites.dynamics import Architecture, Training
 from elites.envs import Task, learned_reward
 from elites.planners import CEM, PLANNERS
+from elites.runs import Episodes, Loop, Run, checkpoint
+from elites.runs.loop import episode_seed
 
 SMALL = PETSConfig(
     CEM(samples=30, iterations=2, elites=5),

@@ -8,23 +8,20 @@ import pytest
 import yaml
 
 from elites import config
-from elites.fields import Count, Fraction, Positive, validate
+from elites.fields import Checked, Count, Fraction, Positive
 from elites.planners import CEM, CEMGD, PLANNERS, ClippedNormal, Coloured, Planner, TanhNormal
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Checked):
     size: Count = 3
     rate: Positive = 0.1
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(Checked):
     name: str
     planner: Planner = CEMGD()
     part: Part = Part(size=7, rate=0.5)
@@ -33,9 +30,6 @@ class Setup:
     mode: Literal["fast", "slow"] = "slow"
     layers: tuple[Count, ...] = (200, 200)
     flag: bool = False
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def build(text: str) -> Setup:

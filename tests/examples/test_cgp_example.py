@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from elites.agents import checkpoint
+from elites.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -142,7 +142,7 @@ def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
     done = run(*TINY, "--agent", agent, "--set=steps=60", "--set=agent.critic_rate=0.01", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["evaluation_returns"]) == 1
-    assert f"name: {agent}" in (tmp_path / f"runs/InvertedPendulum-v5-{agent}-0/config.yaml").read_text()
+    assert f"name: {agent}" in (tmp_path / f"outputs/InvertedPendulum-v5-{agent}-0/config.yaml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from elites.agents import checkpoint
+from elites.runs import checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SETS = ["agent.width=8", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]

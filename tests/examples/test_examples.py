@@ -118,15 +118,15 @@ def test_simulator(tmp_path: Path) -> None:
 def test_landscape_draws(tmp_path: Path) -> None:
     own = "rank_weighted:RankWeighted"
     options = ["--landscape", "schwefel", "--out", str(tmp_path)]
-    done = run("examples/landscape.py", *options, "--planner", "cem", "--planner", own)
+    done = run("benchmarks/landscape.py", *options, "--planner", "cem", "--planner", own)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "landscape_schwefel.png").read_bytes().startswith(b"\x89PNG")
-    assert run("examples/landscape.py", "--planner", "cme").returncode == 2
+    assert run("benchmarks/landscape.py", "--planner", "cme").returncode == 2
 
 
 def test_barrier_draws_and_counts(tmp_path: Path) -> None:
     rows = tmp_path / "barrier.csv"
-    done = run("examples/barrier.py", "--trials", "2", "--steps", "2", "--out", str(tmp_path), "--csv", str(rows))
+    done = run("benchmarks/barrier.py", "--trials", "2", "--steps", "2", "--out", str(tmp_path), "--csv", str(rows))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'barrier.png'}\n"
     assert (tmp_path / "barrier.png").read_bytes().startswith(b"\x89PNG")

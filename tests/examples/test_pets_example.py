@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from elites.agents import checkpoint
+from elites.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -103,7 +103,7 @@ def test_json_is_one_line_and_nothing_else(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(json.loads(done.stdout)["episode_returns"]) == 1
-    assert (tmp_path / "runs/CartpoleSwingup-v0-cem-0/summary.json").exists()  # where no folder was named
+    assert (tmp_path / "outputs/CartpoleSwingup-v0-cem-0/summary.json").exists()  # where no folder was named
 
 
 def test_the_same_again(whole: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""examples/benchmark.py: what it counts, measures and compares, without a clock; and a tiny run of it."""
+"""benchmarks/benchmark.py: what it counts, measures and compares, without a clock; and a tiny run of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--size", "3,2", "--members", "2", "--particles", "2", "--horizon", "3", "--rounds", "1", "--threads", "1"]
 
 
-sys.path.append(str(ROOT / "examples"))
+sys.path.append(str(ROOT / "benchmarks"))
 benchmark: Any = importlib.import_module("benchmark")
 contenders: Any = importlib.import_module("contenders")
 Contender, Setting = contenders.Contender, contenders.Setting
@@ -311,7 +311,7 @@ def test_who_takes_turns() -> None:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "examples/benchmark.py"), *arguments]
+    command = [sys.executable, str(ROOT / "benchmarks/benchmark.py"), *arguments]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
@@ -334,7 +334,7 @@ def test_a_tiny_run(tmp_path: Path) -> None:
     assert rows[1]["peak_mb"] > 0
     assert document["machine"]["mbrl"] == "0.2.0"
     assert document["settings"]["horizon"] == 3
-    assert document["command"].startswith("python examples/benchmark.py --size 3,2")
+    assert document["command"].startswith("python benchmarks/benchmark.py --size 3,2")
 
 
 def test_who_is_not_there_is_left_out_with_a_line() -> None:
@@ -375,7 +375,7 @@ def test_one_that_dies_is_left_out_with_the_last_word_it_had() -> None:
 def test_mistakes_in_one_line(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["examples/benchmark.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["benchmarks/benchmark.py", *arguments])
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit) as left:
         cli.run(benchmark.main)
@@ -390,7 +390,7 @@ def test_a_worker_ends_with_whoever_asked(tmp_path: Path) -> None:
     state, observations = contenders.given(SMALL)
     save_file({**state, "observations": observations}, tmp_path / "model.safetensors")
     order = json.dumps([Contender("cem 50", by()), asdict(SMALL), str(tmp_path)])
-    command = [sys.executable, str(ROOT / "examples/benchmark.py"), "--worker", order]
+    command = [sys.executable, str(ROOT / "benchmarks/benchmark.py"), "--worker", order]
     for turns, answers in ((0, 0), (2, 2), (99, 1 + SMALL.rounds)):
         done = subprocess.run(command, input="\n" * turns, capture_output=True, text=True, check=True)
         assert [sorted(json.loads(line)) for line in done.stdout.splitlines()] == [
@@ -413,7 +413,7 @@ def workers(folder: Path) -> list[int]:
 
 
 def test_ctrl_c_leaves_nobody_behind(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples/benchmark.py"), *TINY, "--by", "torch", "--planner", "cem"]
+    command = [sys.executable, str(ROOT / "benchmarks/benchmark.py"), *TINY, "--by", "torch", "--planner", "cem"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     while len(workers(tmp_path)) < 1:

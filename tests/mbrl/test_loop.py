@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from elites import cli
-from elites.agents import Loop, Run, Steps
-from elites.agents.environments import episode_seed
+from elites.runs import Loop, Run, Steps
+from elites.runs.environments import episode_seed
 
-sys.path.append(str(Path(__file__).parents[2] / "examples"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import sb3
 
 RANDOM, STEPS = 250, 650

@@ -1,4 +1,4 @@
-"""examples/sb3.py and examples/pace.py."""
+"""benchmarks/sb3.py and benchmarks/pace.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(script: str, *flags: object) -> str:
-    command = [sys.executable, str(ROOT / "examples" / script), "--env", "Pendulum-v1", *map(str, flags)]
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--env", "Pendulum-v1", *map(str, flags)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from elites import Box
 from elites.agents import SAC, TD3, Algorithm, OffPolicy
 
-sys.path.append(str(Path(__file__).parents[2] / "examples"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import sb3
 
 

@@ -1,0 +1,284 @@
+"""Who takes part in benchmarks/benchmark.py: one plan for all, our planners and other libraries'.
+
+Another library is one more entry of PEERS: a function that makes its planner of the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from elites import Box, config
+from elites.agents import MPC
+from elites.dynamics import Architecture, ProbabilisticEnsemble, Return
+from elites.fields import Checked, Count
+from elites.networks import native
+from elites.planners import PLANNERS, Planner
+
+# --- what is planned: the same for all --------------------------------------------------------------------------------
+
+SIZES = ["4,1", "18,6", "20,7", "45,17"]  # the cart-pole, HalfCheetah, the Pusher, HumanoidStandup
+WARM_UP = 3  # plans before the rounds: two whose memory is measured, and one that is not watched
+
+State = dict[str, Tensor]  # the weights of a ProbabilisticEnsemble
+
+
+@dataclass(frozen=True)
+class Setting(Checked):
+    """Of one table. observation, action: their sizes, S and A."""
+
+    observation: Count
+    action: Count
+    members: Count = 5
+    particles: Count = 20
+    horizon: Count = 45
+    rounds: Count = 15
+    threads: Count = 1
+    device: str = "cpu"
+
+
+def given(setting: Setting) -> tuple[State, Tensor]:
+    """Weights, with the little noise of a trained model, and a slow walk of observations (WARM_UP + rounds, S)."""
+    rng, size = Generator().manual_seed(0), setting.observation
+    model = ProbabilisticEnsemble(size, setting.action, Architecture(setting.members), rng=rng)
+    model.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
+    walk = 0.02 * torch.randn(WARM_UP + setting.rounds, size, generator=rng).cumsum(0)
+    return model.state_dict(), walk + 0.5 * torch.randn(size, generator=rng)
+
+
+def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Rows -> (R,)."""
+    return -next_state.square().sum(1) - 0.01 * action.square().sum(1)
+
+
+# --- who plans it -----------------------------------------------------------------------------------------------------
+
+Work = Counter[tuple[int, bool]]  # the rollouts of a plan: (rows, with a gradient?) -> how often
+Planning = Callable[[Tensor], Work]  # from an observation (S), warm from the plan before
+
+PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM that it is compared with, and our planner
+    "cem 50": (50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
+    "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is spent before the clock runs
+    "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
+    **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
+    "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
+    "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
+}
+LONG = ("cem 15000", "cem_gd cold")
+VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of the Architecture
+    "torch": ({"ELITES_NATIVE": "0"}, {}),
+    "kernel": ({"ELITES_NATIVE": "1"}, {}),
+    "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
+    "kernel-float16": ({"ELITES_NATIVE": "1"}, {"sampling": "float16"}),
+}
+
+
+class Contender(NamedTuple):
+    planner: str  # of PLANS
+    by: str  # of VARIANTS or PEERS
+    noise: str = "independent"  # for every candidate, or `common` to all
+
+
+def ensemble(setting: Setting, state: State, **architecture: Any) -> ProbabilisticEnsemble:
+    known = config.build(Architecture, {"members": setting.members, **architecture}, "architecture")
+    model = ProbabilisticEnsemble(setting.observation, setting.action, known, rng=Generator(setting.device))
+    model.load_state_dict(state)
+    return model.requires_grad_(False)
+
+
+def ours(contender: Contender, setting: Setting, state: State) -> Planning:
+    work, model = Work(), ensemble(setting, state, **VARIANTS[contender.by][1])
+    particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble deals them
+
+    class Counted(Return):
+        def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
+            objective: Any = super().at(state, rng)
+
+            def counted(score: Callable[[Tensor], Tensor]) -> Any:
+                def scored(actions: Tensor) -> Tensor:
+                    work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
+                    return score(actions)
+
+                return scored
+
+            both = counted(objective)
+            both.rough = counted(objective.rough)
+            return both  # type: ignore[no-any-return]
+
+    planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
+    returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
+    one = torch.ones(setting.action)
+    mpc = MPC(planner, setting.horizon, returns=returns, box=Box(-one, one), seed=0, device=setting.device)
+
+    def plan(observation: Tensor) -> Work:
+        work.clear()
+        if contender.planner == "cem_gd cold":
+            mpc.reset()
+        mpc(observation)
+        if (model.backend == "torch") != (contender.by == "torch"):
+            raise RuntimeError(f"expected the plan of {contender.by}, got {model.backend}'s")
+        return work
+
+    return plan
+
+
+def population(contender: Contender) -> tuple[int, int]:
+    """Samples and elites of each of five iterations; mbrl-lib and torchrl find a spread of NaN in a single elite."""
+    return {"cem 50": (10, 2), "cem 500": (100, 10), "cem 15000": (3000, 300)}[contender.planner]
+
+
+def mbrl_model(setting: Setting, state: State) -> Any:
+    """mbrl-lib's own ensemble with these weights, in its ModelEnv."""
+    from mbrl.env.termination_fns import no_termination
+    from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
+
+    size, action, rng = setting.observation, setting.action, Generator(setting.device).manual_seed(0)
+    options = {"num_layers": 3, "ensemble_size": setting.members, "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
+    net = GaussianMLP(size + action, size, setting.device, propagation_method="fixed_model", **options)  # TS∞
+    for i, layer in enumerate([*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]):
+        layer.weight.data.copy_(state[f"weights.{i}"])
+        layer.bias.data.copy_(state[f"biases.{i}"])
+    net.min_logvar.data.copy_(state["min_log_var"][0])  # which its members share
+    net.max_logvar.data.copy_(state["max_log_var"][0])
+
+    def rewarded(action: Tensor, next_state: Tensor) -> Tensor:
+        return reward(next_state, action, next_state).unsqueeze(1)
+
+    spaces = argparse.Namespace(observation_space=None, action_space=None)
+    return ModelEnv(spaces, OneDTransitionRewardModel(net, learned_rewards=False), no_termination, rewarded, rng)
+
+
+def mbrl_lib(contender: Contender, setting: Setting, state: State) -> Planning:
+    """Its TrajectoryOptimizerAgent with its CEMOptimizer."""
+    from mbrl.planning import TrajectoryOptimizerAgent
+    from omegaconf import OmegaConf
+
+    model, (samples, elites) = mbrl_model(setting, state), population(contender)
+    optimizer: dict[str, Any] = {"_target_": "mbrl.planning.CEMOptimizer", "device": setting.device}
+    optimizer |= {"num_iterations": 5, "population_size": samples, "elite_ratio": elites / samples, "alpha": 0.1}
+    low, high = [-1.0] * setting.action, [1.0] * setting.action
+    agent = TrajectoryOptimizerAgent(OmegaConf.create(optimizer), low, high, setting.horizon)
+    agent.set_trajectory_eval_fn(
+        lambda observation, actions: model.evaluate_action_sequences(actions, observation, setting.particles)
+    )
+
+    def plan(observation: Tensor) -> Work:
+        agent.act(observation.cpu().numpy())
+        return Work({(samples * setting.particles, False): 5})
+
+    return plan
+
+
+def through(x: Tensor, layers: Sequence[tuple[Tensor, Tensor]], activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """(M, R, in) -> (M, R, out), through networks of (M, in, out) and (M, 1, out)."""
+    for weight, bias in layers[:-1]:
+        x = activation(torch.baddbmm(bias, x, weight))
+    return torch.baddbmm(layers[-1][1], x, layers[-1][0])
+
+
+def stepping(setting: Setting, state: State) -> Callable[[Tensor, Tensor], Tensor]:
+    """What one writes around a library without a model: (P · N, S), (P · N, A) -> next states drawn, TS∞."""
+    model = ensemble(setting, state)
+    layers, low, high = model.layers(), model.min_log_var, model.max_log_var  # its normalizer is the identity
+
+    def step(observation: Tensor, action: Tensor) -> Tensor:
+        inputs = torch.cat([observation, action], -1).reshape(setting.members, -1, setting.observation + setting.action)
+        change, raw = through(inputs, layers, lambda x: functional.silu(x, inplace=True)).chunk(2, -1)
+        std = (low.exp() + high.exp() * torch.sigmoid(raw - high)).sqrt()
+        return observation + (change + std * torch.randn_like(std)).reshape(observation.shape)
+
+    return step
+
+
+def torchrl(contender: Contender, setting: Setting, state: State) -> Planning:
+    """Its CEMPlanner, always from mean 0 and spread 1; all particles of a candidate are one observation (P, S)."""
+    from tensordict import TensorDict  # type: ignore[import-not-found]
+    from tensordict.nn import TensorDictModule  # type: ignore[import-not-found]
+    from torchrl.data import Bounded, Composite, Unbounded  # type: ignore[import-not-found]
+    from torchrl.envs.model_based import ModelBasedEnvBase  # type: ignore[import-not-found]
+    from torchrl.modules.planners import CEMPlanner  # type: ignore[import-not-found]
+
+    step, particles, device = stepping(setting, state), setting.particles, setting.device
+    samples, elites = population(contender)
+
+    def world(observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, P, S), (N, A) -> (N, P, S) and rewards (N, 1)."""
+        before, actions = observation.transpose(0, 1).flatten(0, 1), action.repeat(particles, 1)
+        after = step(before, actions)
+        rewards = reward(before, actions, after).reshape(particles, -1, 1)
+        return after.reshape(particles, len(action), -1).transpose(0, 1), rewards.mean(0)
+
+    class Imagined(ModelBasedEnvBase):  # type: ignore[misc]
+        def __init__(self) -> None:
+            model = TensorDictModule(world, ["observation", "action"], ["observation", "reward"])
+            super().__init__(model, device=device)
+            seen = Unbounded((particles, setting.observation), device=device)
+            self.observation_spec = Composite(observation=seen, device=device)
+            self.state_spec = Composite(observation=seen, device=device)
+            self.action_spec = Bounded(-1, 1, (setting.action,), device=device)
+            self.reward_spec = Unbounded((1,), device=device)
+
+        def _reset(self, tensordict: Any, **_: Any) -> Any:
+            return tensordict
+
+    planner = CEMPlanner(Imagined(), setting.horizon, optim_steps=5, num_candidates=samples, top_k=elites)
+
+    def plan(observation: Tensor) -> Work:
+        with torch.no_grad():
+            planner(TensorDict({"observation": observation.expand(particles, -1)}, [], device=device))
+        return Work({(samples * particles, False): 5})
+
+    return plan
+
+
+def pytorch_mppi(contender: Contender, setting: Setting, state: State) -> Planning:
+    """Its MPPI: 500 samples at once, where ours has 5 × 100. It keeps the states of every particle."""
+    from pytorch_mppi import MPPI  # type: ignore[import-not-found]
+
+    def cost(next_state: Tensor, action: Tensor) -> Tensor:
+        return -reward(next_state, action, next_state)
+
+    one, step = torch.ones(setting.action, device=setting.device), stepping(setting, state)
+    options: dict[str, Any] = {"num_samples": 500, "horizon": setting.horizon, "rollout_samples": setting.particles}
+    options |= {"u_min": -one, "u_max": one, "device": setting.device}
+    controller = MPPI(step, cost, setting.observation, 0.25 * torch.diag(one), **options)
+
+    def plan(observation: Tensor) -> Work:
+        with torch.no_grad():
+            controller.command(observation)
+        return Work({(500 * setting.particles, False): 1})
+
+    return plan
+
+
+class Peer(NamedTuple):
+    package: str
+    contend: Callable[[Contender, Setting, State], Planning]
+    plans: list[str]
+
+
+PEERS = {
+    "mbrl-lib": Peer("mbrl", mbrl_lib, ["cem 50", "cem 500", "cem 15000"]),
+    "torchrl": Peer("torchrl", torchrl, ["cem 50", "cem 500"]),
+    "pytorch-mppi": Peer("pytorch-mppi", pytorch_mppi, ["mppi"]),
+}
+EVERYONE = [*PEERS, *VARIANTS]
+
+
+def absent(by: str, device: str) -> str | None:
+    """Why one cannot take part, where it cannot."""
+    if by in PEERS:
+        installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
+        return None if installed else "not installed, which `make bench` does"
+    if by == "torch" or (device == "cpu" and native.kernels()):
+        return None
+    return "the compiled rollout was not built" if device == "cpu" else "the compiled rollout is for CPUs"

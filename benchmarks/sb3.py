@@ -1,0 +1,116 @@
+"""Stable-Baselines3's TD3 and SAC where ours learn: the same networks, batch, schedule and evaluations.
+
+    .venv-mbrl/bin/python benchmarks/sb3.py --agent td3 --env HalfCheetah-v5 --out outputs/sb3/td3-0
+
+`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and summary.json as those of examples/cgp.py;
+benchmarks/pace.py compares what a step costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from elites import cli
+from elites.agents import SAC, TD3, Algorithm, Learner
+from elites.runs import command, together
+from elites.runs.evaluation import evaluate
+
+
+def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
+    """Theirs, with the settings of ours where they are not a matter of the implementation."""
+    try:
+        import stable_baselines3 as sb3
+        from stable_baselines3.common.noise import NormalActionNoise
+    except ImportError as error:
+        raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
+    ours: Algorithm = TD3() if agent == "td3" else SAC()
+    options: dict[str, Any] = {
+        "batch_size": ours.batch,
+        "learning_rate": ours.policy_rate,
+        "tau": ours.tau,
+        "gamma": ours.discount,
+        "learning_starts": random_steps,
+        "policy_kwargs": {"net_arch": [ours.width, ours.width]},
+    }
+    if isinstance(ours, TD3):
+        size = env.action_space.shape[0]
+        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, ours.exploration_noise))
+    return getattr(sb3, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
+
+
+class Theirs(Learner):
+    """As far as an evaluation asks."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.rng = model, torch.Generator()
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        return self.model.predict(observation, deterministic=not explore)[0]
+
+    def act_at_random(self, count: int) -> Any:
+        raise NotImplementedError
+
+    def observe(self, *transition: Any) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Any) -> None:
+        raise NotImplementedError
+
+
+def train(args: argparse.Namespace, screen: cli.Screen) -> None:
+    env, *others = (command.make(command.Settings(env=args.env)) for _ in range(11))
+    shows = together(others)
+    model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
+    args.out.mkdir(parents=True, exist_ok=True)
+    while model.num_timesteps < args.steps:
+        until = min(args.steps, (model.num_timesteps // args.evaluate_every + 1) * args.evaluate_every)
+        model.learn(until - model.num_timesteps, reset_num_timesteps=False)
+        found = evaluate(Theirs(model), shows, lambda *_: True)
+        assert found
+        phase = "final" if until == args.steps else "evaluation"
+        if until > args.random_steps:
+            rows.append({"phase": phase, "env_steps": until, **found.figures()})
+            screen.line(f"step {until}/{args.steps}  return {rows[-1]['return']:.1f}")
+        with (args.out / "metrics.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0] if rows else ["phase"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    summary = {"env": args.env, "seed": args.seed, "final_evaluation_mean": rows[-1]["return"]}
+    summary |= {"env_steps": args.steps, "wall_s": round(time.perf_counter() - began, 1)}
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agent", choices=["td3", "sac"], default="td3")
+    parser.add_argument("--env", default="Pendulum-v1")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--random-steps", type=int, default=10_000)
+    parser.add_argument("--evaluate-every", type=int, default=5_000)
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    if args.out is None:
+        raise ValueError("--out: expected a folder for the run")
+    if any((args.out / name).exists() for name in ("config.yaml", "metrics.csv")):
+        raise ValueError(f"--out: {args.out} holds a run already")
+    if args.evaluate_every < 1:
+        raise ValueError(f"--evaluate-every: expected at least 1, got {args.evaluate_every}")
+    if args.steps <= args.random_steps:
+        raise ValueError(f"--steps: expected more than the {args.random_steps} random ones, got {args.steps}")
+    train(args, cli.Screen())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Batched networks, and what computes them."""

@@ -1,0 +1,91 @@
+"""benchmarks/promise.py on a tiny run: its figures against a world gone through by hand."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+from torch import Generator
+
+from elites.dynamics import Return
+from elites.runs.pets import trained
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import promise  # noqa: E402
+
+SIZES = ["model.width=16", "model.layers=1", "training.epochs=3", "horizon=5"]
+TINY = [*SIZES, "random_episodes=2", "episodes=1", "episode_steps=12"]
+SMALL = "{name: cem, samples: 8, elites: 2, iterations: 2}"
+
+
+def script(name: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    folder = "examples" if name == "pets.py" else "benchmarks"
+    command = [sys.executable, str(ROOT / folder / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("promise") / "run"
+    done = script("pets.py", *[f"--set={one}" for one in TINY], "--quiet", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_an_episode_by_hand(run: Path) -> None:
+    """The return is the world's; a promise is what the plan's own particles say, found out is what 200 others do."""
+    agent, settings = trained(run, print)
+    env = gymnasium.make(settings.env)
+    found = promise.episode(agent, env, start=7, steps=6)
+
+    agent, _ = trained(run, print)
+    observation, _ = env.reset(seed=7)
+    agent.begin()
+    total, promised, others = 0.0, [], []
+    for step in range(6):
+        action = agent.act(observation)
+        assert agent.mpc.last
+        plan = agent.mpc.last.plan
+        promised.append(plan.value.item())
+        if step in (0, 5):
+            state = torch.as_tensor(observation, dtype=torch.float32)[None]
+            returns = Return(agent.model, agent.task.reward, agent.task.terminated, particles=200)
+            others.append(returns.at(state, Generator().manual_seed(0))(plan.best[None]).item())
+        observation, reward, *_ = env.step(action)
+        total += float(reward)
+    assert found["return"] == pytest.approx(total)
+    assert found["promised"] == pytest.approx(sum(promised) / 6)
+    assert found["found_out"] == pytest.approx(sum(others) / 2, rel=1e-5)
+
+
+def test_as_a_user_runs_it(run: Path, tmp_path: Path) -> None:
+    done = script("promise.py", run, "--planner", "random_shooting", SMALL, "--steps=3", "--csv", tmp_path / "a.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [(row["planner"], row["start"]) for row in rows] == [
+        (planner, start) for start in ("100", "101") for planner in ("random_shooting", SMALL)
+    ]
+    assert len(done.stdout.splitlines()) == 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--planner", "cme"], "unknown planner 'cme'"),
+        (["--planner", "{name: cem, sample: 3}"], "sample: unknown key"),
+        (["--steps=0"], "--steps: expected at least 1, got 0"),
+    ],
+)
+def test_mistakes_in_one_line(run: Path, arguments: list[str], message: str) -> None:
+    done = script("promise.py", run, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
