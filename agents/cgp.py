@@ -10,11 +10,11 @@ from torch import Generator, Tensor
 
 from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.agents.td3 import climbing, smoothed
-from elites.box import Box
 from elites.fields import NonNegative
 from elites.networks.policies import Critics, Policy
 from elites.networks.rollout import Precision
 from elites.planners import CEM, Planner, TanhNormal
+from elites.spaces import Box
 
 PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from elites.agents.learner import restore
-from elites.box import Box
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check
 from elites.planners import Fill, Objective, Plan, Planner, shift
+from elites.spaces import Box
 
 COLD = -1
 

@@ -13,9 +13,9 @@ from torch import Generator, Tensor, nn
 
 from elites.agents.learner import Learner, restore
 from elites.agents.replay import Replay
-from elites.box import Box
 from elites.fields import Checked, Count, Fraction, Positive, Rate
 from elites.networks.policies import Critics, Policy, follow, slow_copy
+from elites.spaces import Box
 
 Array = NDArray[Any]
 Batch = Mapping[str, Tensor]  # a minibatch: see Replay.FIELDS

@@ -15,11 +15,11 @@ from torch import Generator
 from elites.agents.learner import Learner, restore
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
-from elites.box import Box
 from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
 from elites.envs import Task
 from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.planners import CEMGD, Planner
+from elites.spaces import Box
 
 Array = NDArray[Any]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from elites.agents.off_policy import Algorithm, Batch, Learned
-from elites.box import Box
 from elites.fields import Count, Positive
 from elites.networks.policies import NormalPolicy
+from elites.spaces import Box
 
 
 class SoftPolicy(NormalPolicy):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from elites.box import Box
+from elites.spaces import Box, Choices, Space
 
 __version__ = "0.1.0"
-__all__ = ["Box", "__version__"]
+__all__ = ["Box", "Choices", "Space", "__version__"]
 
 # The subpackages (planners/, agents/, …) stand beside this folder in a checkout and inside it in an installed wheel.
 _here = Path(__file__).parent

@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from elites.box import Box
 from elites.features import Features
 from elites.networks import native
 from elites.networks.rollout import Draw, Layers, Precision, network, rollout
+from elites.spaces import Box
 
 CACHED_ROWS = 512
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from elites.box import Box
 from elites.fields import Range, check
+from elites.spaces import Box
 
 # (*B, N, *E) candidates -> (*B, N) values; larger is better.
 # *B: independent problems   N: candidates   *E: the shape of one point, e.g. (H, A); time is its first axis of several

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from elites.box import Box
 from elites.fields import Checked
 from elites.planners.plan import Objective, Plan
+from elites.spaces import Box
 
 
 class Solver(Checked, ABC):

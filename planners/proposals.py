@@ -13,10 +13,10 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from elites.box import Box
 from elites.fields import Checked, Count, Positive
 from elites.planners.noise import Noise, White, steps
 from elites.planners.problem import Problem
+from elites.spaces import Box
 
 
 @runtime_checkable

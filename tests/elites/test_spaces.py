@@ -7,8 +7,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from torch import Generator, tensor
 
-from elites import Box
+from elites import Box, Choices, Space
 
 
 def test_from_a_space_and_over_a_horizon() -> None:
@@ -69,3 +71,45 @@ def test_what_is_no_box_is_named() -> None:
         Box.of(gymnasium.spaces.Discrete(3))
     with pytest.raises(ValueError, match=r"Box\.repeat: horizon: expected an integer of at least 1, got 0"):
         Box([0.0], [1.0]).repeat(0)
+
+
+# --- choices ----------------------------------------------------------------------------------------------------------
+
+
+def test_gymnasiums_spaces() -> None:
+    assert Space.of(spaces.Discrete(3, start=5)) == Choices((3,), (5,))
+    assert Space.of(spaces.MultiDiscrete([2, 3], start=[0, 7])) == Choices((2, 3), (0, 7), single=False)
+    assert isinstance(Space.of(spaces.Box(-1, 1, (2,))), Box)
+    assert Space.of(Choices((2,)), dtype=torch.float64).dtype == torch.float64
+    for other in (spaces.MultiBinary(3), spaces.Text(4), spaces.MultiDiscrete([[2, 2]])):
+        with pytest.raises(ValueError, match=r"^Space\.of: expected a"):
+            Space.of(other)
+
+
+def test_points_are_one_hot_rows_by_hand() -> None:
+    both = Choices((2, 3), (0, 7), single=False)
+    assert both.shape == (5,)
+    point = both.project(tensor([0.1, 0.4, -1.0, 2.0, 2.0]))
+    assert point.tolist() == [0, 1, 0, 1, 0]
+    assert both.to_env(point).tolist() == [1, 8]
+    assert both.from_env(np.array([1, 8])).tolist() == point.tolist()
+    one = Choices((3,), (5,)).repeat(4)
+    assert one.shape == (4, 3)
+    assert one.centre.tolist() == [[1, 0, 0]] * 4
+    assert one.to_env(one.centre).tolist() == [5] * 4
+
+
+def test_choices_drawn_at_random() -> None:
+    space = Choices((2, 4), single=False)
+    points = space.uniform(4000, Generator().manual_seed(0))
+    assert torch.equal(points, space.project(points))
+    assert (points.mean(0) - tensor([0.5, 0.5, 0.25, 0.25, 0.25, 0.25])).abs().max() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(((),), "at least one answer"), (((0,),), "at least one answer"), (((2, 2),), "wants a number")],
+)
+def test_choices_that_are_none(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Choices(*arguments)
