@@ -16,7 +16,7 @@ from elites.networks.rollout import Precision
 from elites.planners import CEM, Planner, TanhNormal
 from elites.spaces import Box
 
-PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())
+PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())
 
 
 @dataclass(frozen=True)

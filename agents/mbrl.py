@@ -141,8 +141,8 @@ class Agent(mbrl.planning.Agent):  # type: ignore[misc]
         self.mpc = MPC(
             self.planner,
             self.horizon,
-            returns=Return(model, rewarded, terminated, particles=num_particles, risk=self.risk),
-            box=self.box,
+            Return(model, rewarded, terminated, particles=num_particles, risk=self.risk),
+            self.box,
             replan_every=self.replan_freq,
             budget_s=self.budget_s,
             seed=self.seed,

@@ -4,28 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol, overload, runtime_checkable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from elites import config
 from elites.agents.learner import restore
 from elites.dynamics import Dynamics, Return
-from elites.fields import Count, NonNegative, Range, check
-from elites.planners import Fill, Objective, Plan, Planner, shift
-from elites.spaces import Box
+from elites.fields import Count, NonNegative, Range, check, renaming
+from elites.planners import Distribution, Fill, Objective, Plan, Planner, shift
+from elites.planners.plan import like_state
+from elites.spaces import Space
 
-COLD = -1
+COLD = -1  # the age of a row whose next plan is a cold one
+OVER = -2  # of a row whose next observation is an episode's last: no action of ours will count
+OF = "MPC.of(planner, horizon, dynamics, reward, space, …)"
+Mode = Literal["disabled", "samestep", "nextstep"]  # Gymnasium's autoreset modes
 
 
 @runtime_checkable
 class Returns(Protocol):
-    """Gives the objective that belongs to a state (*B, S), as `elites.dynamics.Return` does."""
+    """Gives the objective that belongs to a state, and says what the points of a plan are.
 
-    def at(self, state: Tensor, rng: Generator) -> Objective: ...
+    `elites.dynamics.Return` is one; `elites.dynamics.Sequences` has all but `at`, for points that are action sequences.
+    """
+
+    shifts: bool  # a plan's points move on in time with the steps that were taken
+
+    @property
+    def engine(self) -> str | None:
+        """What the model's networks were last computed by, where it has any."""
+        ...
+
+    def at(self, state: Tensor, rng: Generator) -> Objective:
+        """state (*B, S) -> the objective of points (*B, N, *E)."""
+        ...
+
+    def space(self, actions: Space, horizon: int) -> Space:
+        """The space of a plan's points (*E), for an agent with these actions (A)."""
+        ...
+
+    def act(self, plan: Plan, age: Tensor, state: Tensor) -> Tensor:
+        """The actions (B, A) of a plan (B, …), of which `age` (B) steps were taken, in states (B, S)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,36 +60,29 @@ class Report:
     plan: Plan  # (B, …), a row for every problem
     seconds: float
     misses: int  # of the budget, since the agent was made
-    backend: str | None  # what the model's rollouts ran in, where it says so: "kernel" or "torch"
+    engine: str | None  # what computed the model's networks, where it says so: "kernel" or "torch"
 
 
 class MPC:
     """Observation in, action out: (S,) -> (A,), or (B, S) -> (B, A) for many problems at once; numpy or torch.
 
-        mpc = MPC(CEMGD(), horizon=45, dynamics=f, reward=r, box=env.action_space)
+        mpc = MPC.of(CEMGD(), horizon=45, dynamics=f, reward=r, space=env.action_space)
         action = mpc(observation)
 
-    dynamics, reward, terminated, terminal_value: functions of torch rows, see `Return`, whose options the others are;
-    or `returns`, an object with `at`, in their place.
-    box: of one action, a Gymnasium Box or an `elites.Box`, which then sets the dtype. replan_every: actions taken from
-    one plan. budget_s: seconds for one plan, after which the planner answers with its best so far. fill: how a shifted
-    plan ends. seed: None draws one from the system.
+    returns: the objective of a state, such as `elites.dynamics.Return`. space: of one action, a Gymnasium space or an
+    `elites.Space`, which then sets the dtype. replan_every: actions taken from one plan. budget_s: seconds for one
+    plan, after which the planner answers with its best so far. fill: how a shifted plan ends. seed: None draws one
+    from the system.
     """
 
+    @renaming(box="space", dynamics=OF, reward=OF, terminated=OF, terminal_value=OF, particles=OF, risk=OF, discount=OF)
     def __init__(
         self,
         planner: Planner,
         horizon: int,
-        dynamics: Dynamics | Callable[..., Tensor] | None = None,
-        reward: Callable[..., Tensor] | None = None,
-        box: Any = None,
-        *,
         returns: Returns | None = None,
-        terminated: Callable[..., Tensor] | None = None,
-        terminal_value: Callable[..., Tensor] | None = None,
-        discount: float = 1.0,
-        particles: int = 20,
-        risk: float = 0.0,
+        space: Any = None,  # whatever Space.of takes
+        *,
         replan_every: int = 1,
         budget_s: float | None = None,
         fill: Fill = "repeat",
@@ -78,61 +96,94 @@ class MPC:
         check("budget_s", budget_s, NonNegative | None)
         check("fill", fill, Fill)
         check("seed", seed, int | None)
-        if returns is None:
-            returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)  # type: ignore[arg-type]  # Return checks
-        elif any((dynamics, reward, terminated, terminal_value)) or not isinstance(returns, Returns):
+        if not isinstance(returns, Returns):
             raise ValueError(
-                f"returns: expected an object with a method at, instead of dynamics and reward, got {returns!r}"
+                "returns: expected an object with at, space and act (elites.dynamics.Sequences has all but at), got "
+                f"{returns!r}; MPC.of takes functions"
             )
-        action = Box.of(box, dtype=None if isinstance(box, Box) else torch.get_default_dtype(), device=device)
-        if len(action.shape) != 1:
-            raise ValueError(f"box: expected bounds of shape (A,), got {tuple(action.shape)}")
-        self.planner, self.returns, self.box = planner, returns, action.repeat(horizon)
+        self.actions = Space.of(
+            space, dtype=None if isinstance(space, Space) else torch.get_default_dtype(), device=device
+        )
+        if len(self.actions.shape) != 1:
+            raise ValueError(f"space: expected actions of shape (A,), got {tuple(self.actions.shape)}")
+        self.planner, self.returns, self.space = planner, returns, returns.space(self.actions, horizon)
         self.replan_every, self.budget_s, self.fill = replan_every, budget_s, fill
-        self.rng = Generator(self.box.device)
+        self.rng = Generator(self.space.device)
         self.rng.seed() if seed is None else self.rng.manual_seed(int(seed))
         self.last: Report | None = None
         self._misses = 0
         self.reset()
+
+    @classmethod
+    def of(
+        cls,
+        planner: Planner,
+        horizon: int,
+        dynamics: Dynamics | Callable[..., Tensor],
+        reward: Callable[..., Tensor],
+        space: Any,
+        *,
+        terminated: Callable[..., Tensor] | None = None,
+        terminal_value: Callable[..., Tensor] | None = None,
+        discount: float = 1.0,
+        particles: int = 20,
+        risk: float = 0.0,
+        replan_every: int = 1,
+        budget_s: float | None = None,
+        fill: Fill = "repeat",
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> MPC:
+        """For functions of torch rows: the options up to `risk` are those of `elites.dynamics.Return`."""
+        returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)
+        return cls(
+            planner,
+            horizon,
+            returns,
+            space,
+            replan_every=replan_every,
+            budget_s=budget_s,
+            fill=fill,
+            seed=seed,
+            device=device,
+        )
+
+    # --- episodes ----------------------------------------------------------------------------------------------------
 
     def reset(self, mask: Any = None, *, guess: Any = None) -> None:
         """The problems where mask (B,) is true, or all, start cold; a guess (H, A) or (B, H, A) is their first plan."""
         if mask is None:
             self._plan: Plan | None = None
             self._age = np.empty(0, dtype=int)  # (B,): actions taken of the plan; COLD where there is none
-            self._guess: Tensor | None = (
-                None if guess is None else self._checked_guess(torch.as_tensor(guess).to(self.box.low))
-            )
+            self._guess: Tensor | None = None if guess is None else self._checked_guess(self.actions.from_env(guess))
             return
         if guess is not None:
             raise ValueError("reset: expected a guess for all problems or a mask, got both")
+        self.ended(mask)
+
+    def ended(self, mask: Any, mode: object = "disabled") -> None:
+        """Episodes have ended where mask (B,) is true, in a vector environment of this autoreset mode of Gymnasium's.
+
+        The next observation is a new episode's first, whose plan is a cold one. In the mode NEXT_STEP it is still the
+        old one's last: the action then does not count and no plan is made for it.
+        """
+        known = str(getattr(mode, "value", mode)).lower().replace("_", "")
+        check("ended: mode", known, Mode)
         chosen = np.atleast_1d(np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask))
         if chosen.dtype != bool or (self._age.size and chosen.shape != self._age.shape):
             raise ValueError(
                 f"reset: expected a bool mask of shape {self._age.shape}, got {chosen.dtype} of shape {chosen.shape}"
             )
         if self._age.size:
-            self._age[chosen] = COLD
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that goes from one step to the next, as tensors and JSON values."""
-        plan = None if self._plan is None else {n: getattr(self._plan, n) for n in (*TENSORS, "evaluations")}
-        age, misses = self._age.tolist(), self._misses
-        return {"plan": plan, "age": age, "guess": self._guess, "misses": misses, "rng": self.rng.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        plan, device = state["plan"], self.box.device
-        moved = plan and {name: plan[name].to(device) for name in TENSORS}
-        self._plan = Plan(**moved, evaluations=plan["evaluations"]) if plan else None
-        self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
-        self._guess = None if state["guess"] is None else state["guess"].to(device)
-        restore(self.rng, state["rng"])
+            self._age[chosen] = OVER if known == "nextstep" else COLD
 
     def _checked_guess(self, guess: Tensor) -> Tensor:
-        if guess.ndim > 3 or guess.shape[-2:] != self.box.shape:
-            expected = tuple(self.box.shape)
+        if guess.ndim > 1 + len(self.space.shape) or guess.shape[-len(self.space.shape) :] != self.space.shape:
+            expected = tuple(self.space.shape)
             raise ValueError(f"reset: expected a guess of shape {expected}, or (B, …) of it, got {tuple(guess.shape)}")
         return guess
+
+    # --- a step ------------------------------------------------------------------------------------------------------
 
     @overload
     def __call__(self, observation: Tensor) -> Tensor: ...
@@ -150,29 +201,42 @@ class MPC:
             raise ValueError(f"{wanted}, got {observation!r}") from error
         if state.ndim not in (1, 2) or not state.numel() or state.is_complex() or state.dtype == torch.bool:
             raise ValueError(f"{wanted}, got {tuple(state.shape)}, {state.dtype}")
-        states = state.reshape(-1, state.shape[-1]).to(self.box.low)
-        plan = self._planned(states)
-        rows = torch.arange(len(states), device=self.box.device)
-        action = plan.best[rows, torch.as_tensor(self._age, device=self.box.device)]
-        self._age += 1
+        states = state.reshape(-1, state.shape[-1]).to(device=self.space.device, dtype=self.space.dtype)
+        action = self.actions.to_env(self._actions(states))
         action = action if state.ndim == 2 else action.squeeze(0)
-        return action.to(state.device) if isinstance(observation, Tensor) else action.cpu().numpy()
+        return action.to(state.device) if isinstance(observation, Tensor) else action.cpu().numpy()[()]
 
-    def _planned(self, states: Tensor) -> Plan:
-        """A plan for states (B, S) that has an action left in every row, `_age` steps in."""
-        batch = len(states)
+    def _actions(self, states: Tensor) -> Tensor:
+        """(B, S) -> (B, A), from plans that are as old as the rows are; an episode that is over gets any action."""
+        self._expect(len(states))
+        over = self._age == OVER
+        actions = self.actions.centre.expand(len(states), -1)
+        if not over.all():
+            plan = self._planned(states)
+            age = torch.as_tensor(self._age, device=self.space.device).clamp_min(0)
+            planned = self.returns.act(plan, age, states)
+            ended = torch.as_tensor(over, device=self.space.device).unsqueeze(-1)
+            actions = torch.where(ended, actions, planned) if over.any() else planned
+        self._age = np.where(over, COLD, self._age + 1)
+        return actions
+
+    def _expect(self, batch: int) -> None:
+        """So many problems, as before; or the first of them, with the guess as their plan."""
         if not self._age.size:
             if self._guess is not None:
-                if self._guess.ndim == 3 and len(self._guess) != batch:
+                if self._guess.ndim > len(self.space.shape) and len(self._guess) != batch:
                     raise ValueError(f"observation: expected {len(self._guess)} problems, as in the guess, got {batch}")
-                self._plan = Plan.at(self._guess.expand(batch, *self.box.shape), (batch,))
+                self._plan = Plan.at(self._guess.expand(batch, *self.space.shape), (batch,))
             self._age = np.full(batch, COLD if self._guess is None else 0)
         elif self._age.size != batch:
             raise ValueError(
                 f"observation: expected {self._age.size} problems, as before, got {batch}; reset() starts anew"
             )
+
+    def _planned(self, states: Tensor) -> Plan:
+        """A plan for states (B, S) that has an action left in every row, `_age` steps in."""
         guessed = self._plan is not None and self._plan.evaluations == 0
-        due = (self._age == COLD) | (self._age >= self.replan_every) | guessed
+        due = ((self._age == COLD) | (self._age >= self.replan_every) | guessed) & (self._age != OVER)
         if due.any() or self._plan is None:
             self._plan = self._replan(states, due)
             self._age[due] = 0
@@ -180,36 +244,72 @@ class MPC:
 
     def _replan(self, states: Tensor, due: NDArray[np.bool_]) -> Plan:
         began = time.perf_counter()
-        deadline = None if self.budget_s is None else began + self.budget_s
-        plan = self._plan
-        for age in np.unique(self._age[due]):  # rows that were reset start cold, apart from the others
-            rows = torch.as_tensor(np.flatnonzero(due & (self._age == age)), device=self.box.device)
-            start = None
-            if age != COLD and self._plan is not None:
-                start = shift(_rows(self._plan, rows), int(age), self.fill, self.box)
-            objective = self.returns.at(states[rows], self.rng)
-            part = self.planner.plan(objective, self.box, start, batch=(len(rows),), rng=self.rng, deadline=deadline)
-            plan = part if plan is None or len(rows) == len(states) else _merged(plan, part, rows)
-        if self.box.device.type == "cuda":
-            torch.cuda.synchronize(self.box.device)
+        plan, ages = self._plan, np.unique(self._age[due])
+        for number, age in enumerate(ages):  # rows that were reset start cold, apart from the others
+            rows = torch.as_tensor(np.flatnonzero(due & (self._age == age)), device=self.space.device)
+            part = self._part(states, rows, int(age), self._deadline(began, len(ages) - number))
+            plan = part if len(rows) == len(states) else self._merged(plan, part, rows, len(states))
+        if self.space.device.type == "cuda":
+            torch.cuda.synchronize(self.space.device)
         seconds = time.perf_counter() - began
-        self._misses += deadline is not None and began + seconds > deadline
+        self._misses += self.budget_s is not None and seconds > self.budget_s
         assert plan is not None
-        backend = getattr(getattr(self.returns, "dynamics", None), "backend", None)
-        self.last = Report(plan, seconds, self._misses, backend)
+        self.last = Report(plan, seconds, self._misses, self.returns.engine)
         return plan
 
+    def _deadline(self, began: float, searches: int) -> float | None:
+        """The next of so many searches gets an equal share of the time that is left."""
+        if self.budget_s is None:
+            return None
+        now = time.perf_counter()
+        return now + max(began + self.budget_s - now, 0.0) / searches
 
-TENSORS = ("best", "value", "elites", "mean", "std", "ok")
+    def _part(self, states: Tensor, rows: Tensor, age: int, deadline: float | None) -> Plan:
+        """A plan for some rows, which are of one age."""
+        start = None
+        if age != COLD and self._plan is not None:
+            start = self._plan.map(lambda x: x[rows])
+            if self.returns.shifts:
+                start = shift(start, age, self.fill, self.space)
+        objective = self.returns.at(states[rows], self.rng)
+        return self.planner.plan(objective, self.space, start, batch=(len(rows),), rng=self.rng, deadline=deadline)
+
+    def _merged(self, plan: Plan | None, part: Plan, rows: Tensor, batch: int) -> Plan:
+        if plan is None:  # other rows wait for their episodes to begin, and have none
+            plan = part.map(lambda x: x[:1].expand(batch, *x.shape[1:]))
+        return plan.merged(part, rows)
+
+    # --- to save and to go on ----------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that goes from one step to the next, as tensors and JSON values."""
+        plan = None if self._plan is None else saved(self._plan)
+        age, misses = self._age.tolist(), self._misses
+        return {"plan": plan, "age": age, "guess": self._guess, "misses": misses, "rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._plan = None if state["plan"] is None else loaded(state["plan"], self.space)
+        self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
+        self._guess = None if state["guess"] is None else state["guess"].to(self.space.device)
+        restore(self.rng, state["rng"])
 
 
-def _rows(plan: Plan, rows: Tensor) -> Plan:
-    return replace(plan, **{name: getattr(plan, name)[rows] for name in TENSORS})
+TENSORS = ("best", "value", "elites", "ok")
 
 
-def _merged(plan: Plan, part: Plan, rows: Tensor) -> Plan:
-    """The plan with a part of its rows replaced; as many elites as both have."""
-    keep = min(plan.elites.shape[1], part.elites.shape[1])
-    plan, part = (replace(p, elites=p.elites[:, :keep]) for p in (plan, part))
-    merged = {name: getattr(plan, name).index_copy(0, rows, getattr(part, name)) for name in TENSORS}
-    return replace(plan, **merged, evaluations=max(plan.evaluations, part.evaluations))
+def saved(plan: Plan) -> dict[str, Any]:
+    """A plan as tensors and JSON values."""
+    found: dict[str, Any] = {name: getattr(plan, name) for name in (*TENSORS, "evaluations")}
+    by = None if plan.by is None else config.dump(plan.by, Distribution)
+    return found | {"by": by, "state": None if plan.state is None else list(plan.state)}
+
+
+def loaded(found: Mapping[str, Any], space: Space) -> Plan:
+    """The plan (B, …) that was saved so."""
+    tensors = {name: found[name].to(space.device) for name in TENSORS}
+    by, state = None, None
+    if found["by"] is not None:
+        by = config.build(Distribution, found["by"], "checkpoint")  # type: ignore[type-abstract]  # from the registry
+        kind = by.begin(space, tuple(tensors["value"].shape), 1.0)
+        state = like_state(kind, [x.to(space.device) for x in found["state"]])
+    return Plan(**tensors, evaluations=found["evaluations"], by=by, state=state)

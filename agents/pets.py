@@ -63,8 +63,8 @@ class PETS(Learner):
         self.mpc = MPC(
             config.planner,
             config.horizon,
-            returns=returns,
-            box=self.box,
+            returns,
+            self.box,
             replan_every=config.replan_every,
             seed=seed,
             device=device,

@@ -28,7 +28,7 @@ from elites.agents import MPC
 from elites.dynamics import Return
 from elites.envs import Barrier
 from elites.envs.barrier import DISC, GOAL, RADIUS, START, dynamics, reward
-from elites.planners import CEM, CEMGD, ClippedNormal, Coloured, GradientAscent, Planner, Proposal, TruncatedNormal
+from elites.planners import CEM, CEMGD, ClippedNormal, Coloured, Distribution, GradientAscent, Planner, TruncatedNormal
 
 try:
     import matplotlib
@@ -42,7 +42,7 @@ from matplotlib.patches import Circle
 
 SAMPLES = (10, 50, 150, 500, 1500, 5000)  # N_init, in five iterations
 HORIZON, Z = 45, 1.96  # of a 95 % interval
-NOISES: dict[str, Proposal] = {"white": TruncatedNormal(), "red": ClippedNormal(Coloured(beta=2.0))}
+NOISES: dict[str, Distribution] = {"white": TruncatedNormal(), "red": ClippedNormal(Coloured(beta=2.0))}
 ASCENTS = {
     "CEM": None,
     "CEM-GD": GradientAscent(),
@@ -72,9 +72,9 @@ class Outcome:
 
 
 def entries() -> Iterator[Entry]:
-    for noise, proposal in NOISES.items():
-        cold = [CEM(samples=n // 5, iterations=5, elites=max(1, n // 50), proposal=proposal) for n in SAMPLES]
-        warm = CEM(samples=10, iterations=5, elites=1, proposal=proposal)
+    for noise, distribution in NOISES.items():
+        cold = [CEM(samples=n // 5, iterations=5, elites=max(1, n // 50), distribution=distribution) for n in SAMPLES]
+        warm = CEM(samples=10, iterations=5, elites=1, distribution=distribution)
         for label, ascent in ASCENTS.items():
             first: list[Planner] = [CEMGD(cem, warm, ascent) if ascent else cem for cem in cold]
             yield Entry(label, noise, SAMPLES, tuple(first), first[0] if ascent else warm)
@@ -101,12 +101,12 @@ def way(states: Tensor) -> Tensor:
 def drive(entry: Entry, start: Tensor, steps: int, screen: cli.Screen) -> Outcome:
     """start: (B, 2). Ends when every agent is past the disc."""
     env, returns = Barrier(), Return(dynamics, reward)
-    mpc = MPC(entry.later, HORIZON, returns=returns, box=env.action_space, seed=0)
+    mpc = MPC(entry.later, HORIZON, returns, env.action_space, seed=0)
     trials, first = len(start), []
     for samples, planner in zip(entry.samples, entry.first, strict=True):
         screen.status(f"{entry.label}, {entry.noise} noise: a first plan of {samples} samples")
         rng = torch.Generator().manual_seed(0)  # CEM's first plan is then what CEM-GD's gradient starts from
-        first.append(planner.plan(returns.at(start, rng), mpc.box, batch=(trials,), rng=rng).best)
+        first.append(planner.plan(returns.at(start, rng), mpc.space, batch=(trials,), rng=rng).best)
     plans = torch.cat(first)
     state = start.repeat(len(first), 1)
     planned = way(trajectory(state, plans))

@@ -117,7 +117,7 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
     planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
     returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
     one = torch.ones(setting.action)
-    mpc = MPC(planner, setting.horizon, returns=returns, box=Box(-one, one), seed=0, device=setting.device)
+    mpc = MPC(planner, setting.horizon, returns, Box(-one, one), seed=0, device=setting.device)
 
     def plan(observation: Tensor) -> Work:
         work.clear()

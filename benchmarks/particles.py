@@ -67,7 +67,7 @@ def populations(agent: PETS, state: Tensor, rng: Generator) -> dict[str, Tensor]
         asked.append(actions)
         return objective(actions)
 
-    CEM().plan(recorded, agent.mpc.box, batch=(1,), rng=rng)
+    CEM().plan(recorded, agent.mpc.space, batch=(1,), rng=rng)
     return {"first": asked[0], "last": asked[-1]}
 
 

@@ -28,12 +28,12 @@ from elites.planners import (
     CEMGD,
     ClippedNormal,
     Coloured,
+    Distribution,
     GradientAscent,
-    Plan,
     Planner,
     Problem,
-    Proposal,
-    Solver,
+    SamplingPlanner,
+    Search,
     TruncatedNormal,
 )
 
@@ -66,29 +66,32 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ColdThenWarm(Solver):
+class ColdThenWarm(SamplingPlanner):
     """CEM-GD without its gradient: a well-sampled first plan, then few samples."""
 
     cold: CEM
     warm: CEM
 
-    def solve(self, problem: Problem) -> Plan:
-        return (self.warm if problem.start else self.cold).solve(problem)
+    def search(self, problem: Problem) -> Search:
+        return (self.warm if problem.start else self.cold).search(problem)
 
 
 WHITE, RED = TruncatedNormal(), ClippedNormal(Coloured(beta=2.0))
 
 
-def cem(samples: int, proposal: Proposal = WHITE) -> CEM:
+def cem(samples: int, distribution: Distribution = WHITE) -> CEM:
     """The paper's split: 5 iterations, or 100 samples in each; a tenth are elites."""
     iterations = max(5, samples // 100)
     each = samples // iterations
-    return CEM(samples=each, iterations=iterations, elites=max(1, each // 10), proposal=proposal)
+    return CEM(samples=each, iterations=iterations, elites=max(1, each // 10), distribution=distribution)
 
 
 def planners() -> Iterator[tuple[str, int, Planner]]:
     """(label, samples of a plan after the first, planner)."""
-    first = {proposal: CEM(samples=3000, iterations=5, elites=300, proposal=proposal) for proposal in (WHITE, RED)}
+    first = {
+        distribution: CEM(samples=3000, iterations=5, elites=300, distribution=distribution)
+        for distribution in (WHITE, RED)
+    }
     plain, adam = GradientAscent(), GradientAscent(direction="adam")
     for samples in (50, 150, 500, 1500, 5000):
         yield "CEM", samples, cem(samples)
@@ -109,7 +112,7 @@ def drive(planner: Planner) -> tuple[Tensor, float]:
     """The return from each initial state (STATES), and the median seconds of a warm plan for all of them."""
     start = torch.Generator().manual_seed(0)
     state = torch.cat([math.pi + 0.5 * torch.randn(STATES, LINKS, generator=start), torch.zeros(STATES, LINKS)], 1)
-    mpc = MPC(planner, HORIZON, dynamics, reward, Box(-torch.ones(LINKS), torch.ones(LINKS)), seed=0)
+    mpc = MPC.of(planner, HORIZON, dynamics, reward, Box(-torch.ones(LINKS), torch.ones(LINKS)), seed=0)
     returns, seconds = torch.zeros(STATES), []
     for _ in range(STEPS):
         action = mpc(state)

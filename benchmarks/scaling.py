@@ -54,7 +54,7 @@ class Case:
         }
         one = torch.ones(self.setting.action)
         returns = Return(ensemble(self.setting, state), reward, particles=self.setting.particles)
-        mpc = MPC(planners[self.planner], self.setting.horizon, returns=returns, box=Box(-one, one), seed=0)
+        mpc = MPC(planners[self.planner], self.setting.horizon, returns, Box(-one, one), seed=0)
         starts = 0.1 * torch.randn(self.problems, self.setting.observation, generator=torch.Generator().manual_seed(1))
         observations = iter(walk)
         return lambda: mpc(next(observations) + starts)

@@ -2,7 +2,7 @@
 
 from elites.dynamics.ensemble import Architecture, ProbabilisticEnsemble
 from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise
-from elites.dynamics.returns import Return
+from elites.dynamics.returns import Return, Sequences
 from elites.dynamics.simulator import MujocoDynamics
 from elites.dynamics.training import Fit, Training
 
@@ -15,5 +15,6 @@ __all__ = [
     "Noise",
     "ProbabilisticEnsemble",
     "Return",
+    "Sequences",
     "Training",
 ]

@@ -5,17 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise, accepts, checked
 from elites.fields import Checked, Count, Fraction, NonNegative
+from elites.spaces import Space
+
+
+class Planned(Protocol):
+    """As far as an objective looks into a plan."""
+
+    @property
+    def best(self) -> Tensor: ...
+
+
+class Sequences:
+    """For an objective whose points are sequences of actions (H, A): what a plan's point means to an MPC agent."""
+
+    shifts = True  # a plan moves on with the steps that were taken of it
+
+    @property
+    def engine(self) -> str | None:
+        return None
+
+    def space(self, actions: Space, horizon: int) -> Space:
+        return actions.repeat(horizon)
+
+    def act(self, plan: Planned, age: Tensor, state: Tensor) -> Tensor:
+        """The step of each row's sequence (B, H, A) that is its age (B): (B, A)."""
+        return plan.best[torch.arange(len(age), device=age.device), age]
 
 
 @dataclass(frozen=True)
-class Return(Checked):
+class Return(Checked, Sequences):
     """Mean over particles of Σ γᵗ r(s, a, s') + γᴴ V(s_H), less `risk` times the spread over particles.
 
     dynamics: a model, or a plain function of (state, action). The others are functions of flat rows, called once for
@@ -50,6 +75,10 @@ class Return(Checked):
     def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
         """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). Its noise is drawn at the first use."""
         return _At(self, state, rng)
+
+    @property
+    def engine(self) -> str | None:
+        return getattr(self.dynamics, "backend", None)
 
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
         """state (*B, S), actions (*B, N, H, A), the states they lead to (*B, N, P, H, S) -> (*B, N)."""

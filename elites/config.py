@@ -66,10 +66,11 @@ def build(cls: type[T], mapping: Mapping[str, Any], source: str = "config") -> T
     return cast(T, _build(cls, mapping, source, "", None))
 
 
-def dump(instance: Any) -> dict[str, Any]:
-    """The mapping that `build` makes this dataclass of, every default spelled out."""
+def dump(instance: Any, kind: type | None = None) -> dict[str, Any]:
+    """The mapping that `build` makes this dataclass of, every default spelled out; of a `kind`, with its name."""
     cls: Any = type(instance)
-    return {name: _dump(getattr(instance, name), hint) for name, hint in fields.hints(cls).items()}
+    values = {name: _dump(getattr(instance, name), hint) for name, hint in fields.hints(cls).items()}
+    return values if kind is None else {"name": _name(instance, kind)} | values
 
 
 def _dump(value: Any, hint: Any) -> Any:
@@ -77,12 +78,15 @@ def _dump(value: Any, hint: Any) -> Any:
         return list(value)
     if not dataclasses.is_dataclass(value):
         return value
-    found = {}
-    for kind in fields.alternatives(hint):
-        if kind in _registries:
-            names = {registered: name for name, registered in _registries[kind].items()}
-            found["name"] = names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
-    return found | dump(value)
+    kinds = [kind for kind in fields.alternatives(hint) if kind in _registries]
+    return dump(value, kinds[0] if kinds else None)
+
+
+def _name(instance: Any, kind: type) -> str:
+    """What the registry of a kind calls the class of this instance."""
+    cls = type(instance)
+    names = {registered: name for name, registered in _registries[kind].items()}
+    return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
 
 
 def _build(cls: type, mapping: Any, source: str, path: str, default: Any) -> Any:

@@ -8,12 +8,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,23 @@ class Checked:
 
 
 def renamed(old: str, new: str) -> str:
-    return f"{old!r} is now called {new!r}"
+    return f"{old!r} belongs to {new} now" if "(" in new else f"{old!r} is now called {new!r}"
+
+
+def renaming(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that answers an argument of before with what it is called now."""
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **arguments: P.kwargs) -> R:
+            for old in names.keys() & arguments.keys():
+                name = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{name}: {renamed(old, names[old])}")
+            return function(*args, **arguments)
+
+        return call
+
+    return decorated
 
 
 def check(name: str, value: Any, hint: Any) -> None:

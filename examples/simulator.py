@@ -62,7 +62,7 @@ def main() -> None:
     env: Any = filmed(kind) if args.video else kind()
     dynamics = MujocoDynamics(env.model, env.frame_skip, kind.physics, kind.observed)
     reward = TASKS[args.env].reward
-    mpc = MPC(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
+    mpc = MPC.of(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
     observation, _ = env.reset(seed=settings.seed)
     total, milliseconds, frames, began = 0.0, [], [], time.perf_counter()
     for step in range(settings.steps):

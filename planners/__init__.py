@@ -1,20 +1,38 @@
-"""The search core: objectives over boxes, and the planners that maximise them."""
+"""The search core: objectives over spaces, and the planners that maximise them."""
 
 from elites.config import choices
-from elites.planners.cem import CEM
+from elites.planners.cem import CEM, TopK
 from elites.planners.cem_gd import CEMGD
+from elites.planners.distributions import (
+    Categorical,
+    ClippedNormal,
+    Coloured,
+    Distribution,
+    Fill,
+    FullNormal,
+    Noise,
+    Refit,
+    Smoothed,
+    SplineKnots,
+    State,
+    TanhNormal,
+    TruncatedNormal,
+    Uniform,
+    White,
+)
+from elites.planners.draw import Draw
+from elites.planners.evaluator import Evaluator
 from elites.planners.grad_cem import GradCEM
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.icem import ICEM
-from elites.planners.mppi import MPPI
-from elites.planners.noise import Coloured, Noise, Smoothed, White
-from elites.planners.plan import Fill, Objective, Plan, Planner, shift
+from elites.planners.mppi import MPPI, Softmax
+from elites.planners.plan import Objective, Plan, Planner, RoughObjective, shift
+from elites.planners.planner import SamplingPlanner, Solver, first_state
 from elites.planners.predictive_sampling import PredictiveSampling
-from elites.planners.problem import Problem, Solver
-from elites.planners.proposals import ClippedNormal, Proposal, SplineKnots, TanhNormal, TruncatedNormal, Uniform
+from elites.planners.problem import Problem
 from elites.planners.random_shooting import RandomShooting
-from elites.planners.search import search
-from elites.planners.weights import Best, Softmax, TopK, Weights
+from elites.planners.search import Search
+from elites.planners.weighting import Weighting, only_the_best
 
 PLANNERS: dict[str, type] = {
     "random_shooting": RandomShooting,
@@ -26,31 +44,37 @@ PLANNERS: dict[str, type] = {
     "cem_gd": CEMGD,
     "grad_cem": GradCEM,
 }
-PROPOSALS: dict[str, type] = {
+DISTRIBUTIONS: dict[str, type] = {
     "truncated_normal": TruncatedNormal,
     "clipped_normal": ClippedNormal,
     "tanh_normal": TanhNormal,
     "spline_knots": SplineKnots,
+    "full_normal": FullNormal,
     "uniform": Uniform,
+    "categorical": Categorical,
 }
 NOISES: dict[str, type] = {"white": White, "coloured": Coloured, "smoothed": Smoothed}
 
 choices(Planner, PLANNERS)
-choices(Proposal, PROPOSALS)
+choices(Distribution, DISTRIBUTIONS)
 choices(Noise, NOISES)
 
 __all__ = [
     "CEM",
     "CEMGD",
+    "DISTRIBUTIONS",
     "ICEM",
     "MPPI",
     "NOISES",
     "PLANNERS",
-    "PROPOSALS",
-    "Best",
+    "Categorical",
     "ClippedNormal",
     "Coloured",
+    "Distribution",
+    "Draw",
+    "Evaluator",
     "Fill",
+    "FullNormal",
     "GradCEM",
     "GradientAscent",
     "Noise",
@@ -59,18 +83,23 @@ __all__ = [
     "Planner",
     "PredictiveSampling",
     "Problem",
-    "Proposal",
     "RandomShooting",
+    "Refit",
+    "RoughObjective",
+    "SamplingPlanner",
+    "Search",
     "Smoothed",
     "Softmax",
     "Solver",
     "SplineKnots",
+    "State",
     "TanhNormal",
     "TopK",
     "TruncatedNormal",
     "Uniform",
-    "Weights",
+    "Weighting",
     "White",
-    "search",
+    "first_state",
+    "only_the_best",
     "shift",
 ]

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from elites.fields import Count, NonNegative, Positive, Rate
-from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
-from elites.planners.proposals import Proposal, TruncatedNormal
-from elites.planners.search import Refine, search
-from elites.planners.weights import TopK
+from elites.planners.distributions import Distribution, Refit, TruncatedNormal, suited
+from elites.planners.planner import SamplingPlanner, first_state
+from elites.planners.problem import Problem
+from elites.planners.search import Search
+from elites.planners.weighting import teaches, top
 
 
 @dataclass(frozen=True)
-class CEM(Solver):
-    """Refits a normal to the elites, eq. 2 of the CEM-GD paper: mean ← (1 - α) mean + α mean(elites), so the variance.
+class TopK:
+    """The k best, w_i = 1 / k each; fewer where fewer are finite."""
+
+    k: int
+
+    def __call__(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        best, index = top(values, self.k)
+        counts = ((best > -float("inf")) & teaches(values)).to(values.dtype)
+        return index, counts / counts.sum(-1, keepdim=True).clamp_min(1)
+
+
+@dataclass(frozen=True)
+class CEM(SamplingPlanner):
+    """Refits a distribution to the elites, eq. 2 of the CEM-GD paper: with weights w_i of the elites x_i
+
+        μ ← (1 - α) μ + α Σ w_i x_i                      (2a)
+        σ² ← (1 - α) σ² + α Σ w_i (x_i - Σ w_j x_j)²     (2b)
 
     The defaults are the paper's CEM 500. CGP's Algorithm 1, over a Q-function, is
-    `CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, proposal=TanhNormal())`.
+    `CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())`.
     """
+
+    RENAMED: ClassVar = {"proposal": "distribution"}
 
     samples: Count = 100  # n, per iteration
     iterations: Count = 5  # m
@@ -27,7 +46,7 @@ class CEM(Solver):
     alpha: Rate = 0.9
     spread: Positive = 0.5  # the first one, in half widths of the box: PETS's (high - low) / 4
     floor: NonNegative = 0.0  # the least spread, in half widths
-    proposal: Proposal = TruncatedNormal()
+    distribution: Distribution = TruncatedNormal()
     warm: Literal["best", "mean"] = "best"  # what a warm start is centred on
     answer: Literal["best", "mean"] = "best"  # the mean where the objective is noisy: the best seen overfits the noise
 
@@ -38,16 +57,16 @@ class CEM(Solver):
                 f"CEM.elites: expected at most samples, got {self.elites} elites of {self.samples} samples"
             )
 
-    def solve(self, problem: Problem, keep: int = 1, refine: Refine | None = None) -> Plan:
-        """keep: the elites that the plan holds at least. refine: see `search`."""
-        return search(
+    def search(self, problem: Problem, keep: int = 1) -> Search:
+        """keep: the elites that the plan holds at least."""
+        distribution = suited(self.distribution, problem.space)
+        return Search(
             problem,
-            proposal=self.proposal,
-            weights=TopK(self.elites, self.alpha, self.floor * problem.box.half),
+            distribution,
+            first_state(distribution, problem, self.spread, self.warm),
+            weighting=TopK(self.elites),
+            refit=Refit(self.alpha, self.alpha, self.floor),
             samples=[self.samples] * self.iterations,
-            spread=self.spread,
             keep=max(self.elites, keep),
-            warm=self.warm,
             answer=self.answer,
-            refine=refine,
         )

@@ -8,10 +8,11 @@ import torch
 
 from elites.fields import Count
 from elites.planners.cem import CEM
+from elites.planners.evaluator import Evaluator
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
-from elites.planners.weights import best, like
+from elites.planners.planner import Solver, driven
+from elites.planners.weighting import best, like
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,18 @@ class CEMGD(Solver):
         for name, cem in (("cold", self.cold), ("warm", self.warm)):
             if self.top_k > cem.samples:
                 raise ValueError(f"CEMGD.top_k: expected at most {name}.samples = {cem.samples}, got {self.top_k}")
+        if self.cold.distribution != self.warm.distribution:
+            cold, warm = self.cold.distribution, self.warm.distribution
+            raise ValueError(f"CEMGD: expected one distribution for both searches, got cold {cold} and warm {warm}")
 
-    def solve(self, problem: Problem) -> Plan:
+    def solve(self, evaluator: Evaluator) -> Plan:
+        self.ascent.require_box(evaluator.problem.space)
         # Sample N action sequences using CEM: N_init at t = 0, N_r around the last plan at t > 0.
-        cem = self.warm if problem.start else self.cold
-        found = cem.solve(problem, keep=self.top_k)
+        cem = self.warm if evaluator.problem.start else self.cold
+        found = driven(cem.search(evaluator.problem, keep=self.top_k), evaluator)
         # Take the k with the highest reward; optimise each by G gradient updates, J trial steps each.
-        axis = len(problem.batch)
-        points, values = self.ascent.climb(problem, found.elites.narrow(axis, 0, self.top_k))
+        axis = len(evaluator.problem.batch)
+        points, values = self.ascent.climb(evaluator, found.elites.narrow(axis, 0, self.top_k))
         points, values = best(points, values, self.top_k)
         # Choose the sequence with the highest reward.
         climbed = values.select(-1, 0).isfinite()
@@ -49,5 +54,5 @@ class CEMGD(Solver):
             best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
             value=torch.where(climbed, values.select(-1, 0), found.value),
             elites=torch.cat([points, rest], axis),
-            evaluations=problem.evaluations,
+            evaluations=evaluator.evaluations,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 from elites.planners.cem import CEM
+from elites.planners.evaluator import Evaluator
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
+from elites.planners.planner import Solver
 
 
 @dataclass(frozen=True)
@@ -21,5 +21,12 @@ class GradCEM(Solver):
     cem: CEM = CEM(samples=20)
     ascent: GradientAscent = GradientAscent(steps=1)
 
-    def solve(self, problem: Problem) -> Plan:
-        return self.cem.solve(problem, refine=partial(self.ascent.climb, problem))
+    def solve(self, evaluator: Evaluator) -> Plan:
+        self.ascent.require_box(evaluator.problem.space)
+        search = self.cem.search(evaluator.problem)
+        while not search.done:
+            points, values = self.ascent.climb(evaluator, search.ask())
+            search.tell(values, points)
+            if evaluator.expired():
+                search.stop()
+        return replace(search.plan, evaluations=evaluator.evaluations)

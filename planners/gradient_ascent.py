@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from elites.fields import Count, Positive, Rate
+from elites.planners.distributions import Uniform
+from elites.planners.evaluator import Evaluator, certain
 from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
-from elites.planners.proposals import Uniform
-from elites.planners.weights import best, like
+from elites.planners.planner import Solver
+from elites.planners.weighting import best, like
+from elites.spaces import Box, Space
 
 Gradient = Callable[[], Tensor]
 
@@ -34,60 +36,69 @@ class GradientAscent(Solver):
     direction: Literal["gradient", "adam"] = "gradient"
     line_search: Literal["sequential", "batched"] = "batched"  # all trials but the first: one by one, or in one call
 
-    def solve(self, problem: Problem) -> Plan:
-        axis = len(problem.batch)
-        centre = problem.fallback
-        points = Uniform().sample(problem, centre, centre, self.starts)
+    def solve(self, evaluator: Evaluator) -> Plan:
+        problem = evaluator.problem
+        axis, centre, box = len(problem.batch), problem.fallback, self.require_box(problem.space)
+        distribution = Uniform()
+        cold = distribution.begin(box, problem.batch, 1.0)
+        points = distribution.sample(cold, box, self.starts, problem.draw)
         if problem.start:
             kept = problem.start.elites.narrow(axis, 1, min(self.starts, problem.start.elites.shape[axis]) - 1)
             points = torch.cat([problem.start.best.unsqueeze(axis), kept, points], axis).narrow(axis, 0, self.starts)
-        points, values = self.climb(problem, points)
+        points, values = self.climb(evaluator, points)
         elites, values = best(points, values, self.starts)
         ok = values.select(-1, 0).isfinite()
         found = torch.where(like(ok, centre), elites.select(axis, 0), centre)
-        return Plan(found, values.select(-1, 0), elites, found, torch.zeros_like(found), ok, problem.evaluations)
+        return Plan(found, values.select(-1, 0), elites, ok, evaluator.evaluations)
 
-    def climb(self, problem: Problem, points: Tensor) -> tuple[Tensor, Tensor]:
+    def require_box(self, space: Space) -> Box:
+        if not isinstance(space, Box):
+            name = type(self).__name__
+            raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; CEM and ICEM choose")
+        return space
+
+    def climb(self, evaluator: Evaluator, points: Tensor) -> tuple[Tensor, Tensor]:
         """points (*B, K, *E) -> where each ascent ended (*B, K, *E), never worse, and its value (*B, K)."""
         gradient: Gradient | None
-        values, gradient = problem.trace(points)
+        values, gradient = evaluator.trace(points)
         going = values.isfinite()
         moment = Adam(points) if self.direction == "adam" else None
         for _ in range(self.steps):
-            if problem.expired() or problem.certain(~going.any()):
+            if evaluator.expired() or certain(~going.any()):
                 break
             if gradient is None:
-                _, gradient = problem.trace(points)
+                _, gradient = evaluator.trace(points)
             slope, gradient = gradient(), None  # whose graph is not needed any longer
             direction = moment.direction(slope) if moment else slope
-            points, values, going, gradient = self._searched(problem, points, values, direction, going)
+            points, values, going, gradient = self._searched(evaluator, points, values, direction, going)
         return points, values
 
     def _searched(
-        self, problem: Problem, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
+        self, evaluator: Evaluator, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Gradient | None]:
         """The line search: points, values, which go on, and the gradient there if the first trial was enough."""
+        problem = evaluator.problem
         axis, points, waiting = len(problem.batch), origin, going
         batched = self.line_search == "batched" and self.trials > 1
         eta = self.step * self.decay ** torch.arange(self.trials, dtype=origin.dtype, device=origin.device)
-        eta = eta.reshape(-1, *[1] * len(problem.box.shape))
+        eta = eta.reshape(-1, *[1] * len(problem.space.shape))
         for trials in torch.split(eta, [1, self.trials - 1] if batched else [1] * self.trials):
-            candidates = problem.box.project(origin.unsqueeze(axis + 1) + trials * direction.unsqueeze(axis + 1))
+            candidates = problem.space.project(origin.unsqueeze(axis + 1) + trials * direction.unsqueeze(axis + 1))
             flat = candidates.flatten(axis, axis + 1)
             if points is origin:  # the first trial, which mostly succeeds
-                scores, gradient = problem.trace(flat)
+                scores, gradient = evaluator.trace(flat)
             else:
                 gradient = None  # and with it the graph, before more is held
-                scores = problem.evaluate(flat)
+                scores = evaluator.evaluate(flat)
             scores = scores.reshape(*values.shape, len(trials))
             better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
             first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves
             found = better.any(-1)
-            index = like(first, candidates).expand(*first.shape, *problem.box.shape)
+            index = like(first, candidates).expand(*first.shape, *problem.space.shape)
             points = torch.where(like(found, points), candidates.gather(axis + 1, index).squeeze(axis + 1), points)
             values = torch.where(found, scores.gather(-1, first).squeeze(-1), values)
             waiting = waiting & ~found
-            if problem.certain(~waiting.any()):
+            if certain(~waiting.any()):
                 break
         return points, values, going & ~waiting, gradient
 

@@ -6,17 +6,43 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from elites.fields import Count, Fraction, NonNegative, Positive, Range, Rate
-from elites.planners.noise import Coloured
-from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
-from elites.planners.proposals import ClippedNormal
-from elites.planners.search import search
-from elites.planners.weights import TopK
+from elites.planners.cem import TopK
+from elites.planners.distributions import ClippedNormal, Coloured, Refit, suited
+from elites.planners.planner import SamplingPlanner, first_state
+from elites.planners.problem import Problem
+from elites.planners.search import Candidates, Search
 
 
 @dataclass(frozen=True)
-class ICEM(Solver):
-    """Pinneri et al. 2020, Algorithm 1: actions correlated in time, elites carried over, a population that decays."""
+class CarriedElites:
+    """Some elites are candidates again, in the next iteration and in the next plan; so is the mean, in the last one."""
+
+    count: int
+
+    @property
+    def remembers(self) -> bool:
+        return self.count > 0
+
+    def candidates(self, search: Search) -> list[Candidates]:
+        space, axis, start = search.problem.space, search.axis, search.problem.start
+        found: list[Candidates] = []
+        if search.round == 0 and start:  # whose best is a candidate by itself
+            others = start.elites.narrow(axis, 1, max(min(self.count, start.elites.shape[axis]) - 1, 0))
+            found.append((search.distribution.own(others, space), others))
+        if search.round > 0 and self.count:
+            found.append((search.own_elites.narrow(axis, 0, self.count), search.elites.narrow(axis, 0, self.count)))
+        if search.last_round:
+            mean = search.distribution.centre(search.state, space).unsqueeze(axis)
+            found.append((search.distribution.own(mean, space), mean))
+        return found
+
+
+@dataclass(frozen=True)
+class ICEM(SamplingPlanner):
+    """Pinneri et al. 2020, Algorithm 1: actions correlated in time, elites carried over, a population that decays.
+
+    The refit is CEM's: μ ← (1 - α) μ + α Σ x_i / K, and the variance likewise.
+    """
 
     samples: Count = 100  # N, of the first iteration
     iterations: Count = 5
@@ -35,16 +61,16 @@ class ICEM(Solver):
                 f"ICEM.elites: expected at most samples, got {self.elites} elites of {self.samples} samples"
             )
 
-    def solve(self, problem: Problem) -> Plan:
+    def search(self, problem: Problem) -> Search:
+        distribution = suited(ClippedNormal(Coloured(self.beta)), problem.space)
         later = [max(int(self.samples / self.decay**i), 2 * self.elites) for i in range(1, self.iterations)]
-        return search(
+        return Search(
             problem,
-            proposal=ClippedNormal(Coloured(self.beta)),
-            weights=TopK(self.elites, self.alpha, self.floor * problem.box.half),
+            distribution,
+            first_state(distribution, problem, self.spread, warm="mean"),
+            weighting=TopK(self.elites),
+            refit=Refit(self.alpha, self.alpha, self.floor),
             samples=[self.samples, *later],
-            spread=self.spread,
             keep=self.elites,
-            carry=round(self.carry * self.elites),
-            carry_mean=True,
-            warm="mean",
+            beside=CarriedElites(round(self.carry * self.elites)),
         )

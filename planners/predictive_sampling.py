@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from elites.fields import Count, Positive
-from elites.planners.plan import Plan
-from elites.planners.problem import Problem, Solver
-from elites.planners.proposals import Proposal, SplineKnots
-from elites.planners.search import search
-from elites.planners.weights import Best
+from elites.planners.distributions import Distribution, Refit, SplineKnots, suited
+from elites.planners.planner import SamplingPlanner, first_state
+from elites.planners.problem import Problem
+from elites.planners.search import Search
+from elites.planners.weighting import only_the_best
 
 
 @dataclass(frozen=True)
-class PredictiveSampling(Solver):
-    """Samples around the last plan and takes the best, the last plan included (Howell et al. 2022, Algorithm 1)."""
+class PredictiveSampling(SamplingPlanner):
+    """Samples around the last plan and takes the best, the last plan included (Howell et al. 2022, Algorithm 1).
+
+    μ ← argmax of the candidates; the spread stays.
+    """
+
+    RENAMED: ClassVar = {"proposal": "distribution"}
 
     samples: Count = 100
     iterations: Count = 1
     spread: Positive = 0.5  # in half widths of the box; it stays
-    proposal: Proposal = SplineKnots()
+    distribution: Distribution = SplineKnots()
 
-    def solve(self, problem: Problem) -> Plan:
-        return search(
+    def search(self, problem: Problem) -> Search:
+        distribution = suited(self.distribution, problem.space)
+        return Search(
             problem,
-            proposal=self.proposal,
-            weights=Best(),
+            distribution,
+            first_state(distribution, problem, self.spread),
+            weighting=only_the_best,
+            refit=Refit(spread=0),
             samples=[self.samples] * self.iterations,
-            spread=self.spread,
         )

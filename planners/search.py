@@ -1,86 +1,199 @@
-"""The loop that every sampling planner shares: draw, score, keep the elites, re-weight."""
+"""The loop of every sampling planner, open to whoever scores candidates elsewhere: ask, score, tell, and again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from elites.planners.plan import Plan
+from elites.planners.distributions import Distribution, Refit, State
+from elites.planners.evaluator import checked, finite
+from elites.planners.plan import Plan, like_state
 from elites.planners.problem import Problem
-from elites.planners.proposals import Proposal
-from elites.planners.weights import Weights, best, like
+from elites.planners.weighting import Weighting, best, like, take, top
 
-# (*B, N, *E) -> points at least as good, (*B, N, *E), and their values, (*B, N)
-Refine = Callable[[Tensor], tuple[Tensor, Tensor]]
+Candidates = tuple[Tensor, Tensor]  # own coordinates (*B, N, *U) and the points that they are, (*B, N, *E)
+Saved = dict[str, "Tensor | list[Tensor] | int | bool | None"]
 
 
-def search(
-    problem: Problem,
-    *,
-    proposal: Proposal,
-    weights: Weights,
-    samples: Sequence[int],
-    spread: float,
-    keep: int = 1,
-    carry: int = 0,
-    carry_mean: bool = False,
-    warm: Literal["best", "mean"] = "best",
-    answer: Literal["best", "mean"] = "best",
-    refine: Refine | None = None,
-) -> Plan:
-    """Maximises the problem's objective by sampling.
+class Beside(Protocol):
+    """Candidates beside those that are drawn, for planners that want some: iCEM's elites."""
 
-    samples: drawn in each iteration. spread: the first one, in half widths of the box. keep: elites in the plan.
-    carry: how many elites are candidates again, in the next iteration and in the next plan. carry_mean: so is the mean,
-    in the last iteration. warm: where a warm start is centred. answer: the best point seen, or the mean, where it is no
-    worse than the start. refine: scores the candidates, and may improve them. The start's best is always a candidate.
+    @property
+    def remembers(self) -> bool:
+        """Whether the best so far are among them, so that a round need not be merged with the last one's elites."""
+        ...
+
+    def candidates(self, search: Search) -> list[Candidates]: ...
+
+
+class Search:
+    """A search under way.
+
+        search = CEM(samples=100).begin(space)
+        while not search.done:
+            search.tell(evaluate(search.ask()))  # (*B, N, *E) -> (*B, N)
+        plan = search.plan
+
+    samples: drawn in each round. keep: elites in the plan. answer: the best point seen, or the mean, which is then the
+    last one asked for; it answers where it is no worse than the start. The start's best is a candidate of the first
+    round. N may differ from one ask to the next. `ask` draws, `tell` never does.
     """
-    box, start, axis = problem.box, problem.start, len(problem.batch)
-    fallback = problem.fallback
-    mean = start.mean if start and warm == "mean" else proposal.encode(fallback, box)
-    std = (spread * box.half).expand_as(mean)
-    elites = fallback.unsqueeze(axis).expand(*problem.batch, keep, *box.shape)
-    values = elites.new_full(elites.shape[: axis + 1], -torch.inf)
-    start_value = elites.new_full(problem.batch, -torch.inf)
-    again = [start.best.unsqueeze(axis), start.elites.narrow(axis, 1, _others(start, axis, carry))] if start else []
 
-    for iteration, count in enumerate(samples):
-        if carry_mean and iteration == len(samples) - 1:
-            again.append(proposal.decode(mean, box).unsqueeze(axis))
-        own = proposal.sample(problem, mean, std, count)
-        points = proposal.decode(own, box)
-        if again:
-            own = torch.cat([own, *(proposal.encode(x, box) for x in again)], axis)
-            points = torch.cat([points, *again], axis)
-        if refine:
-            points, scores = refine(points)
-            own = proposal.encode(points, box)
+    def __init__(
+        self,
+        problem: Problem,
+        distribution: Distribution,
+        state: State,
+        *,
+        weighting: Weighting,
+        refit: Refit,
+        samples: Sequence[int],
+        keep: int = 1,
+        beside: Beside | None = None,
+        answer: Literal["best", "mean"] = "best",
+    ) -> None:
+        self.problem, self.distribution, self.state = problem, distribution, state
+        self.weighting, self.refit, self.samples, self.keep = weighting, refit, samples, keep
+        self.beside, self.answer = beside, answer
+        self.round, self.evaluations, self.stopped, self.answered = 0, 0, False, answer == "best"
+        self.axis = len(problem.batch)
+        self.elites = problem.fallback.unsqueeze(self.axis).expand(*problem.batch, keep, *problem.space.shape)
+        self.own_elites = self.own_fallback = distribution.own(self.elites, problem.space) if beside else self.elites
+        self.values = self.elites.new_full((*problem.batch, keep), -torch.inf)  # of the elites
+        self.found, self.value = problem.fallback, self.values[..., 0]
+        self.start_value = self.values[..., 0]
+        self._asked: Candidates | None = None
+
+    # --- ask and tell ------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        return self._asked is None and not self._rounds_left and self.answered
+
+    def ask(self) -> Tensor:
+        """Candidates (*B, N, *E), whose values `tell` expects."""
+        if self._asked is not None:
+            raise ValueError("ask: expected tell first, with the values of the candidates that were asked for")
+        if self.done:
+            raise ValueError("ask: expected a search that is not done; its plan is search.plan")
+        self._asked = self._drawn() if self._rounds_left else self._centre()
+        return self._asked[1]
+
+    def tell(self, values: Tensor | Sequence[float], points: Tensor | None = None) -> None:
+        """Values (*B, N) of the candidates that were asked for. points: (*B, N, *E), where they were moved."""
+        if self._asked is None:
+            raise ValueError("tell: expected ask first")
+        own, asked = self._asked
+        if points is not None:
+            if points.shape != asked.shape:
+                raise ValueError(f"tell: expected points of shape {tuple(asked.shape)}, got {tuple(points.shape)}")
+            asked = self.problem.space.project(points)
+            own = self.distribution.own(asked, self.problem.space)
+        if not isinstance(values, Tensor):
+            values = torch.as_tensor(values, dtype=asked.dtype, device=asked.device)
+        values = finite(checked(values, asked, self.axis, "tell"))
+        self._asked = None
+        self.evaluations += asked.shape[self.axis]
+        if self._rounds_left:
+            self._learn(own, asked, values)
         else:
-            scores = problem.compare(points)
-        if start and iteration == 0:
-            start_value = scores.select(-1, count)
+            self._take(asked.select(self.axis, 0), values.select(-1, 0))
 
-        mean, std = weights.update(own, scores, mean, std)
-        top, top_scores = best(points, scores, min(keep, scores.shape[-1]))
-        if carry == 0 and (iteration or top_scores.shape[-1] < keep):  # else no former elite is missing here
-            top, top_scores = best(torch.cat([elites, top], axis), torch.cat([values, top_scores], -1), keep)
-        elites, values = torch.where(like(top_scores > -torch.inf, top), top, fallback.unsqueeze(axis)), top_scores
-        again = [elites.narrow(axis, 0, carry)] if carry else []
-        if problem.expired():
-            break
+    def stop(self) -> None:
+        """No more rounds: the next ask is the last, for a mean that is to answer or where nothing was told yet."""
+        self.stopped = True
 
-    found, value = elites.select(axis, 0), values.select(-1, 0)
-    if answer == "mean":
-        centre = proposal.decode(mean, box)
-        centre_value = problem.compare(centre.unsqueeze(axis)).squeeze(-1)
-        take = centre_value.isfinite() & (centre_value >= start_value)
-        found, value = torch.where(like(take, found), centre, found), torch.where(take, centre_value, value)
-    return Plan(found, value, elites, mean, std, value.isfinite(), problem.evaluations)
+    @property
+    def plan(self) -> Plan:
+        """What has been found; valid after the first tell."""
+        if not self.evaluations:
+            raise ValueError("plan: expected at least one tell")
+        ok = self.value.isfinite()
+        return Plan(self.found, self.value, self.elites, ok, self.evaluations, by=self.distribution, state=self.state)
+
+    # --- a round -----------------------------------------------------------------------------------------------------
+
+    @property
+    def last_round(self) -> bool:
+        return self.round == len(self.samples) - 1
+
+    @property
+    def _rounds_left(self) -> bool:
+        return self.round < len(self.samples) and not (self.stopped and self.round > 0)
+
+    def _drawn(self) -> Candidates:
+        space, start = self.problem.space, self.problem.start
+        own = self.distribution.sample(self.state, space, self.samples[self.round], self.problem.draw)
+        several = [(own, self.distribution.points(own, space))]
+        if start and self.round == 0:
+            point = start.best.unsqueeze(self.axis)
+            several.append((self.distribution.own(point, space), point))
+        if self.beside:
+            several += self.beside.candidates(self)
+        if len(several) == 1:
+            return several[0]
+        owns, points = zip(*several, strict=True)
+        return torch.cat(owns, self.axis), torch.cat(points, self.axis)
+
+    def _learn(self, own: Tensor, points: Tensor, values: Tensor) -> None:
+        if self.problem.start and self.round == 0:
+            self.start_value = values.select(-1, self.samples[0])
+        index, weights = self.weighting(values)
+        chosen = take(own, index)
+        self.state = self.distribution.fit(self.state, chosen, weights, self.problem.space, self.refit)
+        self._remember(own, points, values)
+        self.found, self.value = self.elites.select(self.axis, 0), self.values.select(-1, 0)
+        self.round += 1
+
+    def _remember(self, own: Tensor, points: Tensor, values: Tensor) -> None:
+        """The best of this round and, unless they are in it already, of those before it."""
+        found, index = top(values, min(self.keep, values.shape[-1]))
+        elites = take(points, index)
+        remembered = self.beside is not None and self.beside.remembers
+        if not remembered and (self.round or found.shape[-1] < self.keep):
+            pair = torch.cat([self.elites, elites], self.axis), torch.cat([self.values, found], -1)
+            elites, found = best(*pair, self.keep)
+        known = like(found > -torch.inf, elites)
+        self.elites = torch.where(known, elites, self.problem.fallback.unsqueeze(self.axis))
+        self.values = found
+        if remembered:
+            self.own_elites = torch.where(known, take(own, index), self.own_fallback)
+
+    # --- a mean that answers -----------------------------------------------------------------------------------------
+
+    def _centre(self) -> Candidates:
+        point = self.distribution.centre(self.state, self.problem.space).unsqueeze(self.axis)
+        return self.distribution.own(point, self.problem.space), point
+
+    def _take(self, centre: Tensor, value: Tensor) -> None:
+        take = value.isfinite() & (value >= self.start_value)
+        self.found = torch.where(like(take, self.found), centre, self.found)
+        self.value = torch.where(take, value, self.value)
+        self.answered = True
+
+    # --- to save and to go on ----------------------------------------------------------------------------------------
+
+    TENSORS = ("elites", "own_elites", "values", "found", "value", "start_value")
+    COUNTS = ("round", "evaluations", "stopped", "answered")
+
+    def state_dict(self) -> Saved:
+        """All that the search has come to, its generator included; `load_state_dict` of one begun alike goes on."""
+        saved: Saved = {name: getattr(self, name) for name in (*self.TENSORS, *self.COUNTS)}
+        asked = None if self._asked is None else list(self._asked)
+        return saved | {"state": list(self.state), "asked": asked, "rng": self.problem.draw.rng.get_state()}
+
+    def load_state_dict(self, saved: Mapping[str, object]) -> None:
+        for name in (*self.TENSORS, *self.COUNTS):
+            setattr(self, name, saved[name])
+        self.state = like_state(self.state, saved["state"])
+        asked = saved["asked"]
+        self._asked = (asked[0], asked[1]) if isinstance(asked, list) else None
+        restore(self.problem.draw.rng, saved["rng"])
 
 
-def _others(start: Plan, axis: int, carry: int) -> int:
-    """How many of the start's elites are carried beside its best."""
-    return max(min(carry, start.elites.shape[axis]) - 1, 0)
+def restore(rng: Generator, state: object) -> None:
+    assert isinstance(state, Tensor)
+    rng.set_state(state.cpu())

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from elites import Box, config
 from elites.agents import MPC
 from elites.dynamics import FunctionDynamics, Return
-from elites.planners import CEM, CEMGD, PLANNERS, Plan, Planner, Problem
+from elites.planners import CEM, CEMGD, ICEM, MPPI, PLANNERS, Evaluator, Plan, Planner, Problem, TanhNormal
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,), dtype=np.float32)
 
@@ -30,8 +31,8 @@ def near_origin(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def agent(planner: Any = None, horizon: int = 5, **options: Any) -> MPC:
-    options = {"dynamics": move, "reward": near_origin, "box": SPACE, "seed": 0, **options}
-    return MPC(planner or CEM(), horizon, **options)
+    options = {"dynamics": move, "reward": near_origin, "space": SPACE, "seed": 0, **options}
+    return MPC.of(planner or CEM(), horizon, **options)
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Scripted:
     calls: list[tuple[int, Plan | None, float | None]] = field(default_factory=list)
 
     def plan(
-        self, objective: Any, box: Box, start: Any = None, *, batch: Any = (), rng: Any = None, deadline: Any = None
+        self, objective: Any, space: Box, start: Any = None, *, batch: Any = (), rng: Any = None, deadline: Any = None
     ) -> Plan:
         self.calls.append((batch[0], start, deadline))
-        points = 0.01 * torch.arange(1, box.shape[0] + 1).float()[:, None].expand(*batch, *box.shape)
+        points = 0.01 * torch.arange(1, space.shape[0] + 1).float()[:, None].expand(*batch, *space.shape)
         plan = Plan.at(points.clone(), batch)
-        return Plan(plan.best, plan.value, plan.elites, plan.mean, plan.std, plan.ok, 1)
+        return replace(plan, evaluations=1)
 
 
 # --- shapes and types -------------------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ def test_torch_in_torch_out() -> None:
 
 
 def test_a_box_of_ones_own_sets_the_dtype() -> None:
-    mpc = agent(box=Box(-torch.ones(2).double(), torch.ones(2).double()))
+    mpc = agent(space=Box(-torch.ones(2).double(), torch.ones(2).double()))
     assert mpc(np.zeros(2)).dtype == np.float64
 
 
@@ -121,7 +122,7 @@ def test_a_return_or_a_model_in_the_place_of_functions() -> None:
     plain = agent()(state)
     assert np.array_equal(plain, agent(dynamics=FunctionDynamics(move))(state))
     returns = Return(move, near_origin)
-    assert np.array_equal(plain, MPC(CEM(), 5, returns=returns, box=SPACE, seed=0)(state))
+    assert np.array_equal(plain, MPC(CEM(), 5, returns, SPACE, seed=0)(state))
 
 
 def test_the_options_of_the_return_arrive() -> None:
@@ -208,7 +209,7 @@ def test_reset_rows_take_the_cold_search() -> None:
             return objective
 
     planner = CEMGD(cold=CEM(samples=40, elites=4), warm=CEM(samples=10, elites=1))
-    mpc = MPC(planner, 5, returns=Counting(move, near_origin), box=SPACE, seed=0)
+    mpc = MPC(planner, 5, Counting(move, near_origin), SPACE, seed=0)
     mpc(np.ones((3, 2)))
     asked.clear()
     mpc.reset(mask=np.array([True, False, False]))
@@ -250,6 +251,143 @@ def test_a_budget_is_a_deadline_and_misses_are_counted() -> None:
     assert roomy.last.misses == 0
 
 
+def test_cold_and_warm_rows_share_the_budget() -> None:
+    """By the clock that the test turns: a round takes a second, and each of the two searches gets half of ten."""
+    clock, rounds = [0.0], dict[bool, int]()
+
+    @dataclass(frozen=True)
+    class Ticking(Scripted):
+        def plan(self, *args: Any, deadline: Any = None, **options: Any) -> Plan:
+            cold = args[2] is None
+            rounds[cold] = 0
+            while deadline is not None and clock[0] < deadline:
+                clock[0], rounds[cold] = clock[0] + 1, rounds[cold] + 1
+            return super().plan(*args, deadline=deadline, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: clock[0])
+        mpc = agent(Ticking(), budget_s=10.0)
+        mpc(np.zeros((4, 2)))
+        assert rounds == {True: 10}
+        mpc.reset(mask=np.array([True, False, True, True]))
+        mpc(np.zeros((4, 2)))
+        assert rounds == {True: 5, False: 5}
+
+
+# --- episodes of vector environments ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, AutoresetMode.SAME_STEP, "disabled", "SameStep"])
+def test_what_ended_starts_cold_at_the_next_observation(mode: Any) -> None:
+    planner = Scripted()
+    mpc = agent(planner, replan_every=3)
+    actions(mpc, 2, batch=3)
+    mpc.ended(np.array([False, True, False]), mode)
+    assert actions(mpc, 2, batch=3) == [[3, 1, 3], [1, 2, 1]]
+    assert [(batch, start is None) for batch, start, _ in planner.calls] == [(3, True), (1, True), (2, False)]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, "next_step"])
+def test_no_plan_is_made_for_an_observation_that_is_an_episodes_last(mode: Any) -> None:
+    """Its action does not count: it is the space's centre. The new episode starts cold after it."""
+    planner = Scripted()
+    mpc = agent(planner, replan_every=3)
+    actions(mpc, 2, batch=3)
+    mpc.ended(np.array([False, True, False]), mode)
+    assert actions(mpc, 3, batch=3) == [[3, 0, 3], [1, 1, 1], [2, 2, 2]]
+    assert [(batch, start is None) for batch, start, _ in planner.calls] == [(3, True), (1, True), (2, False)]
+
+
+def test_all_may_end_at_once_even_at_the_first_step() -> None:
+    planner = Scripted()
+    mpc = agent(planner)
+    actions(mpc, 1, batch=2)
+    mpc.ended(np.array([True, True]), "next_step")
+    assert actions(mpc, 2, batch=2) == [[0, 0], [1, 1]]
+    assert [start is None for _, start, _ in planner.calls] == [True, True]
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_loop_over_environments_in_any_mode(mode: AutoresetMode) -> None:
+    """As docs/mpc.md has it: an episode's first plan is a cold one, and none is made for its last observation."""
+    envs = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync", max_episode_steps=4,
+                              vector_kwargs={"autoreset_mode": mode})  # fmt: skip
+    seen: list[tuple[list[float], bool]] = []
+
+    @dataclass(frozen=True)
+    class Watching(Scripted):
+        def plan(self, *args: Any, **options: Any) -> Plan:
+            seen.append((args[0].state[:, 0].tolist(), args[2] is None))
+            return super().plan(*args, **options)
+
+    mpc = agent(Watching(), dynamics=lambda s, a: s, reward=lambda s, a, n: s[:, 0], space=envs.single_action_space)
+    observations, _ = envs.reset(seed=[0, 1])  # type: ignore[arg-type]
+    first, last = [observations[:, 0].tolist()], list[list[float]]()
+    over = np.zeros(2, bool)
+    for _ in range(11):
+        observations, _, terminated, truncated, _ = envs.step(mpc(observations))
+        if over.all() and mode == AutoresetMode.NEXT_STEP:
+            first.append(observations[:, 0].tolist())
+        over = terminated | truncated
+        if over.any():
+            last.append(observations[:, 0].tolist())
+            if mode == AutoresetMode.SAME_STEP:
+                first.append(last.pop())
+            if mode == AutoresetMode.DISABLED:
+                observations, _ = envs.reset(options={"reset_mask": over})
+                first.append(observations[:, 0].tolist())
+        mpc.ended(over, envs.metadata["autoreset_mode"])
+    cold = [state for state, is_cold in seen if is_cold]
+    planned = [state for state, _ in seen]
+    assert len(cold) >= 2
+    assert np.array(cold) == pytest.approx(np.array(first[: len(cold)]))
+    assert not any(state in planned for state in last)
+
+
+def test_an_unknown_mode_is_named() -> None:
+    with pytest.raises(ValueError, match="ended: mode: expected 'disabled' or 'samestep' or 'nextstep', got 'later'"):
+        agent().ended(np.array([True]), "later")
+
+
+# --- choices ----------------------------------------------------------------------------------------------------------
+
+
+def step_towards(state: Tensor, action: Tensor) -> Tensor:
+    """Left, stay or right on a line, and up or down on another."""
+    across = action[:, :3] @ torch.tensor([-0.5, 0.0, 0.5])
+    return state + torch.stack([across, action[:, 3] - action[:, 4]], 1)
+
+
+def test_actions_of_choices_are_what_the_environment_calls_them() -> None:
+    both = gymnasium.spaces.MultiDiscrete([3, 2], start=[5, 0])
+    mpc = agent(dynamics=step_towards, space=both)
+    assert mpc(np.array([2.0, 3.0])).tolist() == [5, 1]
+    assert both.contains(mpc(np.array([2.0, 3.0])))
+    one = gymnasium.spaces.Discrete(3, start=-1)
+    mpc = agent(dynamics=lambda s, a: s + 0.5 * (a[:, 2:] - a[:, :1]), space=one)
+    action = mpc(np.array([-2.0, -2.0]))
+    assert action == 1
+    assert one.contains(action)
+    mpc.reset(guess=[0, 0, 1, 1, -1])
+    assert mpc(np.full((4, 2), 3.0)).tolist() == [-1] * 4
+
+
+# --- to save and to go on ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("planner", [CEM(warm="mean"), ICEM(), MPPI(), CEM(distribution=TanhNormal(), warm="mean")])
+def test_it_goes_on_with_the_same_bits(planner: Planner) -> None:
+    states = torch.rand(6, 3, 2, generator=torch.Generator().manual_seed(1))
+    one = agent(planner)
+    for state in states[:3]:
+        one(state)
+    one.reset(mask=np.array([False, True, False]))
+    other = agent(planner, seed=7)
+    other.load_state_dict(one.state_dict())
+    for state in states[3:]:
+        assert torch.equal(one(state), other(state))
+
+
 def test_a_budget_of_zero_still_acts() -> None:
     mpc = agent(budget_s=0)
     assert SPACE.contains(mpc(np.ones(2)))
@@ -288,18 +426,29 @@ def test_nothing_finite_keeps_to_the_last_plan() -> None:
         ({"budget_s": "fast"}, "budget_s: expected a number"),
         ({"seed": "lucky"}, "seed: expected an integer or nothing, got 'lucky'"),
         ({"fill": "same"}, "fill: expected 'repeat' or 'zero' or 'center', got 'same'"),
-        ({"box": gymnasium.spaces.Discrete(2)}, "Box.of: expected a Box space with low and high"),
-        ({"box": None}, "Box.of: expected a Box space with low and high"),
-        ({"box": Box(torch.zeros(2, 2), torch.ones(2, 2))}, r"box: expected bounds of shape \(A,\), got \(2, 2\)"),
+        ({"space": gymnasium.spaces.MultiBinary(2)}, "Space.of: expected a Box, Discrete or MultiDiscrete space"),
+        ({"space": None}, "Space.of: expected a Box, Discrete or MultiDiscrete space, got None"),
+        ({"space": Box(torch.zeros(2, 2), torch.ones(2, 2))}, r"space: expected actions of shape \(A,\), got \(2, 2\)"),
         ({"dynamics": "model"}, "dynamics: expected a Dynamics or a function, got 'model'"),
         ({"reward": None}, "reward: expected a function, got None"),
-        ({"returns": Return(move, near_origin)}, "returns: .*instead of dynamics and reward"),
-        ({"returns": 3, "dynamics": None, "reward": None}, "returns: expected an object with a method at, .*got 3"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         agent(**options)
+
+
+def test_what_gives_no_objective_is_named() -> None:
+    for other in (3, move, CEM()):
+        with pytest.raises(ValueError, match=r"returns: expected an object with at, .*MPC\.of takes func"):
+            MPC(CEM(), 5, other, SPACE)  # type: ignore[arg-type]
+
+
+def test_arguments_of_before_are_answered_with_what_there_is_now() -> None:
+    with pytest.raises(TypeError, match="MPC: 'box' is now called 'space'"):
+        MPC(CEM(), 5, Return(move, near_origin), box=SPACE)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"MPC: 'dynamics' belongs to MPC\.of\(planner, horizon"):
+        MPC(CEM(), horizon=5, dynamics=move, space=SPACE)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +495,7 @@ def test_wrong_guesses_are_named() -> None:
 
 
 def test_a_solver_can_be_driven_by_hand() -> None:
-    """Whoever has an objective and no model calls `plan`, or `solve` with a Problem."""
+    """Whoever has an objective and no model calls `plan`, or `solve` with an Evaluator."""
     box = Box([-1.0], [1.0])
-    plan = CEM().solve(Problem(lambda x: -(x - 0.5).square().sum(-1), box))
+    plan = CEM().solve(Evaluator(lambda x: -(x - 0.5).square().sum(-1), Problem(box)))
     assert abs(plan.best.item() - 0.5) < 0.05

@@ -53,7 +53,7 @@ def test_many_problems_and_candidates_are_each_their_own() -> None:
 def test_a_gradient_planner_is_told() -> None:
     """The reward's own gradient towards the action would be half the truth."""
     env, dynamics = made(IDS[0])
-    mpc = MPC(CEMGD(cold=CEM()), 5, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
+    mpc = MPC.of(CEMGD(cold=CEM()), 5, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
     with pytest.raises(ValueError, match="MujocoDynamics: has no gradient; expected a sampling planner"):
         mpc(env.reset(seed=0)[0])
 
@@ -69,7 +69,7 @@ def test_wrong_models_are_named() -> None:
 def test_planning_beats_doing_nothing() -> None:
     """Ten steps of a short-sighted cheetah go forward."""
     env, dynamics = made(IDS[0])
-    mpc = MPC(CEM(samples=40, iterations=3, elites=5), 10, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
+    mpc = MPC.of(CEM(samples=40, iterations=3, elites=5), 10, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
     observation, _ = env.reset(seed=0)
     total = 0.0
     for _ in range(10):

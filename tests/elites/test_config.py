@@ -38,10 +38,10 @@ def build(text: str) -> Setup:
 
 def test_recursion_by_type_hints() -> None:
     setup = build(
-        "{name: x, planner: {name: cem, proposal: {name: clipped_normal, noise: {name: coloured, beta: 1}}},"
+        "{name: x, planner: {name: cem, distribution: {name: clipped_normal, noise: {name: coloured, beta: 1}}},"
         " part: {size: 4}, maybe: 2, layers: [1, 2, 3], mode: fast, flag: true}"
     )
-    assert setup.planner == CEM(proposal=ClippedNormal(Coloured(1)))
+    assert setup.planner == CEM(distribution=ClippedNormal(Coloured(1)))
     assert setup.part == Part(4, 0.5)  # what is not said keeps the part's own default, not its class's
     assert (setup.maybe, setup.layers, setup.mode, setup.flag) == (2, (1, 2, 3), "fast", True)
 
@@ -57,10 +57,11 @@ def test_a_part_of_a_default_part() -> None:
 
 
 def test_what_is_dumped_builds_the_same() -> None:
-    setup = build("{name: x, planner: {name: cem_gd, cold: {samples: 70, proposal: clipped_normal}}, layers: [3, 4]}")
+    both = "cold: {samples: 70, distribution: clipped_normal}, warm: {distribution: clipped_normal}"
+    setup = build(f"{{name: x, planner: {{name: cem_gd, {both}}}, layers: [3, 4]}}")
     mapping = config.dump(setup)
     assert mapping["planner"]["name"] == "cem_gd"
-    assert mapping["planner"]["cold"]["proposal"]["name"] == "clipped_normal"
+    assert mapping["planner"]["cold"]["distribution"]["name"] == "clipped_normal"
     assert build(yaml.safe_dump(mapping)) == setup
     own = build("{name: x, planner: 'rank_weighted:RankWeighted'}")
     assert config.dump(own)["planner"]["name"] == "rank_weighted:RankWeighted"
@@ -69,7 +70,7 @@ def test_what_is_dumped_builds_the_same() -> None:
 
 def test_a_name_alone_picks_too() -> None:
     assert build("{name: x, planner: icem}").planner == PLANNERS["icem"]()
-    assert build("{name: x, planner: {name: cem, proposal: tanh_normal}}").planner == CEM(proposal=TanhNormal())
+    assert build("{name: x, planner: {name: cem, distribution: tanh_normal}}").planner == CEM(distribution=TanhNormal())
 
 
 def test_numbers_as_people_write_them() -> None:
@@ -106,7 +107,10 @@ def test_a_users_own_planner_by_dotted_path() -> None:
         ("{name: x, flag: 1}", "setup.yaml: flag: expected true or false, got 1"),
         ("{name: x, planner: cem_dg}", "setup.yaml: planner.name: unknown planner 'cem_dg'; did you mean 'cem_gd'"),
         ("{name: x, planner: {name: cem, elites: 500}}", "setup.yaml: planner: CEM.elites: expected at most samples"),
-        ("{name: x, planner: {cold: {proposal: nrmal}}}", "planner.cold.proposal.name: unknown proposal 'nrmal'"),
+        (
+            "{name: x, planner: {cold: {distribution: nrmal}}}",
+            "planner.cold.distribution.name: unknown distribution 'nrmal'",
+        ),
         ("{name: x, planner: 'os:getcwd'}", "planner.name: expected a dataclass that is a Planner, got "),
         ("{name: x, planner: 'elites.fields:Range'}", "planner.name: expected a dataclass that is a Planner, got "),
         ("{name: x, planner: 'no.such:Planner'}", "planner.name: 'no.such:Planner' cannot be imported: No module"),

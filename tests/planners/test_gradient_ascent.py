@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from elites import Box
 from elites.dynamics import Return
-from elites.planners import CEMGD, GradCEM, GradientAscent, Plan, Problem
+from elites.planners import CEMGD, Evaluator, GradCEM, GradientAscent, Plan, Problem
 
 BOX = Box(-torch.ones(5, 2), torch.ones(5, 2))
 
@@ -51,7 +51,7 @@ def algorithm_1(x: Tensor, steps: int, trials: int, step: float, decay: float) -
 def test_it_is_algorithm_1(line_search: Any, step: float) -> None:
     start = torch.rand(4, 5, 2, generator=rng()) * 2 - 1
     ascent = GradientAscent(step=step, starts=4, line_search=line_search)
-    points, values = ascent.climb(Problem(wavy, BOX, rng=rng()), start)
+    points, values = ascent.climb(Evaluator(wavy, Problem(BOX, rng=rng())), start)
     for row in range(4):
         expected, accepted = algorithm_1(start[row], 10, 8, step, 0.67)
         assert torch.allclose(points[row], expected, atol=1e-5)
@@ -68,7 +68,7 @@ def test_the_value_never_falls(direction: Any, line_search: Any, seed: int, step
     last, before = wavy(start), start
     for steps in range(1, 8):
         ascent = GradientAscent(steps=steps, step=step, direction=direction, line_search=line_search)
-        points, values = ascent.climb(Problem(wavy, BOX, rng=rng()), start)
+        points, values = ascent.climb(Evaluator(wavy, Problem(BOX, rng=rng())), start)
         assert torch.allclose(wavy(points), values, atol=1e-4)
         moved = (points != before).any(-1).any(-1)
         assert (values[moved] > last[moved]).all()
@@ -95,7 +95,7 @@ def test_a_sequence_that_has_ended_does_not_move_again() -> None:
     def bowl(x: Tensor) -> Tensor:
         return -x.square().sum((-1, -2))
 
-    points, values = GradientAscent(direction="adam", steps=30).climb(Problem(bowl, BOX, rng=rng()), start)
+    points, values = GradientAscent(direction="adam", steps=30).climb(Evaluator(bowl, Problem(BOX, rng=rng())), start)
     assert torch.equal(points[0], optimum)
     assert values[0] == 0
     assert values[1] > bowl(start[1])
@@ -108,7 +108,7 @@ def test_a_value_that_stays_is_no_improvement(line_search: Any) -> None:
     def flat(x: Tensor) -> Tensor:
         return x.sum((-1, -2)) - x.sum((-1, -2)).detach()
 
-    problem, start = Problem(flat, BOX, rng=rng()), torch.zeros(2, 5, 2)
+    problem, start = Evaluator(flat, Problem(BOX, rng=rng())), torch.zeros(2, 5, 2)
     points, _ = GradientAscent(line_search=line_search).climb(problem, start)
     assert torch.equal(points, start)
     assert problem.evaluations == 2 * (1 + 8)
@@ -121,7 +121,7 @@ def test_nan_is_no_improvement() -> None:
         return torch.where((x > 0.5).any(-1).any(-1), math.nan, 10 * x.sum((-1, -2)))
 
     start = torch.full((1, 5, 2), 0.3)
-    points, values = GradientAscent(steps=50).climb(Problem(cliff, BOX, rng=rng()), start)
+    points, values = GradientAscent(steps=50).climb(Evaluator(cliff, Problem(BOX, rng=rng())), start)
     assert points.max() <= 0.5
     assert values > cliff(start)
 
@@ -133,7 +133,7 @@ def test_nan_gradient_stays_in_its_row() -> None:
         return -(x - 0.5).square().sum((-1, -2)) - 0.01 * x[..., 0, 0].abs().sqrt()
 
     start = torch.stack([torch.zeros(5, 2), torch.full((5, 2), 0.2)])
-    points, values = GradientAscent(steps=3).climb(Problem(root, BOX, rng=rng()), start)
+    points, values = GradientAscent(steps=3).climb(Evaluator(root, Problem(BOX, rng=rng())), start)
     assert points.isfinite().all()
     assert (values > root(start)).all()
 
@@ -162,7 +162,7 @@ def test_gradient_against_finite_differences() -> None:
     """Central differences in float64, through a rollout of a network."""
     objective, box = objective_over(Network()), BOX.to(dtype=torch.float64)
     x = torch.rand(1, 5, 2, generator=rng(), dtype=torch.float64) - 0.5
-    values, gradient = Problem(objective, box, rng=rng()).trace(x)
+    values, gradient = Evaluator(objective, Problem(box, rng=rng())).trace(x)
     assert torch.equal(values, objective(x).detach())
     slope, h = gradient().flatten(), 1e-6
     for index in range(x.numel()):

@@ -6,42 +6,38 @@ import torch
 from torch import Tensor
 
 from elites.fields import Count, Positive
-from elites.planners import ClippedNormal, Plan, Problem, Solver, search
-from elites.planners.weights import best, like
+from elites.planners import ClippedNormal, Problem, Refit, SamplingPlanner, Search, first_state
 
 
 @dataclass(frozen=True)
 class LogRanks:
-    """Weights falling with the logarithm of the rank; the other half of the two parts that `search` takes."""
+    """w_i ∝ ln(k + 1) - ln i for the i-th best of k: which candidates count, and how much."""
 
-    parents: int
+    parents: int  # k
 
-    def update(self, points: Tensor, values: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        axis = values.ndim - 1
-        points, values = best(points, values, self.parents)
+    def __call__(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        best, index = values.topk(self.parents, dim=-1)
         rank = torch.arange(1, self.parents + 1, dtype=values.dtype, device=values.device)
-        weight = torch.where(values.isfinite(), torch.log(torch.tensor(self.parents + 1.0)) - rank.log(), 0)
+        weight = torch.where(best.isfinite(), torch.log(torch.tensor(self.parents + 1.0)) - rank.log(), 0)
         total = weight.sum(-1, keepdim=True)
-        found = like(total.squeeze(-1) > 0, mean)
-        weight = like(weight / torch.where(total > 0, total, 1), points)
-        new_mean = (weight * points).sum(axis)
-        new_std = (weight * (points - new_mean.unsqueeze(axis)).square()).sum(axis).sqrt()
-        return torch.where(found, new_mean, mean), torch.where(found, new_std, std)
+        return index, weight / torch.where(total > 0, total, 1)
 
 
 @dataclass(frozen=True)
-class RankWeighted(Solver):
-    """The hyperparameters, each with its range; `plan` comes from Solver."""
+class RankWeighted(SamplingPlanner):
+    """The hyperparameters, each with its range; `plan`, and `begin` for ask and tell, come from SamplingPlanner."""
 
     samples: Count = 100
     iterations: Count = 5
     spread: Positive = 0.5
 
-    def solve(self, problem: Problem) -> Plan:
-        return search(
+    def search(self, problem: Problem) -> Search:
+        distribution = ClippedNormal()
+        return Search(
             problem,
-            proposal=ClippedNormal(),
-            weights=LogRanks(max(self.samples // 2, 1)),
+            distribution,
+            first_state(distribution, problem, self.spread),
+            weighting=LogRanks(max(self.samples // 2, 1)),
+            refit=Refit(),
             samples=[self.samples] * self.iterations,
-            spread=self.spread,
         )

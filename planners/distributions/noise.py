@@ -1,7 +1,7 @@
 """Standard normal noise for sampling, white or correlated in time.
 
 Correlated noise is white noise times a matrix over time whose rows have unit norm. So at every step its variance is 1,
-a proposal's spread keeps its meaning, and a horizon of 1 needs no special case.
+a distribution's spread keeps its meaning, and a horizon of 1 needs no special case.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from elites.fields import Checked, NonNegative, Rate
-from elites.planners.problem import Problem
+from elites.planners.draw import Draw
+from elites.spaces import Space
 
 
 @runtime_checkable
 class Noise(Protocol):
-    def draw(self, problem: Problem, samples: int) -> Tensor:
+    def draw(self, draw: Draw, samples: int) -> Tensor:
         """(*B, samples, *E) with mean 0 and variance 1 at every entry."""
         ...
 
@@ -27,8 +28,8 @@ class Noise(Protocol):
 class White:
     """Independent at every step."""
 
-    def draw(self, problem: Problem, samples: int) -> Tensor:
-        return problem.normal(samples, *problem.box.shape)
+    def draw(self, draw: Draw, samples: int) -> Tensor:
+        return draw.normal(samples, *draw.space.shape)
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Coloured(Checked):
 
     beta: NonNegative = 2.0
 
-    def draw(self, problem: Problem, samples: int) -> Tensor:
-        horizon = steps(problem)
+    def draw(self, draw: Draw, samples: int) -> Tensor:
+        horizon = steps(draw.space)
         frequency = torch.fft.rfftfreq(horizon, dtype=torch.float64).clamp_min(1 / horizon)
         amplitude = frequency ** (-self.beta / 2)
         first_row = torch.fft.irfft(amplitude.to(torch.complex128), n=horizon)
         lag = torch.arange(horizon)
-        return over_time(problem, normalised(first_row[(lag[:, None] - lag) % horizon]), samples)
+        return over_time(draw, normalised(first_row[(lag[:, None] - lag) % horizon]), samples)
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,24 @@ class Smoothed(Checked):
 
     beta: Rate = 0.7
 
-    def draw(self, problem: Problem, samples: int) -> Tensor:
-        lag = torch.arange(steps(problem))
+    def draw(self, draw: Draw, samples: int) -> Tensor:
+        lag = torch.arange(steps(draw.space))
         difference = lag[:, None] - lag
         decay = torch.tensor(1 - self.beta) ** difference.clamp_min(0)
-        return over_time(problem, normalised(decay.tril()), samples)
+        return over_time(draw, normalised(decay.tril()), samples)
 
 
-def steps(problem: Problem) -> int:
+def steps(space: Space) -> int:
     """The length of time, the first of a point's axes; a point of one axis (an action, a weight) has no time."""
-    return problem.box.shape[0] if len(problem.box.shape) > 1 else 1
+    return space.shape[0] if len(space.shape) > 1 else 1
 
 
-def over_time(problem: Problem, matrix: Tensor, samples: int) -> Tensor:
+def over_time(draw: Draw, matrix: Tensor, samples: int) -> Tensor:
     """matrix (H, K) times white noise of K steps: (*B, samples, *E)."""
-    shape = problem.box.shape
+    shape = draw.space.shape
     if len(shape) < 2:
-        return problem.normal(samples, *shape)
-    white = problem.normal(samples, matrix.shape[1], shape[1:].numel())
+        return draw.normal(samples, *shape)
+    white = draw.normal(samples, matrix.shape[1], shape[1:].numel())
     return (matrix.to(white) @ white).reshape(*white.shape[:-2], *shape)
 
 

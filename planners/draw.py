@@ -1,0 +1,29 @@
+"""Where the random numbers of a search come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from elites.spaces import Space
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One generator, and numbers of a space's type for every problem of a batch."""
+
+    space: Space
+    batch: tuple[int, ...]
+    rng: Generator
+
+    def normal(self, count: int, *shape: int) -> Tensor:
+        """(*B, count, *shape) standard normal."""
+        space = self.space
+        return torch.randn(*self.batch, count, *shape, generator=self.rng, dtype=space.dtype, device=space.device)
+
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """(*B, count, *shape) uniform in [0, 1)."""
+        space = self.space
+        return torch.rand(*self.batch, count, *shape, generator=self.rng, dtype=space.dtype, device=space.device)
