@@ -11,6 +11,7 @@ import gymnasium
 
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
+from elites.envs.classic import ACROBOT, CARTPOLE
 from elites.envs.learned import TERMINATIONS, learned_reward, name_of, sizes, task_of
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
 from elites.envs.task import TASKS, Task
@@ -21,6 +22,8 @@ for _env, _steps in _STEPS.items():
     _id = f"elites/{_env.__name__}-v0"
     TASKS[_id] = _env.task
     gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=_steps)
+
+TASKS |= {"CartPole-v1": CARTPOLE, "Acrobot-v1": ACROBOT}
 
 __all__ = [
     "TASKS",

@@ -22,14 +22,23 @@ def dynamics(state: Tensor, action: Tensor) -> Tensor:
 
     Barto, Sutton & Anderson 1983, as corrected by Florian 2007.
     """
+    x, speed, angle, turning = moved(state, FORCE * action[:, 0], POLE)
+    return torch.stack([x, speed, torch.remainder(angle, 2 * math.pi), turning], 1)
+
+
+def moved(state: Tensor, force: Tensor, pole: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(R, 4), a force (R) and the pole's mass -> x, ẋ, θ and θ̇ a time step later, (R) each."""
     x, speed, angle, turning = state.unbind(1)
-    sin, cos, mass = torch.sin(angle), torch.cos(angle), CART + POLE
-    pull = (FORCE * action[:, 0] + POLE * HALF_LENGTH * turning**2 * sin) / mass
-    turn = (GRAVITY * sin - cos * pull) / (HALF_LENGTH * (4 / 3 - POLE * cos**2 / mass))
-    acceleration = pull - POLE * HALF_LENGTH * turn * cos / mass
-    following = [x + TIME_STEP * speed, speed + TIME_STEP * acceleration]
-    following += [torch.remainder(angle + TIME_STEP * turning, 2 * math.pi), turning + TIME_STEP * turn]
-    return torch.stack(following, 1)
+    sin, cos, mass = torch.sin(angle), torch.cos(angle), CART + pole
+    pull = (force + pole * HALF_LENGTH * turning**2 * sin) / mass
+    turn = (GRAVITY * sin - cos * pull) / (HALF_LENGTH * (4 / 3 - pole * cos**2 / mass))
+    acceleration = pull - pole * HALF_LENGTH * turn * cos / mass
+    return (
+        x + TIME_STEP * speed,
+        speed + TIME_STEP * acceleration,
+        angle + TIME_STEP * turning,
+        turning + TIME_STEP * turn,
+    )
 
 
 def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:

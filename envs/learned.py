@@ -10,11 +10,12 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import Tensor
 
 from elites.envs.task import TASKS, Task
 from elites.features import Features
+from elites.spaces import Space
 
 Termination = Callable[[Tensor, Tensor, Tensor], Tensor]  # of rows (state, action, next_state) -> bool (R,)
 
@@ -140,12 +141,15 @@ def name_of(env: Any) -> str:
 
 
 def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
-    """(S, A) of an environment with vectors for observations and actions; else a ValueError that says what it has."""
-    for name, space in (("observations", env.observation_space), ("actions", env.action_space)):
-        if not isinstance(space, Box) or len(space.shape) != 1:
-            raise ValueError(f"{name_of(env)}: expected {name} in a Box of shape (n,), got {space}")
-    if not np.issubdtype(env.action_space.dtype, np.floating):
-        raise ValueError(f"{name_of(env)}: expected actions of floating-point numbers, got {env.action_space}")
-    assert env.observation_space.shape
-    assert env.action_space.shape
-    return env.observation_space.shape[0], env.action_space.shape[0]
+    """(S, A) of an environment with vectors for observations, and vectors or choices (one-hot) for actions."""
+    observations, actions = env.observation_space, env.action_space
+    for name, space in (("observations", observations), ("actions", actions)):
+        if isinstance(space, Box) and len(space.shape) == 1:
+            continue
+        if name == "observations" or not isinstance(space, Discrete | MultiDiscrete):
+            kinds = "a Box of shape (n,)" + (", Discrete or MultiDiscrete" if name == "actions" else "")
+            raise ValueError(f"{name_of(env)}: expected {name} in {kinds}, got {space}")
+    if isinstance(actions, Box) and not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(f"{name_of(env)}: expected actions of floating-point numbers, got {actions}")
+    assert observations.shape
+    return observations.shape[0], Space.of(actions).shape[0]

@@ -22,7 +22,7 @@ from elites.dynamics import Return
 from elites.envs import TASKS, Task, cartpole, mujoco
 from elites.planners import CEM, CEMGD, GradientAscent, Plan
 
-IDS = list(TASKS)
+IDS = [name for name in TASKS if name.startswith("elites/")]
 MUJOCO = ["elites/HalfCheetah-v0", "elites/Pusher-v0", "elites/HumanoidStandup-v0"]
 SIZES = dict(zip(IDS, [(4, 1), (18, 6), (20, 7), (45, 17), (2, 2)], strict=True))
 ADVICE = [  # of Gymnasium's checker, against observations without bounds and actions beyond 1

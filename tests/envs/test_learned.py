@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from elites.envs import TASKS, TERMINATIONS, learned_reward, task_of
+from elites.envs import TASKS, TERMINATIONS, learned_reward, sizes, task_of
 
 
 def transitions(name: str, episodes: int, excite: float = 1.0) -> tuple[Any, Any, Any, Any]:
@@ -98,7 +98,6 @@ def test_a_termination_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("CartPole-v1", {}, r"CartPole-v1: expected actions in a Box of shape \(n,\), got Discrete\(2\)"),
         ("Blackjack-v1", {}, r"Blackjack-v1: expected observations in a Box"),
         ("Pendulum-v1", {"reward": "known"}, "reward: Pendulum-v1 has none that is known; known are elites/Cartpole"),
         ("Pendulum-v1", {"termination": "hopper"}, "termination: expected one of never, Hopper-v5, .*, got 'hopper'"),
@@ -108,3 +107,13 @@ def test_a_termination_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit(name: str, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         task_of(gymnasium.make(name), **options)
+
+
+def test_choices_are_actions_and_other_spaces_are_named() -> None:
+    env = gymnasium.make("CartPole-v1")
+    assert sizes(env) == (4, 2)
+    env.unwrapped.action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+    assert sizes(env.unwrapped) == (4, 5)
+    env.unwrapped.action_space = gymnasium.spaces.MultiBinary(2)
+    with pytest.raises(ValueError, match=r"expected actions in a Box of shape \(n,\), Discrete or MultiDiscrete"):
+        sizes(env.unwrapped)
