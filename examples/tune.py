@@ -1,0 +1,34 @@
+"""Tunes a controller by ask and tell: the search proposes gains, an episode tries each, and its score is told by hand.
+
+    python examples/tune.py
+
+The search knows nothing of the cart. A robot, a colleague or a cluster could stand where the episode is.
+"""
+
+import gymnasium
+import torch
+
+from elites import Box, cli
+from elites.planners import CEM
+
+
+def main() -> None:
+    env = gymnasium.make("InvertedPendulum-v5")
+
+    def score(gains: torch.Tensor) -> float:
+        """An episode under force = gains · (x, θ, ẋ, θ̇): a point a step, less for leaning and for leaving the middle."""
+        (observation, _), total, over = env.reset(seed=0), 0.0, False
+        while not over:
+            force = gains.numpy() @ observation
+            observation, reward, terminated, truncated, _ = env.step(force.clip(-3, 3)[None].astype("float32"))
+            total, over = total + float(reward) - observation[1] ** 2 - 0.1 * observation[0] ** 2, terminated or truncated
+        return total
+
+    search = CEM(samples=20, elites=4, iterations=6).begin(Box([-5.0] * 4, [20.0] * 4), rng=torch.Generator().manual_seed(0))
+    while not search.done:
+        search.tell([score(gains) for gains in search.ask()])  # one number for each candidate
+        print(f"round {search.round}: {search.value.item():7.1f} of 1000 with gains {search.found.numpy().round(1)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
