@@ -35,7 +35,7 @@ class Report:
     plan: Plan  # (B, …), a row for every problem
     seconds: float
     misses: int  # of the budget, since the agent was made
-    backend: str | None  # what the model's rollouts ran in, where it says so: "kernel" or "torch"
+    engine: str | None  # what the model's networks ran in, where it has any: "kernel" or "torch"
 
 
 class MPC:
@@ -55,7 +55,7 @@ class MPC:
         self,
         planner: Planner,
         horizon: int,
-        dynamics: Dynamics | Callable[..., Tensor] | None = None,
+        dynamics: Dynamics[Any] | Callable[..., Tensor] | None = None,
         reward: Callable[..., Tensor] | None = None,
         box: Any = None,
         *,
@@ -195,8 +195,9 @@ class MPC:
         seconds = time.perf_counter() - began
         self._misses += deadline is not None and began + seconds > deadline
         assert plan is not None
-        backend = getattr(getattr(self.returns, "dynamics", None), "backend", None)
-        self.last = Report(plan, seconds, self._misses, backend)
+        dynamics = getattr(self.returns, "dynamics", None)
+        engine = dynamics.engine if isinstance(dynamics, Dynamics) else None
+        self.last = Report(plan, seconds, self._misses, engine)
         return plan
 
 
