@@ -81,7 +81,7 @@ def populations(agent: PETS, state: Tensor, rng: Generator) -> dict[str, Tensor]
 def contenders(agent: PETS, state: Tensor, rng: Generator) -> Iterator[tuple[str, int, Scores]]:
     """Every way to score candidates: its noise, its particles, and the scores with a new draw of the noise."""
 
-    def by(noise: Any, particles: int, dynamics: Dynamics, rough: bool = False) -> Scores:
+    def by(noise: Any, particles: int, dynamics: Dynamics[Draw], rough: bool = False) -> Scores:
         returns = returns_of(agent, dynamics, noise, particles)
 
         def scores(actions: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normali
 class MLP(nn.Module):
     """(M, R, in) -> (M, R, out), or (R, in) where all see the same. All randomness of the weights is from `rng`.
 
-    linear: weights lie as nn.Linear's, (M, out, in), as is best for single rows; else (M, in, out).
+    Weights are (M, in, out). linear: those of a single network lie as nn.Linear's, (1, out, in).
     """
 
     def __init__(
         self, architecture: Architecture, inputs: int, outputs: int, count: int, rng: Generator, *, linear: bool = False
     ) -> None:
         super().__init__()
+        if linear and count != 1:  # the gradient of several would lie in another order than they do
+            raise ValueError(f"MLP.count: expected 1 where weights lie as nn.Linear's, got {count}")
         self.architecture, self.count, self.linear = architecture, count, linear
         a = architecture
         self.activation: Function = ACTIVATIONS[a.activation]

@@ -39,6 +39,9 @@ class Policy(nn.Module):
         self.reach: Tensor
         self.unit_low: Tensor
         self.unit_high: Tensor
+        self.starts: Tensor
+        if isinstance(space, Choices):
+            self.register_buffer("starts", torch.tensor(space.starts, device=rng.device), persistent=False)
         if isinstance(space, Box):
             values = {"low": space.low, "high": space.high, "middle": space.centre, "reach": space.half}
             values["unit_low"] = torch.where(space.low.isfinite(), -1.0, space.low)
@@ -50,7 +53,8 @@ class Policy(nn.Module):
         """As `Box.from_unit`: what is in the unit cube may round to a point beside the box. Of choices, integers."""
         action = self.action(state)
         if self.choices is not None:
-            return self.choices.to_env(action)
+            answers = self.choices.answers(action) + self.starts
+            return answers.squeeze(-1) if self.choices.single else answers
         return torch.addcmul(self.middle, self.reach, action).clamp(self.low, self.high)
 
     def distribution(self, state: Tensor) -> Distribution:
