@@ -27,10 +27,10 @@ DEVELOPMENT = [
     "types-PyYAML",
 ]
 
-# The compiled rollout; where it cannot be built, everything runs in torch.
+# The compiled kernel; where it cannot be built, everything runs in torch.
 KERNEL = Extension(
-    "elites.networks._rollout",
-    ["networks/kernel/rollout.cpp"],
+    "elites.networks._kernel",
+    ["networks/kernel/kernel.cpp"],
     depends=[str(path.relative_to(HERE)) for path in sorted((HERE / "networks/kernel").glob("*.h"))],
     extra_compile_args=["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"],
     extra_link_args=["-pthread"],

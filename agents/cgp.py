@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.agents.td3 import climbing, smoothed
 from elites.fields import NonNegative
-from elites.networks.policies import Critics, Policy
-from elites.networks.rollout import Precision
+from elites.networks.critics import Critics
+from elites.networks.engine import Precision
+from elites.networks.policies import Policy
 from elites.planners import CEM, Planner, TanhNormal
 from elites.spaces import Box
 
@@ -73,7 +74,7 @@ class CGP(QCEM):
         return self.mode == "offline"
 
     def policy(self, state_size: int, box: Box, rng: Generator) -> Policy:
-        return Policy(state_size, box, self.hidden, rng)
+        return Policy(state_size, box, self.architecture, rng)
 
     def exploit(self, learned: Learned, state: Tensor) -> Tensor:
         return Algorithm.exploit(self, learned, state)

@@ -119,7 +119,7 @@ class MPC:
         cls,
         planner: Planner,
         horizon: int,
-        dynamics: Dynamics | Callable[..., Tensor],
+        dynamics: Dynamics[Any] | Callable[..., Tensor],
         reward: Callable[..., Tensor],
         space: Any,
         *,

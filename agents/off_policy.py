@@ -14,7 +14,10 @@ from torch import Generator, Tensor, nn
 from elites.agents.learner import Learner, restore
 from elites.agents.replay import Replay
 from elites.fields import Checked, Count, Fraction, Positive, Rate
-from elites.networks.policies import Critics, Policy, follow, slow_copy
+from elites.networks.architecture import Architecture
+from elites.networks.critics import Critics
+from elites.networks.policies import Policy
+from elites.networks.targets import follow, slow_copy
 from elites.spaces import Box
 
 Array = NDArray[Any]
@@ -44,7 +47,7 @@ class Algorithm(Checked, ABC):
 
     def policy(self, state_size: int, box: Box, rng: Generator) -> Policy | None:
         """Its policy network, where it has one."""
-        return Policy(state_size, box, self.hidden, rng)
+        return Policy(state_size, box, self.architecture, rng)
 
     @abstractmethod
     def explore(self, learned: Learned, state: Tensor) -> Tensor:
@@ -69,8 +72,8 @@ class Algorithm(Checked, ABC):
         return False
 
     @property
-    def hidden(self) -> tuple[int, int]:
-        return self.width, self.width
+    def architecture(self) -> Architecture:
+        return Architecture((self.width, self.width))
 
 
 @dataclass
@@ -97,7 +100,7 @@ class OffPolicy(Learner):
         self.box = box = box.to(dtype=torch.float32, device=device)
         self.rng = rng = Generator(device).manual_seed(seed)
         cube = Box(-torch.ones_like(box.low), torch.ones_like(box.high))
-        critics = Critics(state_size, box.shape[0], a.critics, a.hidden, rng)
+        critics = Critics(state_size, box.shape[0], a.critics, a.architecture, rng)
         policy = a.policy(state_size, box, rng)
         slow_policy = slow_copy(policy) if policy and a.slow_policy else None
         self.learned = Learned(critics, slow_copy(critics), policy, slow_policy, cube, rng)

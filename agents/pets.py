@@ -15,7 +15,7 @@ from torch import Generator
 from elites.agents.learner import Learner, restore
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
-from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
+from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return, Training
 from elites.envs import Task
 from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.planners import CEMGD, Planner
@@ -35,7 +35,7 @@ class PETSConfig(Checked):
     risk: NonNegative = 0.0
     discount: Fraction = 1.0
     replan_every: Count = 1
-    model: Architecture = Architecture()
+    model: EnsembleConfig = EnsembleConfig()
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode
 

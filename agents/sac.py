@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +9,17 @@ from torch import Generator, Tensor, nn
 
 from elites.agents.off_policy import Algorithm, Batch, Learned
 from elites.fields import Count, Positive
-from elites.networks.policies import NormalPolicy
+from elites.networks.architecture import Architecture
+from elites.networks.heads import NormalHead
+from elites.networks.policies import Policy
 from elites.spaces import Box
 
 
-class SoftPolicy(NormalPolicy):
+class SoftPolicy(Policy):
     """With the logarithm of its temperature α, which is learned along with it."""
 
-    def __init__(self, state_size: int, box: Box, hidden: Iterable[int], rng: Generator) -> None:
-        super().__init__(state_size, box, hidden, rng)
+    def __init__(self, state_size: int, box: Box, architecture: Architecture, rng: Generator) -> None:
+        super().__init__(state_size, box, architecture, rng, NormalHead())
         self.log_temperature = nn.Parameter(torch.zeros((), device=rng.device))
 
 
@@ -31,7 +32,7 @@ class SAC(Algorithm):
     target_every: Count = 1
 
     def policy(self, state_size: int, box: Box, rng: Generator) -> SoftPolicy:
-        return SoftPolicy(state_size, box, self.hidden, rng)
+        return SoftPolicy(state_size, box, self.architecture, rng)
 
     def explore(self, learned: Learned, state: Tensor) -> Tensor:
         action: Tensor = learned.policy.sample(state, learned.rng)[0]

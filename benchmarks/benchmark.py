@@ -102,11 +102,11 @@ class Floor:
     """A plan's matrix products and nothing else: what is left when all around them costs nothing."""
 
     def __init__(self, setting: Setting, state: State) -> None:
-        self.setting, self.layers = setting, ensemble(setting, state).layers()
+        self.setting, self.layers = setting, ensemble(setting, state).mlp.layers()
 
     def operations(self, work: Work) -> int:
         """2 · rows · Σ in · out for each model step; the way back to the inputs has as many again."""
-        each = 2 * sum(weight.shape[1] * weight.shape[2] for weight, _ in self.layers)
+        each = 2 * sum(weight.shape[1] * weight.shape[2] for weight, *_ in self.layers)
         steps = sum(count * rows * (1 + gradient) for (rows, gradient), count in work.items())
         return each * self.setting.horizon * steps
 
@@ -117,7 +117,7 @@ class Floor:
 
     def step(self, rows: int) -> float:
         """The seconds of one model step's products: (M, rows / M, in) × (M, in, out) for each layer."""
-        weight, _ = self.layers[0]
+        weight = self.layers[0].weight
         x = torch.randn(len(weight), rows // len(weight), weight.shape[1], device=weight.device)
         through(x, self.layers, lambda x: x)
         repeats = max(3, 4000 // rows)

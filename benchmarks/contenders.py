@@ -9,7 +9,7 @@ import argparse
 import importlib.util
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from elites import Box, config
 from elites.agents import MPC
-from elites.dynamics import Architecture, ProbabilisticEnsemble, Return
+from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return
 from elites.fields import Checked, Count
-from elites.networks import native
+from elites.networks import library
+from elites.networks.layers import Layers
 from elites.planners import PLANNERS, Planner
 
 # --- what is planned: the same for all --------------------------------------------------------------------------------
@@ -49,8 +50,8 @@ class Setting(Checked):
 def given(setting: Setting) -> tuple[State, Tensor]:
     """Weights, with the little noise of a trained model, and a slow walk of observations (WARM_UP + rounds, S)."""
     rng, size = Generator().manual_seed(0), setting.observation
-    model = ProbabilisticEnsemble(size, setting.action, Architecture(setting.members), rng=rng)
-    model.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
+    model = ProbabilisticEnsemble(size, setting.action, EnsembleConfig(setting.members), rng=rng)
+    model.mlp.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
     walk = 0.02 * torch.randn(WARM_UP + setting.rounds, size, generator=rng).cumsum(0)
     return model.state_dict(), walk + 0.5 * torch.randn(size, generator=rng)
 
@@ -74,7 +75,7 @@ PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM that i
     "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
 }
 LONG = ("cem 15000", "cem_gd cold")
-VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of the Architecture
+VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of `model`
     "torch": ({"ELITES_NATIVE": "0"}, {}),
     "kernel": ({"ELITES_NATIVE": "1"}, {}),
     "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
@@ -88,8 +89,8 @@ class Contender(NamedTuple):
     noise: str = "independent"  # for every candidate, or `common` to all
 
 
-def ensemble(setting: Setting, state: State, **architecture: Any) -> ProbabilisticEnsemble:
-    known = config.build(Architecture, {"members": setting.members, **architecture}, "architecture")
+def ensemble(setting: Setting, state: State, **options: Any) -> ProbabilisticEnsemble:
+    known = config.build(EnsembleConfig, {"members": setting.members, **options}, "model")
     model = ProbabilisticEnsemble(setting.observation, setting.action, known, rng=Generator(setting.device))
     model.load_state_dict(state)
     return model.requires_grad_(False)
@@ -124,8 +125,8 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
         if contender.planner == "cem_gd cold":
             mpc.reset()
         mpc(observation)
-        if (model.backend == "torch") != (contender.by == "torch"):
-            raise RuntimeError(f"expected the plan of {contender.by}, got {model.backend}'s")
+        if (model.engine == "torch") != (contender.by == "torch"):
+            raise RuntimeError(f"expected the plan of {contender.by}, got {model.engine}'s")
         return work
 
     return plan
@@ -145,8 +146,8 @@ def mbrl_model(setting: Setting, state: State) -> Any:
     options = {"num_layers": 3, "ensemble_size": setting.members, "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
     net = GaussianMLP(size + action, size, setting.device, propagation_method="fixed_model", **options)  # TS∞
     for i, layer in enumerate([*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]):
-        layer.weight.data.copy_(state[f"weights.{i}"])
-        layer.bias.data.copy_(state[f"biases.{i}"])
+        layer.weight.data.copy_(state[f"mlp.weights.{i}"])
+        layer.bias.data.copy_(state[f"mlp.biases.{i}"])
     net.min_logvar.data.copy_(state["min_log_var"][0])  # which its members share
     net.max_logvar.data.copy_(state["max_log_var"][0])
 
@@ -178,17 +179,17 @@ def mbrl_lib(contender: Contender, setting: Setting, state: State) -> Planning:
     return plan
 
 
-def through(x: Tensor, layers: Sequence[tuple[Tensor, Tensor]], activation: Callable[[Tensor], Tensor]) -> Tensor:
+def through(x: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor]) -> Tensor:
     """(M, R, in) -> (M, R, out), through networks of (M, in, out) and (M, 1, out)."""
-    for weight, bias in layers[:-1]:
+    for weight, bias, _ in layers[:-1]:
         x = activation(torch.baddbmm(bias, x, weight))
-    return torch.baddbmm(layers[-1][1], x, layers[-1][0])
+    return torch.baddbmm(layers[-1].bias, x, layers[-1].weight)
 
 
 def stepping(setting: Setting, state: State) -> Callable[[Tensor, Tensor], Tensor]:
     """What one writes around a library without a model: (P · N, S), (P · N, A) -> next states drawn, TS∞."""
     model = ensemble(setting, state)
-    layers, low, high = model.layers(), model.min_log_var, model.max_log_var  # its normalizer is the identity
+    layers, low, high = model.mlp.layers(), model.min_log_var, model.max_log_var  # its normalizer is the identity
 
     def step(observation: Tensor, action: Tensor) -> Tensor:
         inputs = torch.cat([observation, action], -1).reshape(setting.members, -1, setting.observation + setting.action)
@@ -279,6 +280,6 @@ def absent(by: str, device: str) -> str | None:
     if by in PEERS:
         installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
         return None if installed else "not installed, which `make bench` does"
-    if by == "torch" or (device == "cpu" and native.kernels()):
+    if by == "torch" or (device == "cpu" and library.kernels()):
         return None
     return "the compiled rollout was not built" if device == "cpu" else "the compiled rollout is for CPUs"

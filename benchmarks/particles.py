@@ -24,8 +24,8 @@ from torch import Generator, Tensor
 
 from elites import cli
 from elites.agents import PETS
-from elites.dynamics import Dynamics, Return
-from elites.networks.rollout import Draw
+from elites.dynamics import Dynamics, ProbabilisticEnsemble, Return
+from elites.dynamics.rollout import Draw
 from elites.planners import CEM
 from elites.runs.pets import trained
 
@@ -36,24 +36,31 @@ Scores = Callable[[Tensor], Tensor]
 Row = dict[str, str]
 
 
-class Stratified:
+class Stratified(Dynamics[Draw]):
     """A model whose particles share each normal's range out among them: a Latin hypercube in place of independent ε."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.rollout, self.chunk = model, model.rollout, model.chunk
+    def __init__(self, model: ProbabilisticEnsemble) -> None:
+        self.model = model
+
+    @property
+    def chunk(self) -> int:
+        return self.model.chunk
+
+    def rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
+        return self.model.rollout(state, actions, drawn)
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         draw: Draw = self.model.draw(particles, horizon, rng)
-        assert draw.spread
-        assert isinstance(draw.spread.epsilon, Tensor)
-        shape = draw.spread.epsilon.shape
+        assert draw.noise
+        assert isinstance(draw.noise.epsilon, Tensor)
+        shape = draw.noise.epsilon.shape
         stratum = torch.rand(shape, generator=rng).argsort(0)
         uniform = (stratum + torch.rand(shape, generator=rng)) / len(stratum)
         epsilon = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-6, 1 - 1e-6))
-        return dataclasses.replace(draw, spread=dataclasses.replace(draw.spread, epsilon=epsilon), cache={})
+        return dataclasses.replace(draw, noise=dataclasses.replace(draw.noise, epsilon=epsilon), cache={})
 
 
-def returns_of(agent: PETS, dynamics: Dynamics, noise: Literal["common", "independent"], particles: int) -> Return:
+def returns_of(agent: PETS, dynamics: Dynamics[Any], noise: Literal["common", "independent"], particles: int) -> Return:
     task, config = agent.task, agent.config
     known = Return(dynamics, task.reward, task.terminated, discount=config.discount, risk=config.risk)
     return dataclasses.replace(known, noise=noise, particles=particles)
@@ -74,7 +81,7 @@ def populations(agent: PETS, state: Tensor, rng: Generator) -> dict[str, Tensor]
 def contenders(agent: PETS, state: Tensor, rng: Generator) -> Iterator[tuple[str, int, Scores]]:
     """Every way to score candidates: its noise, its particles, and the scores with a new draw of the noise."""
 
-    def by(noise: Any, particles: int, dynamics: Dynamics, rough: bool = False) -> Scores:
+    def by(noise: Any, particles: int, dynamics: Dynamics[Draw], rough: bool = False) -> Scores:
         returns = returns_of(agent, dynamics, noise, particles)
 
         def scores(actions: Tensor) -> Tensor:
@@ -106,7 +113,7 @@ def gain(scores: Tensor, truth: Tensor) -> float:
 def study(folder: Path, states: int, many: int, screen: cli.Screen) -> Iterator[Row]:
     """One for every population and contender: its means over states and draws."""
     agent, settings = trained(folder, screen.warn)
-    agent.model.architecture = dataclasses.replace(agent.model.architecture, sampling="bfloat16")  # of `rough` alone
+    agent.model.config = dataclasses.replace(agent.model.config, sampling="bfloat16")  # of `rough` alone
     rng = Generator().manual_seed(0)
     seen = agent.replay.column("state")
     seen = seen[len(seen) // 2 :]

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from elites.dynamics.dynamics import Dynamics
+from elites.dynamics.native_rollout import NativeRollout
+from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
+from elites.dynamics.torch_rollout import TorchRollout
 from elites.fields import Checked, Count, check
-from elites.networks import native
-from elites.networks.rollout import Draw, Engine, Layers, Precision, Spread, Torch, network, rollout, silu
+from elites.networks import library
+from elites.networks.architecture import Architecture
+from elites.networks.engine import Precision
+from elites.networks.layers import Layer, detached
+from elites.networks.mlp import MLP
+
+NATIVE, TORCH = NativeRollout(), TorchRollout()
+PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
 
 
 @dataclass(frozen=True)
-class Architecture(Checked):
+class EnsembleConfig(Checked):
     """The networks, and how particles are passed through them.
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
     step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
-    scored where no gradient is asked for; those of 16 bits where the compiled rollout and the processor know them. The
-    fastest are float16, else bfloat16, else float32.
+    scored where no gradient is asked for; those of 16 bits where the kernel and the processor know them. The fastest
+    are float16, else bfloat16, else float32.
     """
 
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "layers": "architecture.hidden",
+        "width": "architecture.hidden",
+        "elites": "best_members",
+    }
     members: Count = 5
-    layers: Count = 3
-    width: Count = 200
-    elites: Count | None = None  # the best members by validation loss, which alone are planned with; None is all
+    architecture: Architecture = PETS_NETWORKS
+    best_members: Count | None = None  # how many, the best by validation loss, are planned with; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
     sampling: Precision = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.elites is not None and self.elites > self.members:
-            raise ValueError(f"Architecture.elites: expected at most {self.members} members, got {self.elites}")
+        if self.best_members is not None and self.best_members > self.members:
+            most, got = self.members, self.best_members
+            raise ValueError(f"EnsembleConfig.best_members: expected at most {most} members, got {got}")
 
 
-class ProbabilisticEnsemble(nn.Module):
+class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     """M networks: (state, action) -> mean and variance of what the next state adds to the state.
 
     encode: (R, S) -> (R, F), what of a state the networks see. absolute: entries that are predicted as they are, not as
@@ -51,7 +65,7 @@ class ProbabilisticEnsemble(nn.Module):
         self,
         state_size: int,
         action_size: int,
-        architecture: Architecture | None = None,
+        config: EnsembleConfig | None = None,
         *,
         encode: Callable[[Tensor], Tensor] | None = None,
         absolute: Sequence[int] = (),
@@ -64,30 +78,19 @@ class ProbabilisticEnsemble(nn.Module):
         for name, entries in (("absolute", absolute), ("angles", angles)):
             if any(not 0 <= entry < state_size for entry in entries):
                 raise ValueError(f"ProbabilisticEnsemble.{name}: expected entries of {state_size}, got {entries}")
-        self.architecture = a = architecture or Architecture()
+        self.config = c = config or EnsembleConfig()
         self.state_size, self.action_size, self.encode = state_size, action_size, encode
         self.angles = list(angles)
-        self.activation: Callable[[Tensor], Tensor] = silu
-        self.backend: str | None = None  # what the last rollout ran in
+        self._ran_in: str | None = None
         features = state_size if encode is None else encode(torch.zeros(1, state_size, device=rng.device)).shape[-1]
-        sizes = [features + action_size, *[a.width] * a.layers, 2 * state_size]
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in itertools.pairwise(sizes):
-            weight, std = torch.empty(a.members, fan_in, fan_out, device=rng.device), 1 / (2 * math.sqrt(fan_in))
-            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=rng)
-            self.weights.append(nn.Parameter(weight))
-            self.biases.append(nn.Parameter(torch.zeros(a.members, 1, fan_out, device=rng.device)))
-        self.min_log_var = nn.Parameter(torch.full((a.members, 1, state_size), -10.0, device=rng.device))
-        self.max_log_var = nn.Parameter(torch.full((a.members, 1, state_size), 0.5, device=rng.device))
+        self.mlp = MLP(c.architecture, features + action_size, 2 * state_size, c.members, rng)
+        self.min_log_var = nn.Parameter(torch.full((c.members, 1, state_size), -10.0, device=rng.device))
+        self.max_log_var = nn.Parameter(torch.full((c.members, 1, state_size), 0.5, device=rng.device))
         relative = torch.ones(state_size, device=rng.device)
         relative[list(absolute)] = 0
-        self.input_mean: Tensor
-        self.input_std: Tensor
-        self.elites: Tensor
+        self.best_members: Tensor
         self.relative: Tensor
-        self.register_buffer("input_mean", torch.zeros(sizes[0], device=rng.device))
-        self.register_buffer("input_std", torch.ones(sizes[0], device=rng.device))
-        self.register_buffer("elites", torch.arange(a.elites or a.members, device=rng.device))
+        self.register_buffer("best_members", torch.arange(c.best_members or c.members, device=rng.device))
         self.register_buffer("relative", relative, persistent=False)
 
     # --- one step ----------------------------------------------------------------------------------------------------
@@ -105,48 +108,37 @@ class ProbabilisticEnsemble(nn.Module):
             change = change.index_copy(1, entries, torch.atan2(turn.sin(), turn.cos()))
         return change
 
-    def normalise(self, inputs: Tensor) -> None:
-        """Takes the mean and spread of training inputs (R, F + A) as the normalizer's."""
-        std, mean = torch.std_mean(inputs, 0, correction=0)
-        self.input_mean.copy_(mean)
-        self.input_std.copy_(torch.where(std < 1e-8, 1.0, std))  # what never varied is left as it is
-
-    def layers(self, members: Tensor | None = None) -> Layers:
-        """(M, in, out) and (M, 1, out) of every layer, for normalised inputs."""
-        pairs = list(zip(self.weights, self.biases, strict=True))
-        return pairs if members is None else [(weight[members], bias[members]) for weight, bias in pairs]
-
-    def folded(self, members: Tensor | None = None) -> Layers:
-        """The layers with the normalizer, (x - mean) / std, in the first."""
-        (weight, bias), *others = self.layers(members)
-        weight = weight / self.input_std.unsqueeze(-1)
-        return [(weight, bias - (self.input_mean @ weight).unsqueeze(1)), *others]
-
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Every member's mean of the next state and its variance: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
-        inputs = self.inputs(state, action)
-        output = network(inputs.expand(self.architecture.members, *inputs.shape), self.folded(), self.activation)
-        change, raw = output.chunk(2, -1)
+        change, raw = self.mlp(self.inputs(state, action)).chunk(2, -1)
         return state * self.relative + change, soft_variance(raw, self.min_log_var, self.max_log_var)
 
     @property
     def chunk(self) -> int:
-        """Rollouts worth scoring at once: for the kernel as many as need no more than a megabyte for each 45 steps."""
+        """For the kernel as many rollouts as need no more than a megabyte for each 45 steps."""
         if self.relative.device.type != "cpu":
             return 32768
-        return max(128, 5760 // self.state_size) if native.kernels() else 2048
+        return max(128, 5760 // self.state_size) if library.kernels() else 2048
+
+    @property
+    def deterministic(self) -> bool:
+        return self.config.propagation == "mean"
+
+    @property
+    def engine(self) -> str | None:
+        return self._ran_in
 
     # --- whole trajectories ------------------------------------------------------------------------------------------
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         """Particles dealt to the members evenly: rounded up to a multiple of theirs, or to as many random members."""
-        kind, size, count = self.architecture.propagation, self.state_size, len(self.elites)
+        kind, size, count = self.config.propagation, self.state_size, len(self.best_members)
         device = self.relative.device
-        met = None if count == self.architecture.members else self.elites  # all, without a copy
+        met = None if count == self.config.members else self.best_members  # all, without a copy
         if kind == "mean":
             return self._drawn(met, 1, None)
         if particles < count and kind == "tsinf":
-            met = self.elites[torch.randperm(count, generator=rng, device=device)[:particles]]
+            met = self.best_members[torch.randperm(count, generator=rng, device=device)[:particles]]
             count = particles
         particles = math.ceil(particles / count) * count
         epsilon: Tensor | int
@@ -165,29 +157,28 @@ class ProbabilisticEnsemble(nn.Module):
     def _drawn(
         self, met: Tensor | None, particles: int, epsilon: Tensor | int | None, order: Tensor | None = None
     ) -> Draw:
-        *hidden, (weight, bias) = [(weight.detach(), bias.detach()) for weight, bias in self.folded(met)]
+        *hidden, (weight, bias, _) = detached(self.mlp.folded(met))
         low, high = (x if met is None else x[met] for x in (self.min_log_var, self.max_log_var))
-        size = self.state_size
-        mixed, spread = self.architecture.propagation == "mean", None
+        size, mixed, noise = self.state_size, self.config.propagation == "mean", None
         if epsilon is None or weight.shape[-1] == size:  # no noise is wanted, or the networks know of none
             weight, bias = weight[..., :size].contiguous(), bias[..., :size].contiguous()
         else:  # σ(raw - max), with the max in the bias
-            bias, spread = bias - functional.pad(high, (size, 0)), Spread(low.exp(), high.exp(), epsilon)
-        layers = [*hidden, (weight, bias)]
-        return Draw(layers, self.relative, self.encode, self.activation, particles, spread, order, mixed)
+            bias, noise = bias - functional.pad(high, (size, 0)), StepNoise(low.exp(), high.exp(), epsilon)
+        layers = [*hidden, Layer(weight, bias, None)]
+        return Draw(layers, self.relative, self.encode, particles, noise, order, mixed)
 
-    def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
+    def rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); gradients reach state and actions alone."""
-        return self._rolled(state, actions, noise, "float32")
+        return self._rolled(state, actions, drawn, "float32")
 
-    def rough_rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
+    def rough_rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
         """The same in the numbers that are good enough for sampling."""
-        return self._rolled(state, actions, noise, self.architecture.sampling)
+        return self._rolled(state, actions, drawn, self.config.sampling)
 
-    def _rolled(self, state: Tensor, actions: Tensor, noise: Draw, precision: Precision) -> Tensor:
-        engine: Engine = native.Native() if native.serves(noise, state, actions) else Torch()
-        self.backend = engine.name
-        return rollout(engine, noise, state, actions, precision)
+    def _rolled(self, state: Tensor, actions: Tensor, drawn: Draw, precision: Precision) -> Tensor:
+        engine: RolloutEngine = NATIVE if NATIVE.serves(drawn, state, actions) else TORCH
+        self._ran_in = engine.name
+        return rollout(engine, drawn, state, actions, precision)
 
 
 def soft_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:

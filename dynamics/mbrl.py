@@ -10,10 +10,12 @@ import torch
 from mbrl.models import GaussianMLP, OneDTransitionRewardModel
 from torch import Generator, Tensor, nn
 
-from elites.dynamics.ensemble import Architecture, ProbabilisticEnsemble
+from elites.dynamics.dynamics import Dynamics
+from elites.dynamics.ensemble import EnsembleConfig, ProbabilisticEnsemble
+from elites.dynamics.rollout import Draw
 from elites.features import Features
 from elites.fields import check
-from elites.networks.rollout import Draw
+from elites.networks.architecture import Architecture
 
 Propagation = Literal["tsinf", "ts1", "mean"]
 OURS: dict[str | None, Propagation] = {
@@ -24,11 +26,11 @@ OURS: dict[str | None, Propagation] = {
 }
 
 
-class Model:
+class Model(Dynamics[Draw]):
     """A `OneDTransitionRewardModel` over a `GaussianMLP`: whatever it is when a plan is drawn, it may train between.
 
     A state is an observation (S); where the reward is learned, it is one more entry (S + 1), the last reward.
-    propagation: see `Architecture`; None takes the model's own. Particles are dealt to its elite members evenly.
+    propagation: see `EnsembleConfig`; None takes the model's own. Particles are dealt to its elite members evenly.
     """
 
     def __init__(self, model: OneDTransitionRewardModel, propagation: Propagation | None = None) -> None:
@@ -48,15 +50,16 @@ class Model:
         return next_state[:, self.observed]
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
-        """All randomness of a rollout, and the weights, normalizer and elites as they are now."""
+        """All randomness of a rollout, and the weights, normalizer and elite members as they are now."""
         ensemble, net = self._ensemble, self.net
-        weight, normalizer = ensemble.weights[0], self.model.input_normalizer
+        weight, normalizer = ensemble.mlp.weights[0], self.model.input_normalizer
         if normalizer is not None:  # which gets new tensors at every training
-            ensemble.input_mean, ensemble.input_std = (x[0].to(weight) for x in (normalizer.mean, normalizer.std))
+            mean, std = (x[0].to(weight) for x in (normalizer.mean, normalizer.std))
+            ensemble.mlp.input_mean, ensemble.mlp.input_std = mean, std
         members = range(net.num_members) if net.elite_models is None else net.elite_models
-        ensemble.elites = torch.tensor([int(member) for member in members], device=weight.device)
+        ensemble.best_members = torch.tensor([int(member) for member in members], device=weight.device)
         kind = self.propagation or OURS[net.propagation_method]
-        ensemble.architecture = replace(ensemble.architecture, propagation=kind)
+        ensemble.config = replace(ensemble.config, propagation=kind)
         if not net.deterministic:
             with torch.no_grad():
                 ensemble.min_log_var.copy_(net.min_logvar)
@@ -68,12 +71,16 @@ class Model:
         return self._ensemble.chunk
 
     @property
-    def backend(self) -> str | None:
-        return self._ensemble.backend
+    def deterministic(self) -> bool:
+        return (self.propagation or OURS[self.net.propagation_method]) == "mean"
 
-    def rollout(self, state: Tensor, actions: Tensor, noise: Draw) -> Tensor:
+    @property
+    def engine(self) -> str | None:
+        return self._ensemble.engine
+
+    def rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S)."""
-        return self._ensemble.rollout(state, actions, noise)
+        return self._ensemble.rollout(state, actions, drawn)
 
 
 def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
@@ -87,21 +94,22 @@ def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
     features = encode(torch.zeros(1, net.out_size, device=net.device)).shape[-1]
     absolute = [entry % size for entry in model.no_delta_list] if model.target_is_delta else list(range(size))
     rng = Generator(net.device)
-    architecture = Architecture(net.num_members, len(net.hidden_layers), width=1)  # of weights that are replaced
+    hidden = (1,) * len(net.hidden_layers)  # of weights that are replaced
+    config = EnsembleConfig(net.num_members, Architecture(hidden, "silu", normalise_inputs=True))
     ensemble = ProbabilisticEnsemble(
         net.out_size,
         net.in_size - features,
-        architecture,
+        config,
         encode=encode,
         absolute=[*absolute, size] if learned else absolute,
         rng=rng,
     )
     linear = [layer[0] for layer in net.hidden_layers] + [net.mean_and_logvar]
-    ensemble.weights = nn.ParameterList([layer.weight for layer in linear])
-    ensemble.biases = nn.ParameterList([layer.bias for layer in linear])
+    ensemble.mlp.weights = nn.ParameterList([layer.weight for layer in linear])
+    ensemble.mlp.biases = nn.ParameterList([layer.bias for layer in linear])
     activation = net.hidden_layers[0][1]
     if any(True for _ in activation.parameters()):
         raise ValueError(f"model: expected activations without weights of their own, got {activation}")
     if not isinstance(activation, nn.SiLU):  # which is ours, and in place where it may be
-        ensemble.activation = activation
+        ensemble.mlp.activation = activation
     return ensemble

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics.plain import Dynamics, FunctionDynamics, Noise, accepts, checked
+from elites.dynamics.dynamics import Dynamics, poses_as_dynamics
+from elites.dynamics.function import FunctionDynamics, accepts, checked
 from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.spaces import Space
 
@@ -51,7 +52,7 @@ class Return(Checked, Sequences):
     None asks the model.
     """
 
-    dynamics: Dynamics | Callable[..., Tensor]
+    dynamics: Dynamics[Any] | Callable[..., Tensor]
     reward: Callable[..., Tensor]
     terminated: Callable[..., Tensor] | None = None
     terminal_value: Callable[..., Tensor] | None = None
@@ -62,6 +63,9 @@ class Return(Checked, Sequences):
     chunk: Count | None = None
 
     def __post_init__(self) -> None:
+        if poses_as_dynamics(self.dynamics):
+            got = type(self.dynamics).__name__
+            raise ValueError(f"dynamics: expected a subclass of elites.dynamics.Dynamics or a function, got {got}")
         super().__post_init__()
         transition = ["state", "action", "next_state"]
         accepts(self.reward, "reward", transition)
@@ -78,7 +82,7 @@ class Return(Checked, Sequences):
 
     @property
     def engine(self) -> str | None:
-        return getattr(self.dynamics, "backend", None)
+        return self.dynamics.engine if isinstance(self.dynamics, Dynamics) else None
 
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
         """state (*B, S), actions (*B, N, H, A), the states they lead to (*B, N, P, H, S) -> (*B, N)."""
@@ -118,32 +122,34 @@ class Return(Checked, Sequences):
 
 
 class _At:
-    """The objective of a `Return` from a state (*B, S)."""
+    """The objective of a `Return` from a state (*B, S), with its `rough` form."""
 
     def __init__(self, returns: Return, state: Tensor, rng: Generator) -> None:
         assert isinstance(returns.dynamics, Dynamics)
-        self.returns, self.dynamics, self.state, self.rng = returns, returns.dynamics, state, rng
-        self.particles = 1 if getattr(self.dynamics, "deterministic", False) else returns.particles
+        self.returns, self.state, self.rng = returns, state, rng
+        self.dynamics: Dynamics[Any] = returns.dynamics
+        self.particles = 1 if self.dynamics.deterministic else returns.particles
         problems = math.prod(state.shape[:-1])
-        chunk: int = getattr(self.dynamics, "chunk", 8192) if returns.chunk is None else returns.chunk
+        chunk = self.dynamics.chunk if returns.chunk is None else returns.chunk
         self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem
-        self.noise: Noise = None
+        self.drawn: Any = None
         self.horizon: int | None = None
 
     def __call__(self, actions: Tensor) -> Tensor:
         return self._scored(actions, self.dynamics.rollout)
 
     def rough(self, actions: Tensor) -> Tensor:
-        """The same through the model's rougher rollout, where it has one."""
-        return self._scored(actions, getattr(self.dynamics, "rough_rollout", self.dynamics.rollout))
+        """The same through the model's rougher rollout."""
+        return self._scored(actions, self.dynamics.rough_rollout)
 
-    def _scored(self, actions: Tensor, rollout: Callable[[Tensor, Tensor, Noise], Tensor]) -> Tensor:
+    def _scored(self, actions: Tensor, rollout: Callable[[Tensor, Tensor, Any], Tensor]) -> Tensor:
+        self.dynamics.check_gradient(self.state, actions)
         scores = []
         for part in torch.split(actions, self.together, -3):
             if self.returns.noise == "independent":
-                self.noise = self.dynamics.draw(self.particles, part.shape[-2], self.rng, tuple(part.shape[:-2]))
+                self.drawn = self.dynamics.draw(self.particles, part.shape[-2], self.rng, tuple(part.shape[:-2]))
             elif part.shape[-2] != self.horizon:
                 self.horizon = part.shape[-2]
-                self.noise = self.dynamics.draw(self.particles, self.horizon, self.rng)
-            scores.append(self.returns.score(self.state, part, rollout(self.state, part, self.noise)))
+                self.drawn = self.dynamics.draw(self.particles, self.horizon, self.rng)
+            scores.append(self.returns.score(self.state, part, rollout(self.state, part, self.drawn)))
         return scores[0] if len(scores) == 1 else torch.cat(scores, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -14,17 +14,20 @@ from mujoco.rollout import Rollout
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from elites.dynamics.dynamics import Dynamics
 from elites.fields import Checked, Count
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class MujocoDynamics(Checked):
+class MujocoDynamics(Checked, Dynamics[None]):
     """Rolls candidates out in parallel threads (`mujoco.rollout`).
 
-    frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv).
-    observed: (qpos, qvel) before and after an action -> observations (R, S).
+    frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv), or
+    (qpos, qvel, act), (R, nq + nv + na), where the model's actuators have activations. A rollout starts with
+    activations of 0 if `physics` gives none. observed: what `physics` gives, before and after an action ->
+    observations (R, S).
 
         env = gymnasium.make("elites/HalfCheetah-v0").unwrapped
         dynamics = MujocoDynamics(env.model, env.frame_skip, env.physics, env.observed)
@@ -35,32 +38,53 @@ class MujocoDynamics(Checked):
     physics: Callable[[Array], Array]
     observed: Callable[[Array, Array], Array]
     threads: Count = field(default_factory=lambda: os.cpu_count() or 1)
-    deterministic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.model, mujoco.MjModel):
             raise ValueError(f"MujocoDynamics.model: expected a mujoco.MjModel, got {self.model!r}")
-        if self.model.na:
-            raise ValueError(f"MujocoDynamics.model: expected no actuator states, got {self.model.na}")
+        known, size = self._moving + self.model.na, mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        if size != 1 + known:
+            raise ValueError(f"MujocoDynamics.model: expected {known} numbers of state beside the time, got {size - 1}")
         object.__setattr__(self, "_pool", Rollout(nthread=self.threads))
         object.__setattr__(self, "_data", [mujoco.MjData(self.model) for _ in range(self.threads)])
+
+    @property
+    def deterministic(self) -> bool:
+        return True
+
+    @property
+    def differentiable(self) -> bool:
+        return False
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> None:
         return None
 
-    def rollout(self, state: Tensor, actions: Tensor, noise: None = None) -> Tensor:
+    def rollout(self, state: Tensor, actions: Tensor, drawn: None = None) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> the states that follow, (*B, N, 1, H, S)."""
-        if torch.is_grad_enabled() and actions.requires_grad:
-            raise ValueError("MujocoDynamics: has no gradient; expected a sampling planner, such as CEM or MPPI")
+        self.check_gradient(state, actions)
         *lead, horizon, size = actions.shape
         rows = state.unsqueeze(-2).expand(*lead, -1).reshape(-1, state.shape[-1]).cpu().numpy().astype(np.float64)
         control = actions.reshape(-1, horizon, size).cpu().numpy().astype(np.float64).repeat(self.frames, 1)
-        start = self.physics(rows)  # (R, nq + nv)
-        full = np.concatenate([np.zeros((len(start), 1)), start], 1)  # mjSTATE_FULLPHYSICS: time, qpos, qvel
-        states, _ = self._pool.rollout(self.model, self._data, full, control)  # type: ignore[attr-defined]
-        after = states[:, self.frames - 1 :: self.frames, 1:]  # (R, H, nq + nv)
-        before = np.concatenate([start[:, None], after[:, :-1]], 1)
+        start = self._start(rows)
         width = start.shape[1]
+        full = np.zeros((len(start), 1 + self._moving + self.model.na))  # mjSTATE_FULLPHYSICS: time, qpos, qvel, act
+        full[:, 1 : 1 + width] = start
+        states, _ = self._pool.rollout(self.model, self._data, full, control)  # type: ignore[attr-defined]
+        after = states[:, self.frames - 1 :: self.frames, 1 : 1 + width]  # (R, H, width)
+        before = np.concatenate([start[:, None], after[:, :-1]], 1)
         seen = self.observed(before.reshape(-1, width), after.reshape(-1, width))
         return torch.from_numpy(seen).to(state).reshape(*lead, 1, horizon, -1)
+
+    @property
+    def _moving(self) -> int:
+        return int(self.model.nq + self.model.nv)
+
+    def _start(self, rows: Array) -> Array:
+        """What `physics` makes of observations (R, S), checked."""
+        start = self.physics(rows)
+        known = {(len(rows), width) for width in (self._moving, self._moving + self.model.na)}
+        if np.shape(start) not in known:
+            expected = " or ".join(map(str, sorted(known)))
+            raise ValueError(f"MujocoDynamics.physics: expected an array of shape {expected}, got {np.shape(start)}")
+        return start

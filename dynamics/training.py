@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
 from elites.fields import Checked, Count, NonNegative, Positive, Rate
-from elites.networks.rollout import network
+from elites.networks.layers import network
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
@@ -65,10 +65,10 @@ class Training(Checked):
         seen, targets = model.inputs(state, action), model.targets(state, next_state)
         if not (seen.isfinite().all() and targets.isfinite().all()):
             raise ValueError("Training.fit: expected finite transitions, got NaN or infinity")
-        model.normalise(seen[~held])
-        seen = (seen - model.input_mean) / model.input_std
+        model.mlp.normalise(seen[~held])
+        seen = model.mlp.normalised(seen)
         inputs, wanted = seen[~held], targets[~held]
-        members = model.architecture.members
+        members = model.config.members
         rows = torch.arange(len(inputs), device=inputs.device).expand(members, -1)
         if self.bootstrap:
             rows = torch.randint(len(inputs), rows.shape, generator=rng, device=rng.device)
@@ -104,7 +104,7 @@ class Training(Checked):
         with torch.no_grad():
             for kept, parameter in zip(best, parameters, strict=True):
                 parameter.copy_(kept)
-        model.elites.copy_(best_loss.argsort()[: len(model.elites)])
+        model.best_members.copy_(best_loss.argsort()[: len(model.best_members)])
         figures = held_out_figures(model, state[held], action[held], targets[held], wanted.std(0, correction=0))
         return Fit(epoch, train_loss, best_loss.mean().item(), *figures)
 
@@ -114,8 +114,8 @@ def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Ten
 
     inputs, normalised, (R, F + A) or (M, R, F + A); targets alike.
     """
-    inputs = inputs.expand(model.architecture.members, *inputs.shape[-2:])
-    output = network(inputs, model.layers(), model.activation)
+    inputs = inputs.expand(model.config.members, *inputs.shape[-2:])
+    output = network(inputs, model.mlp.layers())
     change, raw = output.chunk(2, -1)
     variance = soft_variance(raw, model.min_log_var, model.max_log_var)
     return ((change - targets).square() / variance + variance.log()).mean((-2, -1))
@@ -131,7 +131,7 @@ def held_out_figures(
 ) -> tuple[float, float, float, float]:
     """RMSE, NLL and coverage, as `Fit` has them, under the mixture of the members that are planned with."""
     with torch.no_grad():
-        mean, variance = (x[model.elites] for x in model.predict(state, action))
+        mean, variance = (x[model.best_members] for x in model.predict(state, action))
         change = mean.mean(0) - state * model.relative
         total = variance.mean(0) + mean.var(0, correction=0)  # what members expect, and how they differ
         error = targets - change

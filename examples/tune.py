@@ -5,6 +5,8 @@
 The search knows nothing of the cart. A robot, a colleague or a cluster could stand where the episode is.
 """
 
+from typing import Any
+
 import gymnasium
 import torch
 
@@ -12,21 +14,23 @@ from elites import Box, cli
 from elites.planners import CEM
 
 
+def score(env: gymnasium.Env[Any, Any], gains: torch.Tensor) -> float:
+    """An episode under force = gains · (x, θ, ẋ, θ̇): a point a step, less for leaning and for leaving the middle."""
+    (observation, _), total, over = env.reset(seed=0), 0.0, False
+    while not over:
+        force = (gains.numpy() @ observation).clip(-3, 3)
+        observation, reward, terminated, truncated, _ = env.step([force])
+        total += float(reward) - observation[1] ** 2 - 0.1 * observation[0] ** 2
+        over = terminated or truncated
+    return total
+
+
 def main() -> None:
     env = gymnasium.make("InvertedPendulum-v5")
-
-    def score(gains: torch.Tensor) -> float:
-        """An episode under force = gains · (x, θ, ẋ, θ̇): a point a step, less for leaning and for leaving the middle."""
-        (observation, _), total, over = env.reset(seed=0), 0.0, False
-        while not over:
-            force = gains.numpy() @ observation
-            observation, reward, terminated, truncated, _ = env.step(force.clip(-3, 3)[None].astype("float32"))
-            total, over = total + float(reward) - observation[1] ** 2 - 0.1 * observation[0] ** 2, terminated or truncated
-        return total
-
-    search = CEM(samples=20, elites=4, iterations=6).begin(Box([-5.0] * 4, [20.0] * 4), rng=torch.Generator().manual_seed(0))
+    gains = Box([-5.0] * 4, [20.0] * 4)
+    search = CEM(samples=20, elites=4, iterations=6).begin(gains, rng=torch.Generator().manual_seed(0))
     while not search.done:
-        search.tell([score(gains) for gains in search.ask()])  # one number for each candidate
+        search.tell([score(env, candidate) for candidate in search.ask()])
         print(f"round {search.round}: {search.value.item():7.1f} of 1000 with gains {search.found.numpy().round(1)}")
 
 

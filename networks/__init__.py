@@ -1,1 +1,1 @@
-"""Batched networks, and what computes them."""
+"""Batched networks: what they look like, what computes them, and the policies and critics that are made of them."""

@@ -85,7 +85,7 @@ def test_wheel(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None
         expected |= {f"elites/{folder}/{name}" for name in modules(checkout / folder)}
     expected |= {f"elites/configs/{p.relative_to(ROOT / 'configs')}" for p in (ROOT / "configs").rglob("*.yaml")}
     assert {name for name in names if not name.endswith((".so", ".pyd"))} == expected
-    assert any(name.startswith("elites/networks/_rollout.") for name in names) or not shutil.which("g++")
+    assert any(name.startswith("elites/networks/_kernel.") for name in names) or not shutil.which("g++")
     install(python, tmp_path, wheel)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(tmp_path / "venv") in path for path in where)
@@ -96,13 +96,13 @@ def test_editable_without_a_compiler(checkout: Path, python: Path, user: Path, m
     install(python, checkout, "--config-settings", f"editable_mode={mode}", "--editable", ".", **NO_COMPILER)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(checkout) in path for path in where)
-    code = "from elites.networks import native; print(native.kernels())"
+    code = "from elites.networks import library; print(library.kernels())"
     assert run(python, "-c", code, cwd=user).strip() == "[]"
 
 
 def test_editable_with_the_kernel(checkout: Path, python: Path, user: Path) -> None:
     install(python, checkout, "--config-settings", "editable_mode=strict", "--editable", ".")
-    code = "from elites.networks import native; print(*native.kernels())"
+    code = "from elites.networks import library; print(*library.kernels())"
     assert "baseline" in run(python, "-c", code, cwd=user) or not shutil.which("g++")
 
 

@@ -1,18 +1,21 @@
-// What rollout.cpp includes once for each instruction set, in a namespace of its own.
+// What kernel.cpp includes once for each instruction set, in a namespace of its own.
 #include "products.h"
-#include "tile.h"
+#include "networks.h"
+#include "rollout.h"
+
+static void network_sizes(const Networks &networks, Sizes &sizes) { sizes = {0, Shape(networks).scratch()}; }
 
 static void sizes(const Model &model, Sizes &sizes) {
-    Shape shape(model);
+    Trajectory shape(model);
     sizes = {shape.saved, shape.scratch()};
 }
 
-static void forward(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch) {
-    Tile(model, job, run, first, rows, scratch).rollout();
+static void forward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch) {
+    Tile(model, rollout, run, first, rows, scratch).forward();
 }
 
-static void backward(const Model &model, const Job &job, int64_t run, int64_t first, int rows, float *scratch) {
-    Tile(model, job, run, first, rows, scratch).backward();
+static void backward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch) {
+    Tile(model, rollout, run, first, rows, scratch).backward();
 }
 
 static void normals(uint64_t seed, int64_t count, float *to) {
@@ -24,4 +27,4 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, sizes, forward, backward, normals};
+static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, forward, backward, normals};

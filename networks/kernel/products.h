@@ -4,7 +4,7 @@
 //     ROWS × SPAN   rows × vectors of a block of sums, as many as fit the registers
 //     WITH_BFLOAT16, WITH_FLOAT16   defined where it computes with these
 //
-// No include guard: rollout.cpp includes this once for each set, in a namespace of its own.
+// No include guard: kernel.cpp includes this once for each set, in a namespace of its own.
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -104,10 +104,10 @@ struct Leaky {
 
 // work(f), chosen once for many numbers.
 template <class Work>
-static inline void with_activation(const Model &model, Work work) {
-    if (model.activation == SILU) return work(Silu{});
-    if (model.activation == TANH) return work(Tanh{});
-    work(Leaky{model.leak});
+static inline void with_activation(const Networks &networks, Work work) {
+    if (networks.activation == SILU) return work(Silu{});
+    if (networks.activation == TANH) return work(Tanh{});
+    work(Leaky{networks.leak});
 }
 
 // --- noise -----------------------------------------------------------------------------------------------------------

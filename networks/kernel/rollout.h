@@ -1,46 +1,178 @@
-// What a rollout is made of, as networks/native.py hands it over. All arrays are float32 and contiguous but where a
-// stride is given. R rows are candidates of all problems, P particles, H steps; S, F, A as in dynamics/ensemble.py.
-#pragma once
-#include <cstdint>
+// A tile of rows through a model and through time, there and back. Included after networks.h.
 
-enum Activation : int32_t { SILU, TANH, LEAKY };
-enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16, FASTEST };
-enum Feature : int32_t { SAME, SINE, COSINE };
+// How a model's numbers lie. The last layer's columns are changes and, where there is noise, raw variances.
+struct Trajectory : Shape {
+    const Model &model;
+    int state, saved;
 
-struct Model {
-    int32_t members, layers, state, action, features, activation;
-    int32_t mixed;           // members that a step takes the mean of: 1, or all of them
-    int32_t starts;          // biases of a member's first layer: 1, or one for each problem
-    Precision precision;     // of the numbers between a network's layers, where the instruction set knows it
-    int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change with time
-    float leak;              // slope of LEAKY below 0
-    const int32_t *widths;   // (layers): what a layer is given
-    const int32_t *entry;    // (F): a feature is this entry of the state,
-    const int32_t *kind;     // (F): itself, its sine or its cosine
-    const float *relative;   // (S): 1 where the networks predict a change, 0 where they predict the entry
-    const float *low, *high;  // (members, S): the variance is low + high σ(raw); null is no variance and no noise
-    const float *const *weight, *const *bias;  // a layer's (members, in, out) and (members, out); (members, starts, out)
+    explicit Trajectory(const Model &model)
+        : Shape(*model.networks, model.state + padded(model.state), model.low ? 2 * padded(model.state) : 0),
+          model(model), state(padded(model.state)) {
+        saved = hidden * model.mixed + state;  // of a row and step: every f'(z), and ε dσ / d raw
+    }
+    long scratch() const { return Shape::scratch() + (long)TILE * 2 * state; }
 };
 
-struct Job {
-    int64_t rows, candidates, particles, horizon;  // candidates: rows of one problem
-    int64_t share;             // particles in a row that meet the same members
-    const int32_t *met;        // (P / share, H or 1, mixed): members, by strides
-    int64_t met_run, met_step;
-    const float *state;        // (rows / candidates, S)
-    const float *actions;      // (R, H, A)
-    const float *epsilon;      // (P, R or 1, H, S) by strides; null, where there is a variance, is noise from `seed`
-    int64_t particle_stride, row_stride, step_stride;
-    uint64_t seed;
-    float *states;             // (R, P, H, S)
-    float *saved;              // (P, R, H, what `sizes` says), for gradients; null is none
-    const float *states_grad;  // (R, P, H, S)
-    float *actions_grad;       // (P, R, H, A)
-    float *state_grad;         // (P, R, S)
-    float *scratch;            // (threads, what `sizes` says)
-    int64_t threads;
+// A member's layers, then low and high.
+static void pack_member(const Trajectory &shape, int member, float *to) {
+    const Model &model = shape.model;
+    to = pack(shape, member, to);
+    for (const float *bound : {model.low, model.high})
+        for (int j = 0; bound && j < shape.state; j += LANES, to += LANES)
+            store(to, some_of(bound + (long)member * model.state + j, model.state - j < LANES ? model.state - j : LANES));
+}
+
+// --- a tile ----------------------------------------------------------------------------------------------------------
+
+// A trajectory of one particle of one candidate.
+struct Row {
+    const float *start, *actions, *noise;  // (S), (H, A); by steps
+    float *states, *saved;                 // (H, S); (H, saved)
+    int64_t place;                         // in (P, R)
 };
 
-struct Sizes {
-    int64_t saved, scratch;  // floats: for a row's step, and for a thread
+struct Tile {
+    const Model &model;
+    const Rollout &rollout;
+    const Trajectory shape;
+    const int64_t run;
+    const int rows;
+    Row row[TILE];
+    Packed packed;
+    Layers layers;
+    float *state, *next;  // (rows, padded S), twice
+
+    // Rows first, first + 1, … of a run: candidates of one particle, then of the next that meets the same members.
+    Tile(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch)
+        : model(model), rollout(rollout), shape(model), run(run), rows(rows), packed(shape, scratch),
+          layers(shape, rows, packed.end()) {
+        state = packed.end() + shape.tile();
+        next = state + TILE * shape.state;
+        for (int i = 0; i < rows; i++) {
+            int64_t particle = run * rollout.share + (first + i) / rollout.rows, r = (first + i) % rollout.rows;
+            int64_t place = particle * rollout.rows + r;
+            row[i] = {
+                rollout.state + r / rollout.candidates * model.state,
+                rollout.actions + r * rollout.horizon * model.action,
+                rollout.epsilon ? rollout.epsilon + particle * rollout.particle_stride + r * rollout.row_stride : nullptr,
+                rollout.states + (r * rollout.particles + particle) * rollout.horizon * model.state,
+                rollout.saved ? rollout.saved + place * rollout.horizon * shape.saved : nullptr,
+                place,
+            };
+        }
+    }
+
+    int member(int64_t t, int k) const { return rollout.met[run * rollout.met_run + t * rollout.met_step + k]; }
+
+    // A member's weights, and the transposed ones.
+    const float *there(int member) {
+        return packed.of([&](int m, float *to) { pack_member(shape, m, to); }, member);
+    }
+    const float *back(int member) {
+        return packed.of([&](int m, float *to) { pack_transposed(shape, m, to); }, member);
+    }
+
+    void forward() {
+        for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));
+        for (int64_t t = 0; t < rollout.horizon; t++) {
+            for (int i = 0; i < rows; i++) {
+                const float *s = state + i * shape.state;
+                see(s, row[i].actions + t * model.action, layers.x + i * shape.inputs);
+                for (int j = 0; j < model.state; j++) next[i * shape.state + j] = s[j] * model.relative[j];
+            }
+            for (int k = 0; k < model.mixed; k++) {
+                const int m = member(t, k);
+                const float *weights = there(m);
+                auto slopes = [&](int i) { return row[i].saved + t * shape.saved + (long)k * shape.hidden; };
+                const float *out = rollout.saved
+                    ? layers.forward<true, Float32>(weights, m, 0, slopes)
+                    : with(model.networks->precision, [&](auto number) {
+                          return layers.forward<false, decltype(number)>(weights, m, 0, slopes);
+                      });
+                for (int i = 0; i < rows; i++) add(i, t, weights, out + i * shape.widest);
+            }
+            for (int i = 0; i < rows; i++)
+                memcpy(row[i].states + t * model.state, next + i * shape.state, model.state * sizeof(float));
+            float *before = state;
+            state = next;
+            next = before;
+        }
+    }
+
+    // What the networks see of a state and an action.
+    void see(const float *s, const float *moved, float *to) const {
+        for (int j = 0; j < model.features; j++) {
+            float value = s[model.entry[j]];
+            to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
+        }
+        memcpy(to + model.features, moved, model.action * sizeof(float));
+    }
+
+    // One member's change and noise onto the next state.
+    void add(int i, int64_t t, const float *weights, const float *out) {
+        float *to = next + i * shape.state;
+        if (!model.low) {
+            for (int j = 0; j < model.state; j++) to[j] += out[j] / model.mixed;
+            return;
+        }
+        const float *low = weights + shape.packed() - 2 * shape.state, *high = low + shape.state;
+        float *rate = rollout.saved ? row[i].saved + t * shape.saved + shape.hidden * model.mixed : nullptr;
+        const Normals normals(rollout.seed);
+        for (int j = 0; j < model.state; j += LANES) {
+            const int some = model.state - j < LANES ? model.state - j : LANES;
+            Vec epsilon{}, std, s = sigmoid(load(out + model.state + j)), variance = load(low + j) + load(high + j) * s;
+            if (row[i].noise)
+                memcpy(&epsilon, row[i].noise + t * rollout.step_stride + j, some * sizeof(float));
+            else  // numbered as in an array (P, R, H, S)
+                epsilon = normals.from((uint32_t)((row[i].place * rollout.horizon + t) * model.state + j));
+            for (int n = 0; n < LANES; n++) std[n] = sqrtf(variance[n]);
+            store(to + j, load(to + j) + load(out + j) + std * epsilon);
+            if (rate) store(rate + j, epsilon * load(high + j) * s * (1.0f - s) / (2.0f * std));
+        }
+    }
+
+    // The gradient of the states (R, P, H, S) back to actions and first state, through what `rollout` saved.
+    void backward() {
+        memset(next, 0, (size_t)rows * shape.state * sizeof(float));
+        for (int64_t t = rollout.horizon - 1; t >= 0; t--) {
+            for (int i = 0; i < rows; i++) {
+                const float *given = rollout.states_grad + (row[i].states - rollout.states) + t * model.state;
+                float *carried = next + i * shape.state, *whole = state + i * shape.state;
+                for (int j = 0; j < model.state; j++) whole[j] = carried[j] + given[j];
+                for (int j = 0; j < model.state; j++) carried[j] = whole[j] * model.relative[j];
+                memset(moved(i, t), 0, model.action * sizeof(float));
+            }
+            for (int k = 0; k < model.mixed; k++) {
+                const float *seen = network_backward(t, k);
+                for (int i = 0; i < rows; i++) unsee(i, t, seen + i * shape.widest);
+            }
+        }
+        for (int i = 0; i < rows; i++)
+            memcpy(rollout.state_grad + row[i].place * model.state, next + i * shape.state, model.state * sizeof(float));
+    }
+
+    float *moved(int i, int64_t t) const { return rollout.actions_grad + (row[i].place * rollout.horizon + t) * model.action; }
+
+    const float *network_backward(int64_t t, int k) {
+        for (int i = 0; i < rows; i++) {
+            const float *given = state + i * shape.state;
+            const float *rate = row[i].saved + t * shape.saved + shape.hidden * model.mixed;
+            float *z = layers.a + i * (long)shape.widest;
+            for (int j = 0; j < model.state; j++) z[j] = given[j] / model.mixed;
+            for (int j = 0; model.low && j < model.state; j++) z[model.state + j] = given[j] * rate[j];
+        }
+        return layers.backward(back(member(t, k)), [&](int i) {
+            return row[i].saved + t * shape.saved + (long)k * shape.hidden;
+        });
+    }
+
+    void unsee(int i, int64_t t, const float *seen) {
+        const float *before = t ? row[i].states + (t - 1) * model.state : row[i].start;
+        float *carried = next + i * shape.state;
+        for (int j = 0; j < model.features; j++) {
+            int e = model.entry[j], kind = model.kind[j];
+            carried[e] += kind == SAME ? seen[j] : kind == SINE ? seen[j] * cosf(before[e]) : -seen[j] * sinf(before[e]);
+        }
+        for (int j = 0; j < model.action; j++) moved(i, t)[j] += seen[model.features + j];
+    }
 };

@@ -16,8 +16,12 @@ from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from elites import Box, config
 from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, OffPolicy
 from elites.agents.cgp import PI_CEM
-from elites.networks import native
-from elites.networks.policies import Critics, NormalPolicy, Policy
+from elites.networks import library
+from elites.networks.architecture import Architecture
+from elites.networks.critics import Critics
+from elites.networks.heads import NormalHead
+from elites.networks.native import Native
+from elites.networks.policies import Policy
 from elites.planners import Plan
 from elites.runs import checkpoint
 
@@ -46,16 +50,16 @@ def same(a: Any, b: Any) -> bool:
 def linear(critics: Critics, *members: tuple[float, float, float]) -> None:
     """Q_j(s, a) = p s + q a + r, where each (p, q, r) is one; 100 keeps the ReLUs open."""
     for j, (p, q, r) in enumerate(members):
-        critics.weights[0][j], critics.biases[0][j] = tensor([[p], [q]]), 100.0
-        critics.weights[1][j], critics.biases[1][j] = 1.0, 0.0
-        critics.weights[2][j], critics.biases[2][j] = 1.0, r - 100.0
+        critics.mlp.weights[0][j], critics.mlp.biases[0][j] = tensor([[p], [q]]), 100.0
+        critics.mlp.weights[1][j], critics.mlp.biases[1][j] = 1.0, 0.0
+        critics.mlp.weights[2][j], critics.mlp.biases[2][j] = 1.0, r - 100.0
 
 
 @torch.no_grad()
 def always(policy: Any, *outputs: float) -> None:
     """The last layer says these, whatever the state."""
-    policy.layers[-1].weight.zero_()
-    policy.layers[-1].bias.copy_(tensor(outputs))
+    policy.mlp.weights[-1].zero_()
+    policy.mlp.biases[-1].copy_(tensor(outputs))
 
 
 def agent(algorithm: Algorithm) -> OffPolicy:
@@ -151,7 +155,7 @@ def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
     found = agent(kind(width=1))
     loss = found.algorithm.policy_loss(found.learned, rows())
     assert loss.item() == pytest.approx(-2, rel=1e-5)
-    (slope,) = torch.autograd.grad(loss, found.learned.policy.layers[-1].bias)
+    (slope,) = torch.autograd.grad(loss, found.learned.policy.mlp.biases[-1])
     assert slope.item() == pytest.approx(-1.5, rel=1e-5)
 
 
@@ -160,7 +164,7 @@ def test_cgps_policy_loss_by_hand() -> None:
     cgp = agent(CGP(width=1, search=Says()))
     loss = cgp.algorithm.policy_loss(cgp.learned, {"state": tensor([[1.0], [7.0]])})
     assert loss.item() == pytest.approx(0.04, rel=1e-5)
-    (slope,) = torch.autograd.grad(loss, cgp.learned.policy.layers[-1].bias)
+    (slope,) = torch.autograd.grad(loss, cgp.learned.policy.mlp.biases[-1])
     assert slope.item() == pytest.approx(0.3, rel=1e-5)
 
 
@@ -180,10 +184,10 @@ def test_sacs_policy_loss_by_hand() -> None:
 
 def test_the_squashed_normals_density() -> None:
     """Against torch.distributions, whatever the box."""
-    policy = NormalPolicy(3, Box([-2.0, 0.0], [4.0, 1.0]), (8, 8), rng())
+    policy = Policy(3, Box([-2.0, 0.0], [4.0, 1.0]), Architecture((8, 8)), rng(), NormalHead())
     state = torch.randn(50, 3, generator=rng(1))
     action, density = policy.sample(state, rng(2))
-    mean, log_std = policy.layers(state).chunk(2, -1)
+    mean, log_std = policy.mlp(state)[0].chunk(2, -1)
     squashed = TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform())
     torch.testing.assert_close(density, squashed.log_prob(action).sum(-1), rtol=1e-3, atol=1e-3)
 
@@ -237,8 +241,8 @@ def test_an_objective_of_actions_is_the_q_function(
 ) -> None:
     """Its gradient as well, for planners that climb."""
     if not compiled:
-        monkeypatch.setattr(native, "serves", lambda *_: False)
-    critics = Critics(3, 2, 2, (16, 16), rng())
+        monkeypatch.setattr(Native, "serves", lambda *_: False)
+    critics = Critics(3, 2, 2, Architecture((16, 16)), rng())
     state, actions = torch.randn(states, 3, generator=rng(1)), torch.randn(states, 20, 2, generator=rng(2))
     for member in (0, 1):
         ours, plain = actions.clone().requires_grad_(), actions.clone().requires_grad_()
@@ -257,13 +261,13 @@ def test_an_objective_in_16_bits_ranks_as_float32_does(precision: Any, known_by:
     """Large values as well, such as returns are: what is lost is a small share of how far candidates differ, anywhere
     in the box, and of what a search gains, whose later candidates are close to each other.
     """
-    critics = Critics(17, 6, 2, (256, 256), rng())
+    critics = Critics(17, 6, 2, Architecture(), rng())
     with torch.no_grad():
-        critics.weights[-1].mul_(300)
-        critics.biases[-1].fill_(500)
+        critics.mlp.weights[-1].mul_(300)
+        critics.mlp.biases[-1].fill_(500)
     state, actions = torch.randn(50, 17, generator=rng(1)), 2 * torch.rand(50, 64, 6, generator=rng(2)) - 1
     exact, rough = critics.at(state)(actions), critics.at(state, precision)(actions)
-    assert torch.equal(exact, rough) == known_by.isdisjoint(native.kernels()[:1])
+    assert torch.equal(exact, rough) == known_by.isdisjoint(library.kernels()[:1])
     assert (rough - exact).std() < lost * exact.std(1).mean()
     found, best = exact.gather(1, rough.argmax(1, keepdim=True)).squeeze(1), exact.amax(1)
     assert ((best - found) / (best - exact.mean(1))).max() < 0.01
@@ -277,22 +281,22 @@ def test_an_objective_in_16_bits_ranks_as_float32_does(precision: Any, known_by:
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_an_objective_too_large_for_float16_is_one_in_float32(layer: int) -> None:
-    critics = Critics(17, 6, 2, (256, 256), rng())
+    critics = Critics(17, 6, 2, Architecture(), rng())
     state, actions = torch.randn(50, 17, generator=rng(1)), 2 * torch.rand(50, 64, 6, generator=rng(2)) - 1
     with torch.no_grad():
-        critics.weights[layer].mul_(1e7)
+        critics.mlp.weights[layer].mul_(1e7)
     assert torch.equal(critics.at(state, "float16")(actions), critics.at(state)(actions))
 
 
 def test_critics_by_hand() -> None:
     """Each member alone, a layer at a time."""
-    critics = Critics(3, 2, 2, (4, 5), rng())
+    critics = Critics(3, 2, 2, Architecture((4, 5)), rng())
     state, action = torch.randn(6, 3, generator=rng(1)), torch.randn(6, 2, generator=rng(2))
     for member in (0, 1):
         x = torch.cat([state, action], 1)
-        for weight, bias in critics.layers()[:-1]:
+        for weight, bias, _ in critics.mlp.layers()[:-1]:
             x = (x @ weight[member] + bias[member]).relu()
-        x = x @ critics.weights[-1][member] + critics.biases[-1][member]
+        x = x @ critics.mlp.weights[-1][member] + critics.mlp.biases[-1][member]
         torch.testing.assert_close(critics.values(state, action)[member], x.squeeze(1))
 
 
@@ -302,7 +306,7 @@ def test_a_policy_stays_in_its_box() -> None:
     high = low + torch.rand(500, generator=rng(3))
     box = Box(low, high)
     assert (box.centre + box.half > high).any()
-    policy = Policy(3, box, (8, 8), rng())
+    policy = Policy(3, box, Architecture((8, 8)), rng())
     for far, bound in ((-100.0, low), (100.0, high)):
         always(policy, *[far] * 500)
         found = policy(torch.randn(1, 3, generator=rng(1)))[0]
@@ -312,9 +316,9 @@ def test_a_policy_stays_in_its_box() -> None:
 
 def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:
     """Against a grid over the action, for networks of many humps; the paper's own two iterations, and six."""
-    critics = Critics(2, 1, 1, (64, 64), rng())
+    critics = Critics(2, 1, 1, Architecture((64, 64)), rng())
     with torch.no_grad():
-        critics.weights[0].mul_(8)
+        critics.mlp.weights[0].mul_(8)
         state, grid = torch.randn(100, 2, generator=rng(1)), torch.linspace(-1, 1, 2001).reshape(1, -1, 1)
         values = critics.at(state)(grid.expand(100, -1, -1))
     top, spread = values.amax(1), values.amax(1) - values.amin(1)

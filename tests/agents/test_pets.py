@@ -17,7 +17,8 @@ from torch import Tensor
 
 from elites.agents import PETS, PETSConfig
 from elites.cli import Screen
-from elites.dynamics import Architecture, Training
+from elites.dynamics import EnsembleConfig, Training
+from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.envs import Task, learned_reward
 from elites.planners import CEM, PLANNERS
 from elites.runs import Episodes, Loop, Run, checkpoint
@@ -26,7 +27,7 @@ from elites.runs.loop import episode_seed
 SMALL = PETSConfig(
     CEM(samples=30, iterations=2, elites=5),
     horizon=4,
-    model=Architecture(members=3, layers=1, width=32),
+    model=EnsembleConfig(members=3, architecture=replace(PETS_NETWORKS, hidden=(32,))),
     training=Training(batch=8),
 )
 

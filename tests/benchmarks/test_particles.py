@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Generator, tensor
 
-from elites.dynamics import Architecture, ProbabilisticEnsemble
+from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble
+from elites.networks.architecture import Architecture
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -37,16 +38,18 @@ def test_gain_by_hand() -> None:
 
 
 def test_stratified_noise_has_a_particle_in_every_share_of_the_normal() -> None:
-    model = ProbabilisticEnsemble(3, 1, Architecture(width=8, layers=1), rng=Generator().manual_seed(0))
+    model = ProbabilisticEnsemble(
+        3, 1, EnsembleConfig(architecture=Architecture((8,), "silu")), rng=Generator().manual_seed(0)
+    )
     draw = particles.Stratified(model).draw(10, 6, Generator().manual_seed(1))
-    assert draw.spread.epsilon.shape == (10, 1, 6, 3)
-    share = (torch.special.ndtr(draw.spread.epsilon) * 10).floor()
+    assert draw.noise.epsilon.shape == (10, 1, 6, 3)
+    share = (torch.special.ndtr(draw.noise.epsilon) * 10).floor()
     torch.testing.assert_close(share.sort(0).values, torch.arange(10.0).reshape(-1, 1, 1, 1).expand(10, 1, 6, 3))
 
 
 def test_a_tiny_run(tmp_path: Path) -> None:
     run, table, picture = tmp_path / "run", tmp_path / "all.csv", tmp_path / "all.png"
-    tiny = "planner.samples=20 planner.elites=2 planner.iterations=1 horizon=5 model.width=16 model.layers=1"
+    tiny = "planner.samples=20 planner.elites=2 planner.iterations=1 horizon=5 model.architecture.hidden=[16]"
     tiny += " training.epochs=100 training.learning_rate=0.02 random_episodes=2 episodes=1 episode_steps=60"
     options = ["--planner", "cem", "--out", str(run), "--quiet", *(f"--set={entry}" for entry in tiny.split())]
     subprocess.run([sys.executable, "examples/pets.py", *options], cwd=ROOT, check=True, capture_output=True)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import promise  # noqa: E402
 
-SIZES = ["model.width=16", "model.layers=1", "training.epochs=3", "horizon=5"]
+SIZES = ["model.architecture.hidden=[16]", "training.epochs=3", "horizon=5"]
 TINY = [*SIZES, "random_episodes=2", "episodes=1", "episode_steps=12"]
 SMALL = "{name: cem, samples: 8, elites: 2, iterations: 2}"
 

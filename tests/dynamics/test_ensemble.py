@@ -12,9 +12,10 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from elites import Box
-from elites.dynamics import Architecture, Dynamics, ProbabilisticEnsemble, Return
-from elites.dynamics.ensemble import soft_variance
+from elites.dynamics import Dynamics, EnsembleConfig, ProbabilisticEnsemble, Return
+from elites.dynamics.ensemble import PETS_NETWORKS, soft_variance
 from elites.features import Features
+from elites.networks.architecture import Architecture
 from elites.planners import CEMGD
 
 
@@ -22,13 +23,17 @@ def rng(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
+def networks(*hidden: int) -> Architecture:
+    return replace(PETS_NETWORKS, hidden=hidden)
+
+
 def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **options: Any) -> ProbabilisticEnsemble:
     """Small, in float64, with a normalizer that does something and bounds that differ."""
-    architecture = Architecture(members=4, layers=2, width=8, propagation=propagation)
-    model = ProbabilisticEnsemble(state, action, architecture, **{"rng": rng(), **options}).double()
-    model.normalise(torch.randn(50, len(model.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5)
+    config = EnsembleConfig(4, networks(8, 8), propagation=propagation)
+    model = ProbabilisticEnsemble(state, action, config, **{"rng": rng(), **options}).double()
+    model.mlp.normalise(torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5)
     with torch.no_grad():
-        for bias in model.biases:
+        for bias in model.mlp.biases:
             bias.normal_(generator=rng(2))
         model.min_log_var.uniform_(-3, -2, generator=rng(3))
         model.max_log_var.uniform_(-1, 0, generator=rng(4))
@@ -41,10 +46,10 @@ ACTIONS = torch.randn(2, 5, 6, 2, generator=rng(5), dtype=torch.float64)  # of f
 
 def by_hand(model: ProbabilisticEnsemble, member: int, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """One member's mean and variance, a layer at a time, with the bounds as they are usually written."""
-    x = (inputs - model.input_mean) / model.input_std
-    for weight, bias in list(zip(model.weights, model.biases, strict=True))[:-1]:
+    x = (inputs - model.mlp.input_mean) / model.mlp.input_std
+    for weight, bias in list(zip(model.mlp.weights, model.mlp.biases, strict=True))[:-1]:
         x = functional.silu(x @ weight[member] + bias[member])
-    mean, raw = (x @ model.weights[-1][member] + model.biases[-1][member]).chunk(2, -1)
+    mean, raw = (x @ model.mlp.weights[-1][member] + model.mlp.biases[-1][member]).chunk(2, -1)
     low, high = model.min_log_var[member], model.max_log_var[member]
     log_variance = high - functional.softplus(high - raw)
     return mean, (low + functional.softplus(log_variance - low)).exp()
@@ -63,13 +68,13 @@ def test_the_collapsed_bounds_are_the_two_soft_bounds() -> None:
 
 
 def test_weights_begin_truncated_normal() -> None:
-    model = ProbabilisticEnsemble(4, 1, Architecture(width=400), rng=rng())
-    for weight in model.weights:
+    model = ProbabilisticEnsemble(4, 1, EnsembleConfig(architecture=networks(400, 400, 400)), rng=rng())
+    for weight in model.mlp.weights:
         std = 1 / (2 * math.sqrt(weight.shape[1]))
         assert weight.abs().max() <= 2 * std
         assert weight.std().item() == pytest.approx(0.88 * std, rel=0.05)  # of a normal cut at two spreads
-    assert all((bias == 0).all() for bias in model.biases)
-    assert not torch.equal(model.weights[0][0], model.weights[0][1])
+    assert all((bias == 0).all() for bias in model.mlp.biases)
+    assert not torch.equal(model.mlp.weights[0][0], model.mlp.weights[0][1])
 
 
 def test_prediction_of_every_member() -> None:
@@ -85,7 +90,7 @@ def test_prediction_of_every_member() -> None:
 def test_rollout_is_every_particle_walked_by_hand(propagation: str) -> None:
     model = ensemble(propagation)
     noise = model.draw(8, 6, rng())
-    assert noise.spread
+    assert noise.noise
     states = model.rollout(STATE, ACTIONS, noise)
     assert states.shape == (2, 5, 8, 6, 3)
     for problem, candidate, particle in [(0, 0, 0), (1, 4, 7), (0, 2, 3), (1, 1, 5)]:
@@ -94,7 +99,7 @@ def test_rollout_is_every_particle_walked_by_hand(propagation: str) -> None:
             member = particle // 2 if noise.met is None else int(noise.met[t, particle])
             action = ACTIONS[problem, candidate, t]
             change, variance = by_hand(model, member, torch.cat([state, action]))
-            state = state + change[0] + variance[0].sqrt() * noise.spread.epsilon[particle, 0, t]
+            state = state + change[0] + variance[0].sqrt() * noise.noise.epsilon[particle, 0, t]
             assert torch.allclose(states[problem, candidate, particle, t], state)
 
 
@@ -115,9 +120,9 @@ def test_particles_are_dealt_evenly() -> None:
     def counts(particles: int, propagation: str) -> list[int]:
         model = ensemble(propagation)
         with torch.no_grad():
-            for parameter in (*model.weights, *model.biases):
+            for parameter in (*model.mlp.weights, *model.mlp.biases):
                 parameter.zero_()
-            model.biases[-1][:, 0, :3] = torch.arange(1.0, 5).unsqueeze(-1)
+            model.mlp.biases[-1][:, 0, :3] = torch.arange(1.0, 5).unsqueeze(-1)
             model.min_log_var.fill_(-80)
             model.max_log_var.fill_(-60)
         states = model.rollout(torch.zeros(3, dtype=torch.float64), ACTIONS[0], model.draw(particles, 6, rng()))
@@ -143,11 +148,11 @@ def test_members_that_are_fewer_particles_vary_with_the_draw() -> None:
     assert len(met) == 4
 
 
-def test_only_elite_members_are_planned_with() -> None:
-    model = ProbabilisticEnsemble(3, 2, Architecture(members=4, layers=1, width=8, elites=2), rng=rng())
-    model.elites.copy_(torch.tensor([3, 1]))
+def test_only_the_best_members_are_planned_with() -> None:
+    model = ProbabilisticEnsemble(3, 2, EnsembleConfig(4, networks(8), best_members=2), rng=rng())
+    model.best_members.copy_(torch.tensor([3, 1]))
     layers = model.draw(4, 6, rng()).layers
-    assert torch.equal(layers[-1][0], model.weights[-1][[3, 1]])
+    assert torch.equal(layers[-1][0], model.mlp.weights[-1][[3, 1]])
 
 
 def test_entries_that_are_absolute_and_angles() -> None:
@@ -168,7 +173,7 @@ def test_the_networks_see_what_is_encoded() -> None:
         return torch.stack([state[:, 0].sin(), state[:, 0].cos()], 1)
 
     model = ensemble(encode=encode)
-    assert model.weights[0].shape == (4, 2 + 2, 8)
+    assert model.mlp.weights[0].shape == (4, 2 + 2, 8)
     turned = STATE + torch.tensor([2 * math.pi, 7.0, -7.0])  # entries 1 and 2 are not seen at all
     noise = model.draw(4, 6, rng())
     moved, moved_turned = model.rollout(STATE, ACTIONS, noise), model.rollout(turned, ACTIONS, noise)
@@ -202,7 +207,7 @@ def test_gradient_towards_the_actions(propagation: str) -> None:
 def test_every_entry_of_the_gradient(propagation: str, independent: bool) -> None:
     """Of state and actions, through features, an absolute entry and an activation that is not ours."""
     model = ensemble(propagation, encode=Features("sin 0", 2, "cos 0"), absolute=(1,))
-    model.activation = torch.nn.Tanh()
+    model.mlp.activation = torch.nn.Tanh()
     noise = model.draw(4, 3, rng(), (2, 2) if independent else ())
     leaves = (STATE.clone().requires_grad_(), ACTIONS[:, :2, :3].clone().requires_grad_())
     assert torch.autograd.gradcheck(lambda state, actions: model.rollout(state, actions, noise), leaves)
@@ -247,11 +252,11 @@ def test_scoring_in_chunks(noise: Any) -> None:
 
 @pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
 @pytest.mark.parametrize("noise", ["common", "independent"])
-@pytest.mark.parametrize("elites", [None, 2])
-def test_nothing_waits_for_the_device(propagation: Any, noise: Any, elites: int | None) -> None:
+@pytest.mark.parametrize("best", [None, 2])
+def test_nothing_waits_for_the_device(propagation: Any, noise: Any, best: int | None) -> None:
     """A whole plan through the model where tensors have shapes and no values, as for every planner alone."""
-    architecture = Architecture(members=4, width=8, propagation=propagation, elites=elites)
-    model = ProbabilisticEnsemble(3, 2, architecture, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
+    config = EnsembleConfig(4, networks(8, 8, 8), best, propagation)
+    model = ProbabilisticEnsemble(3, 2, config, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
     functions = {"terminated": lambda s, a, n: n[:, 0] > 3, "terminal_value": lambda s: s[:, 0]}
     returns = Return(model, lambda s, a, n: -n.square().sum(1), risk=0.1, particles=4, noise=noise, **functions)  # type: ignore[arg-type]
     box, state = Box([-1.0, -1.0], [1.0, 1.0]).repeat(6).to(device="meta"), torch.zeros(2, 3, device="meta")
@@ -273,7 +278,7 @@ def test_a_chunk_bounds_the_rollouts_at_once() -> None:
 
 def test_a_plan_through_it() -> None:
     """From the same seed the same plan; and better than what it started from."""
-    model = ProbabilisticEnsemble(3, 2, Architecture(width=16), rng=rng())
+    model = ProbabilisticEnsemble(3, 2, EnsembleConfig(architecture=networks(16, 16, 16)), rng=rng())
     returns, box = Return(model, last, particles=5), Box([-1.0, -1.0], [1.0, 1.0]).repeat(6)
     plans = [CEMGD().plan(returns.at(STATE[0].float(), generator), box, rng=generator) for generator in (rng(), rng())]
     assert torch.equal(plans[0].best, plans[1].best)
@@ -281,7 +286,7 @@ def test_a_plan_through_it() -> None:
 
 
 def test_the_normalizer_is_in_the_state_dict() -> None:
-    model, other = ensemble(), ProbabilisticEnsemble(3, 2, Architecture(4, 2, 8), rng=rng(9)).double()
+    model, other = ensemble(), ProbabilisticEnsemble(3, 2, EnsembleConfig(4, networks(8, 8)), rng=rng(9)).double()
     other.load_state_dict(model.state_dict())
     noise, noise_other = (x.draw(4, 6, rng()) for x in (model, other))
     assert torch.equal(model.rollout(STATE, ACTIONS, noise), other.rollout(STATE, ACTIONS, noise_other))
@@ -300,6 +305,6 @@ def test_what_does_not_fit(options: dict[str, Any], message: str) -> None:
         ensemble(**options)
 
 
-def test_more_elites_than_members() -> None:
-    with pytest.raises(ValueError, match=r"Architecture.elites: expected at most 5 members, got 6"):
-        Architecture(elites=6)
+def test_more_best_members_than_members() -> None:
+    with pytest.raises(ValueError, match=r"EnsembleConfig.best_members: expected at most 5 members, got 6"):
+        EnsembleConfig(best_members=6)

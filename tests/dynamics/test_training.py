@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics import Architecture, Fit, ProbabilisticEnsemble, Training, training
+from elites.dynamics import EnsembleConfig, Fit, ProbabilisticEnsemble, Training, training
+from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.dynamics.training import held_out, held_out_figures, losses
 
 
@@ -28,8 +29,11 @@ def data(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return state, action, state + change + NOISE * torch.randn(count, 2, generator=rng(seed + 2))
 
 
+SMALL = replace(PETS_NETWORKS, hidden=(32, 32))
+
+
 def model(**options: Any) -> ProbabilisticEnsemble:
-    return ProbabilisticEnsemble(2, 1, Architecture(**{"layers": 2, "width": 32, **options}), rng=rng())
+    return ProbabilisticEnsemble(2, 1, EnsembleConfig(**{"architecture": SMALL, **options}), rng=rng())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_members_that_disagree_are_less_sure() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        network.biases[-1][0, 0, :2], network.biases[-1][1, 0, :2] = 1.0, -1.0
+        network.mlp.biases[-1][0, 0, :2], network.mlp.biases[-1][1, 0, :2] = 1.0, -1.0
         network.min_log_var.fill_(-10)
         network.max_log_var.fill_(-9)
     zeros, between = torch.zeros(50, 2), torch.linspace(-0.6, 0.6, 50)[:, None].expand(-1, 2)
@@ -98,7 +102,7 @@ def test_weights_decay() -> None:
     for decay in (0.0, 0.3):
         network = model()
         Training(epochs=5, weight_decay=decay).fit(network, *data(400), rng())
-        norms.append(network.weights[1].square().sum().item())
+        norms.append(network.mlp.weights[1].square().sum().item())
     assert norms[1] < 0.7 * norms[0]
 
 
@@ -107,7 +111,7 @@ def test_equal_seeds_equal_weights() -> None:
     for network, seed in zip(networks, (1, 1, 2), strict=True):
         Training(epochs=2).fit(network, *data(100), rng(seed))
     assert all(torch.equal(a, b) for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True))
-    assert not torch.equal(networks[0].weights[0], networks[2].weights[0])
+    assert not torch.equal(networks[0].mlp.weights[0], networks[2].mlp.weights[0])
 
 
 def test_what_is_held_out_stays_held_out() -> None:
@@ -131,8 +135,8 @@ def test_held_out_transitions_do_not_touch_what_is_learned() -> None:
     seen: list[list[float]] = [[], []]
     for i, (network, rows) in enumerate(zip(networks, ((state, action, following), wild), strict=True)):
         one_epoch.fit(network, rows[0], rows[1], rows[2], rng(), lambda e, train, val, i=i: seen[i].append(train))
-    assert torch.equal(networks[0].input_mean, networks[1].input_mean)
-    assert torch.equal(networks[0].input_std, networks[1].input_std)
+    assert torch.equal(networks[0].mlp.input_mean, networks[1].mlp.input_mean)
+    assert torch.equal(networks[0].mlp.input_std, networks[1].mlp.input_std)
     assert seen[0] == seen[1]
 
 
@@ -150,7 +154,7 @@ def test_a_member_that_improves_does_not_drag_the_others_along() -> None:
     network, rows = model(members=3), data(400)
     Training(epochs=15).fit(network, *rows, rng())
     with torch.no_grad():
-        network.biases[-1][1] += 0.5  # one that has much to gain
+        network.mlp.biases[-1][1] += 0.5  # one that has much to gain
     before = [parameter.clone() for parameter in network.parameters()]
     Training(epochs=2, learning_rate=0.03, validation=0.2).fit(network, *rows, rng(3))
     kept = [
@@ -168,13 +172,13 @@ def test_training_never_worsens_the_validation_loss() -> None:
     assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
 
 
-def test_elites_are_the_best_by_validation_loss() -> None:
-    network, (state, action, following) = model(members=5, elites=2), data(400)
+def test_the_members_planned_with_are_the_best_by_validation_loss() -> None:
+    network, (state, action, following) = model(members=5, best_members=2), data(400)
     Training(epochs=3).fit(network, state, action, following, rng())
     held = held_out(400, 0.05)
-    inputs = (network.inputs(state, action) - network.input_mean) / network.input_std
+    inputs = network.mlp.normalised(network.inputs(state, action))
     loss = losses(network, inputs[held], (following - state)[held])
-    assert network.elites.tolist() == loss.argsort()[:2].tolist()
+    assert network.best_members.tolist() == loss.argsort()[:2].tolist()
 
 
 def test_it_stops_where_nothing_improves() -> None:
@@ -192,7 +196,7 @@ def test_bootstraps_differ_between_members() -> None:
             for parameter in network.parameters():
                 parameter[1] = parameter[0]
         Training(epochs=1, batch=10_000, bootstrap=bootstrap).fit(network, *data(200), rng())
-        alike = torch.allclose(network.weights[0][0], network.weights[0][1], atol=1e-6)
+        alike = torch.allclose(network.mlp.weights[0][0], network.mlp.weights[0][1], atol=1e-6)
         assert alike is not bootstrap
 
 
@@ -208,7 +212,7 @@ def test_an_input_that_never_varies_is_left_as_it_is() -> None:
     action = torch.full_like(action, 3.0)
     network = model()
     fit = Training(epochs=1).fit(network, state, action, following, rng())
-    assert network.input_std[2] == 1
+    assert network.mlp.input_std[2] == 1
     assert all(value == value for value in asdict(fit).values())  # no NaN
 
 

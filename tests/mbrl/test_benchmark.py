@@ -113,7 +113,7 @@ def test_the_floors_products_are_the_networks() -> None:
     model = contenders.ensemble(SMALL, state)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))
     after, _ = model.predict(x[:, :3], x[:, 3:])
-    output = contenders.through(x.expand(2, -1, -1), model.layers(), torch.nn.functional.silu)
+    output = contenders.through(x.expand(2, -1, -1), model.mlp.layers(), torch.nn.functional.silu)
     torch.testing.assert_close(x[:, :3] + output[..., :3], after)
 
 

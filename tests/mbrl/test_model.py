@@ -102,7 +102,7 @@ def test_a_trajectory_is_theirs(variant: dict[str, Any]) -> None:
         before = state.expand(7, -1)
         for t in range(4):
             mean, std = theirs(given, member if len(given) > 1 else 0, before, actions[:, t])
-            before = mean + std * noise.spread.epsilon[particle, 0, t] if noise.spread else mean
+            before = mean + std * noise.noise.epsilon[particle, 0, t] if noise.noise else mean
             torch.testing.assert_close(states[:, particle, t], before, rtol=1e-4, atol=1e-4)
     if not given.model.deterministic:
         assert states.std(1).min() > 1e-3  # the particles differ, or the noise is not there
@@ -116,7 +116,7 @@ def test_propagation_is_the_models_own_unless_it_is_given(method: str | None, ki
     for model in (Model(model_of(propagation=method)), Model(model_of(), propagation=kind)):  # type: ignore[arg-type]
         noise = model.draw(6, 2, rng)
         assert (noise.met is not None) == (kind == "ts1")
-        assert (noise.spread is None) == (kind == "mean")
+        assert (noise.noise is None) == (kind == "mean")
     with pytest.raises(ValueError, match=r"Model\.propagation: expected"):
         Model(model_of(), propagation="expectation")  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,16 +24,23 @@ def pairs(ours: OffPolicy, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Every parameter of ours, beside theirs in the same layout."""
     learned = ours.learned
     for critics, those in ((learned.critics, theirs.critic), (learned.slow_critics, theirs.critic_target)):
-        yield from zip(critics.weights, weights(those, "weight"), strict=True)
-        yield from zip(critics.biases, weights(those, "bias"), strict=True)
+        yield from zip(critics.mlp.weights, weights(those, "weight"), strict=True)
+        yield from zip(critics.mlp.biases, weights(those, "bias"), strict=True)
     if isinstance(ours.algorithm, SAC):
         of, log_temperature = theirs.actor, theirs.log_ent_coef
         heads = [torch.cat(pair) for pair in zip(of.mu.parameters(), of.log_std.parameters(), strict=True)]
-        yield from zip(learned.policy.layers.parameters(), [*of.latent_pi.parameters(), *heads], strict=True)
+        yield from linear(learned.policy, [*of.latent_pi.parameters(), *heads])
         yield learned.policy.log_temperature, log_temperature[0]
     else:
-        yield from zip(learned.policy.parameters(), theirs.actor.parameters(), strict=True)
-        yield from zip(learned.slow_policy.parameters(), theirs.actor_target.parameters(), strict=True)
+        yield from linear(learned.policy, theirs.actor.parameters())
+        yield from linear(learned.slow_policy, theirs.actor_target.parameters())
+
+
+def linear(policy: Any, theirs: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """A policy's weights and biases, and those of theirs, layer by layer."""
+    layers = zip(policy.mlp.weights, policy.mlp.biases, strict=True)
+    ours = [parameter for weight, bias in layers for parameter in (weight[0], bias[0, 0])]
+    return zip(ours, theirs, strict=True)
 
 
 def weights(critics: Any, name: str) -> list[Tensor]:

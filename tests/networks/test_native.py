@@ -1,4 +1,4 @@
-"""The compiled rollout against the one in torch, in float64, and what happens where it cannot serve."""
+"""Compiled networks against torch's, in float64, and what happens where they cannot serve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,247 +16,187 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor, nn
 
-from elites import Box
-from elites.agents import MPC
-from elites.dynamics import Architecture, ProbabilisticEnsemble
-from elites.features import Features
-from elites.networks import native
-from elites.networks.rollout import Draw, Spread, Torch, rollout
-from elites.planners import CEM
+from elites.networks import library
+from elites.networks.architecture import Architecture
+from elites.networks.engine import TORCH
+from elites.networks.layers import ACTIVATIONS, Layer, Layers, detached
+from elites.networks.mlp import MLP
+from elites.networks.native import NATIVE, engine_for
 
-KERNEL = Path(__file__).parents[2] / "networks/kernel"
-needs_kernel = pytest.mark.skipif(not native.kernels(), reason="the kernel was not built")
+TESTS = Path(__file__).parents[1]
+KERNEL = TESTS.parent / "networks/kernel"
+needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
+KNOWN = {"bfloat16": ("avx512_fp16", "avx512_bf16"), "float16": ("avx512_fp16",)}  # and by which kernels
+LOST = {"bfloat16": 4e-2, "float16": 1.5e-2}  # of the spread of values, at the most: 8 bits of mantissa, and 11
 
 
-@pytest.fixture(params=native.kernels())
+@pytest.fixture(params=library.kernels())
 def kernel(request: Any) -> Iterator[str]:
-    native.choose(request.param)
+    library.choose(request.param)
     yield request.param
-    native.choose(native.kernels()[0])
+    library.choose(library.kernels()[0])
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def networks(count: int, sizes: tuple[int, ...], activation: str = "relu", problems: int = 1, seed: int = 0) -> Layers:
+    """With biases; those of the first layer for each of so many problems."""
+    architecture = Architecture(sizes[1:-1], activation)  # type: ignore[arg-type]
+    layers = detached(MLP(architecture, sizes[0], sizes[-1], count, rng(seed)).layers())
+    bias = torch.randn(count, problems, sizes[1], generator=rng(seed + 1))
+    return [Layer(layers[0].weight, bias, layers[0].activation), *layers[1:]]
+
+
+def in_double(layers: Layers, x: Tensor) -> Tensor:
+    """(M or 1, R, in) -> (M, R, out), written out."""
+    x = x.double()
+    for weight, bias, activation in layers:
+        rows = bias.double().repeat_interleave(x.shape[1] // bias.shape[1], 1)
+        x = x @ weight.double() + rows
+        x = x if activation is None else activation(x)
+    return x
 
 
 def test_where_there_is_a_compiler_it_was_built() -> None:
-    assert native.kernels() or not shutil.which("g++") or os.environ.get("ELITES_NATIVE") == "0"
+    assert library.kernels() or not shutil.which("g++") or os.environ.get("ELITES_NATIVE") == "0"
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> dict[str, Any]:
-    size = draw(st.integers(1, 20))
-    entries = st.integers(0, size - 1)
-    column = st.one_of(entries, entries.map(lambda e: f"sin {e}"), entries.map(lambda e: f"cos {e}"))
-    members = draw(st.integers(1, 4))
+    layers = draw(st.integers(0, 3))
     return {
-        "size": size,
-        "action": draw(st.integers(1, 5)),
-        "features": draw(st.none() | st.lists(column, min_size=1, max_size=24)),
-        "architecture": Architecture(
-            members=members,
-            layers=draw(st.integers(1, 4)),
-            width=draw(st.integers(1, 70)),
-            propagation=draw(st.sampled_from(["tsinf", "ts1", "mean"])),
-        ),
-        "activation": draw(st.sampled_from([nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)])),
-        "absolute": draw(st.lists(entries, max_size=2)),
-        "particles": draw(st.integers(1, 9)),
-        "horizon": draw(st.integers(1, 6)),
-        "candidates": (draw(st.integers(1, 3)), draw(st.integers(1, 30))),
-        "independent": draw(st.booleans()),
-        "own_biases": draw(st.booleans()),
+        "count": draw(st.integers(1, 4)),
+        "sizes": tuple(draw(st.lists(st.integers(1, 70), min_size=layers + 2, max_size=layers + 2))),
+        "activation": draw(st.sampled_from(["silu", "tanh", "relu", "leaky_relu"])),
+        "problems": draw(st.integers(1, 5)),
+        "rows": draw(st.integers(1, 40)),
+        "shared": draw(st.booleans()),
         "threads": draw(st.integers(1, 3)),
         "seed": draw(st.integers(0, 1000)),
+        "which": draw(st.integers(0, 10)),
     }
 
 
-def results(engine: Any, noise: Any, state: Tensor, actions: Tensor, weights: Tensor) -> list[Tensor]:
-    """States, and the gradients of a weighted sum of them."""
-    leaves = [x.clone().requires_grad_() for x in (state, actions)]
-    states = rollout(engine, noise, *leaves)
-    assert torch.equal(states, rollout(engine, noise, state, actions))  # without a gradient the same
-    return [states.detach(), *torch.autograd.grad((states * weights).sum(), leaves)]
-
-
-def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
-    """The same draw for the reference, with the noise that the kernel makes of a seed."""
-    layers, spread = [(weight.double(), bias.double()) for weight, bias in draw.layers], draw.spread
-    if spread:
-        epsilon = spread.epsilon
-        if isinstance(epsilon, int):
-            epsilon = native.normals(epsilon, draw.particles, *rows_and_steps, spread.low.shape[-1])
-        spread = Spread(spread.low.double(), spread.high.double(), epsilon.double())
-    return replace(draw, layers=layers, relative=draw.relative.double(), spread=spread, cache={})
-
-
 @needs_kernel
-@settings(max_examples=60, deadline=None)
-@given(problem=problems(), which=st.integers(0, 10))
-def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
-    """To rounding, over shapes, activations, features, propagations and instruction sets; values and gradients."""
-    names, rng = native.kernels(), Generator().manual_seed(problem["seed"])
-    features = problem["features"]
-    model = ProbabilisticEnsemble(
-        problem["size"],
-        problem["action"],
-        problem["architecture"],
-        encode=Features(*features) if features else None,
-        absolute=problem["absolute"],
-        rng=rng,
-    )
-    model.activation = problem["activation"]
-    with torch.no_grad():
-        for bias in model.biases:
-            bias.normal_(generator=rng)
-        model.max_log_var.fill_(-1)
-        model.min_log_var.fill_(-4)
-    batch, count = problem["candidates"]
-    state = torch.randn(batch, problem["size"], generator=rng)
-    actions = torch.randn(batch, count, problem["horizon"], problem["action"], generator=rng)
-    alone = (batch, count) if problem["independent"] else ()
-    threads = torch.get_num_threads()
+@settings(max_examples=100, deadline=None)
+@given(problem=problems())
+def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
+    """To rounding, over shapes, activations, biases of a problem's own, inputs that are shared and instruction sets."""
+    count, sizes, seed, rows = (problem[name] for name in ("count", "sizes", "seed", "rows"))
+    layers = networks(count, sizes, problem["activation"], problem["problems"], seed)
+    x = torch.randn(1 if problem["shared"] else count, problem["problems"] * rows, sizes[0], generator=rng(seed + 2))
+    names, threads, truth = library.kernels(), torch.get_num_threads(), in_double(layers, x)
     try:
-        native.choose(names[which % len(names)])
+        library.choose(names[problem["which"] % len(names)])
         torch.set_num_threads(problem["threads"])
-        noise = model.draw(problem["particles"], problem["horizon"], rng, alone)
-        if problem["own_biases"]:  # of the first layer, for each problem
-            (weight, bias), *others = noise.layers
-            biases = torch.randn(len(bias), batch, bias.shape[-1], generator=rng)
-            noise = replace(noise, layers=[(weight, biases), *others])
-        assert native.serves(noise, state, actions)
-        weights = torch.randn(*actions.shape[:2], noise.particles, problem["horizon"], problem["size"], generator=rng)
-        ours = results(native.Native(), noise, state, actions, weights)
+        assert NATIVE.serves(layers, x)
+        found = [engine.function(layers)(x) for engine in (NATIVE, TORCH)]
+        if problem["shared"]:
+            assert torch.equal(NATIVE.function(layers)(x.expand(count, -1, -1)), found[0])
     finally:
         torch.set_num_threads(threads)
-        native.choose(names[0])
-    truth = results(
-        Torch(), in_double(noise, batch * count, problem["horizon"]), state.double(), actions.double(), weights.double()
-    )
-    for value, expected in zip(ours, truth, strict=True):
-        torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
-
-
-def model_of(**options: Any) -> ProbabilisticEnsemble:
-    architecture = Architecture(**{"members": 3, "layers": 2, "width": 40} | options)
-    model = ProbabilisticEnsemble(4, 2, architecture, encode=Features(0, "sin 1", 2, 3), rng=Generator().manual_seed(0))
-    with torch.no_grad():
-        for bias in model.biases:
-            bias.normal_(generator=Generator().manual_seed(1))
-    return model
-
-
-STATE = torch.tensor([0.3, -1.0, 0.2, 2.0])
-ACTIONS = torch.randn(50, 7, 2, generator=Generator().manual_seed(2))
+        library.choose(names[0])
+    for values in found:
+        torch.testing.assert_close(values.double(), truth, rtol=1e-4, atol=1e-5 * (1 + truth.abs().max().item()))
 
 
 @needs_kernel
-@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
-def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any) -> None:
-    model, threads, found = model_of(propagation=propagation), torch.get_num_threads(), []
-    noise = model.draw(6, 7, Generator().manual_seed(0))
-    for count in (1, 2, 5):
-        torch.set_num_threads(count)
-        actions = ACTIONS.clone().requires_grad_()
-        states = model.rollout(STATE, actions, noise)
-        found.append((states, *torch.autograd.grad(states.square().sum(), actions)))
-    torch.set_num_threads(threads)
-    assert model.backend == "kernel"
-    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
-
-
-@needs_kernel
-def test_what_is_not_finite_stays_where_it_is(kernel: str) -> None:
-    """A row with a NaN, an infinity or a huge number: the others are as they were, bit for bit."""
-    model = model_of()
-    noise = model.draw(6, 7, Generator().manual_seed(0))
-    poisoned = ACTIONS.clone()
-    poisoned[3, 2, 0], poisoned[11, 0, 1], poisoned[20, 1, 1] = torch.nan, torch.inf, 1e38
-    states, clean = model.rollout(STATE, poisoned, noise), model.rollout(STATE, ACTIONS, noise)
-    others = [row for row in range(50) if row not in (3, 11, 20)]
-    assert torch.equal(states[others], clean[others])
-    assert states[3, :, 2:].isnan().all()
-    assert states[3, :, :2].equal(clean[3, :, :2])
-    assert not states[11].isfinite().any()
-    expected = rollout(Torch(), noise, STATE, poisoned[20])
-    assert torch.equal(states[20].isfinite().all(-1), expected.isfinite().all(-1))
-
-
-KNOWN = {"bfloat16": ("avx512_fp16", "avx512_bf16"), "float16": ("avx512_fp16",)}  # and by which kernels
-
-
-@needs_kernel
-@pytest.mark.parametrize("activation", [nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)], ids=str)
-@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (3, 47), (3, 300)], ids=str)
-@pytest.mark.parametrize("sampling", KNOWN)
-def test_16_bits_are_for_samples_alone(kernel: str, sampling: Any, shape: tuple[int, int], activation: Any) -> None:
-    """Close to float32, where the processor knows them, else float32; with a gradient always float32."""
-    layers, width = shape
-    exact, rough = model_of(layers=layers, width=width), model_of(layers=layers, width=width, sampling=sampling)
-    exact.activation = rough.activation = activation
-    noise = [model.draw(6, 7, Generator().manual_seed(0)) for model in (exact, rough)]
-    states = exact.rollout(STATE, ACTIONS, noise[0])
-    assert torch.equal(rough.rollout(STATE, ACTIONS, noise[1]), states)
-    assert torch.equal(exact.rough_rollout(STATE, ACTIONS, noise[0]), states)
-    rounded = rough.rough_rollout(STATE, ACTIONS, noise[1])
-    if kernel in KNOWN[sampling]:
-        error = (rounded - states).abs().max() / (states - STATE).abs().max()
-        assert 1e-5 < error < {"bfloat16": 2e-2, "float16": 5e-3}[sampling]  # 8 bits of mantissa, and 11
+@pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu"])
+@pytest.mark.parametrize("sizes", [(5, 40, 1), (5, 47, 33, 3), (5, 300, 256, 2)], ids=str)
+@pytest.mark.parametrize("precision", KNOWN)
+def test_16_bits(kernel: str, precision: Any, sizes: tuple[int, ...], activation: str) -> None:
+    """Close to float32, where the processor knows them, else float32. A layer's padding is never read."""
+    layers, x = networks(2, sizes, activation, problems=4), torch.randn(1, 4 * 33, 5, generator=rng(2))
+    exact = NATIVE.function(layers)(x)
+    torch.use_deterministic_algorithms(True)  # fills what is not written with NaN
+    try:
+        rough = NATIVE.function(layers, precision)(x)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    if kernel in KNOWN[precision]:
+        assert 1e-6 < (rough - exact).abs().max() / exact.std() < LOST[precision]
     else:
-        assert torch.equal(rounded, states)
-    with_gradient = rough.rough_rollout(STATE, ACTIONS.clone().requires_grad_(), noise[1])
-    assert torch.equal(with_gradient, states)
+        assert torch.equal(rough, exact)
 
 
 @needs_kernel
 def test_the_fastest_numbers_are_float16_else_bfloat16_else_float32(kernel: str) -> None:
-    states = []
-    for sampling in ("fastest", {"avx512_fp16": "float16", "avx512_bf16": "bfloat16"}.get(kernel, "float32")):
-        model = model_of(sampling=sampling)
-        states.append(model.rough_rollout(STATE, ACTIONS, model.draw(6, 7, Generator().manual_seed(0))))
-    assert torch.equal(*states)
+    layers, x = networks(2, (5, 40, 40, 1)), torch.randn(2, 50, 5, generator=rng(2))
+    best: Any = {"avx512_fp16": "float16", "avx512_bf16": "bfloat16"}.get(kernel, "float32")
+    assert torch.equal(NATIVE.function(layers, "fastest")(x), NATIVE.function(layers, best)(x))
 
 
 @needs_kernel
-@pytest.mark.parametrize("sampling", KNOWN)
-def test_what_16_bits_cannot_hold_is_not_finite(kernel: str, sampling: Any) -> None:
-    """And its neighbours are what they were."""
-    model, huge = model_of(sampling=sampling), ACTIONS.clone()
-    noise = model.draw(6, 7, Generator().manual_seed(0))
-    huge[3, 2, 0], huge[11, 2, 1] = torch.nan, 1e7
-    states, clean = model.rough_rollout(STATE, huge, noise), model.rough_rollout(STATE, ACTIONS, noise)
-    others = [row for row in range(50) if row not in (3, 11)]
-    assert torch.equal(states[others], clean[others])
-    assert states[3, :, 2:].isnan().all()
-    assert states[11, :, 2:].isfinite().all() == (sampling == "bfloat16" or kernel not in KNOWN[sampling])
+@pytest.mark.parametrize("precision", KNOWN)
+def test_what_does_not_fit_in_16_bits_is_computed_in_float32(kernel: str, precision: Any) -> None:
+    layers, x = networks(2, (5, 40, 40, 1)), torch.randn(2, 50, 5, generator=rng(2))
+    x[1, 7] = 1e7
+    found = NATIVE.function(layers, precision)(x)
+    assert found.isfinite().all()
+    if precision == "float16" or kernel not in KNOWN[precision]:
+        assert torch.equal(found, NATIVE.function(layers)(x))
+    x[0, 3] = torch.nan
+    assert NATIVE.function(layers, precision)(x).isfinite().sum() == 2 * 50 - 1
 
 
-def test_the_last_plan_says_what_it_ran_in() -> None:
-    mpc = MPC.of(CEM(samples=4, elites=1), 3, model_of(), lambda s, a, n: n[:, 0], Box([-1.0] * 2, [1.0] * 2), seed=0)
-    mpc(STATE)
-    assert mpc.last is not None
-    assert mpc.last.engine == ("kernel" if native.kernels() else "torch")
+@needs_kernel
+def test_any_number_of_threads_gives_the_same_bits(kernel: str) -> None:
+    layers, x = networks(3, (5, 40, 2), problems=5), torch.randn(3, 5 * 37, 5, generator=rng(2))
+    threads, found = torch.get_num_threads(), []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.append(NATIVE.function(layers)(x))
+    torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@needs_kernel
+def test_a_function_keeps_what_it_points_at(kernel: str) -> None:
+    x = torch.randn(2, 50, 5, generator=rng(2))
+    function, again = NATIVE.function(networks(2, (5, 40, 1))), NATIVE.function(networks(2, (5, 40, 1)))
+    first = function(x)
+    _ = [torch.full((2, 5, 40), torch.nan) for _ in range(100)]
+    assert torch.equal(function(x), first)
+    assert torch.equal(again(x), first)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("architecture", "dtype"),
     [
-        {"activation": nn.GELU()},
-        {"encode": lambda state: torch.cat([state[:, :3], state[:, 3:].abs()], 1)},
-        {"dtype": torch.float64},
+        (Architecture((8, 8), "elu"), torch.float32),
+        (Architecture((8, 8), layer_norm="first"), torch.float32),
+        (Architecture((8, 8), layer_norm="all"), torch.float32),
+        (Architecture((8, 8)), torch.float64),
     ],
+    ids=str,
 )
-def test_what_it_does_not_know_runs_in_torch(change: dict[str, Any]) -> None:
-    model = model_of().to(change.pop("dtype", torch.float32))
-    for name, value in change.items():
-        setattr(model, name, value)
-    noise = model.draw(6, 7, Generator().manual_seed(0))
-    kind = model.weights[0].dtype
-    noise = noise if kind == torch.float32 else in_double(noise)
-    states = model.rollout(STATE.to(kind), ACTIONS.to(kind), noise)
-    assert model.backend == "torch"
-    assert states.isfinite().all()
+def test_what_it_does_not_know_runs_in_torch(architecture: Architecture, dtype: torch.dtype) -> None:
+    layers = detached(MLP(architecture, 3, 2, 4, rng()).to(dtype).layers())
+    x = torch.randn(4, 10, 3, generator=rng(1), dtype=dtype)
+    engine = engine_for(layers, x)
+    assert engine.name == "torch"
+    torch.testing.assert_close(engine.function(layers)(x), MLP(architecture, 3, 2, 4, rng()).to(dtype)(x).detach())
+
+
+def test_activations_by_function_and_by_module() -> None:
+    modules: dict[str, nn.Module] = {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.01), "silu": nn.SiLU()}
+    for name, module in (modules | {"tanh": nn.Tanh()}).items():
+        x = torch.randn(100, generator=rng())
+        torch.testing.assert_close(ACTIVATIONS[name](x.clone()), module(x))
+        first, *others = networks(2, (3, 8, 1), name)
+        by_module = [first._replace(activation=module), *others]
+        if library.kernels():
+            assert engine_for(by_module, x).name == "kernel"
+            rows = torch.randn(2, 9, 3, generator=rng(1))
+            assert torch.equal(NATIVE.function(by_module)(rows), NATIVE.function([first, *others])(rows))
 
 
 PROGRAM = """
-from elites.networks import native
-print(native.kernels())
+from elites.networks import library
+print(library.kernels())
 """
 
 
@@ -270,39 +209,19 @@ def test_it_can_be_turned_off() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
 def test_under_sanitizers(tmp_path: Path) -> None:
-    """The tests of this file against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
-    library = tmp_path / "rollout.so"
+    """Networks and rollouts against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    built = tmp_path / "kernel.so"
     flags = ["-std=c++17", "-O1", "-g", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-fno-omit-frame-pointer"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(["g++", *flags, *checks, str(KERNEL / "rollout.cpp"), "-o", str(library)], check=True)
+    subprocess.run(["g++", *flags, *checks, str(KERNEL / "kernel.cpp"), "-o", str(built)], check=True)
     queries = [["g++", f"-print-file-name={name}.so"] for name in ("libasan", "libubsan")]
     runtimes = [subprocess.run(q, capture_output=True, text=True, check=True).stdout.strip() for q in queries]
     environment = os.environ | {
-        "ELITES_NATIVE": str(library),
+        "ELITES_NATIVE": str(built),
         "LD_PRELOAD": ":".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", __file__]
+    files = [__file__, str(TESTS / "dynamics/test_rollout.py")]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", *files]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-@needs_kernel
-def test_noise_from_a_seed(kernel: str) -> None:
-    """Standard normal to the fourth moment, no step like another, no seed like another, the same on every processor."""
-    x = native.normals(7, 1_000_003)
-    assert x.isfinite().all()
-    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
-        spread = {1: 1.0, 2: 2.0, 3: 15.0, 4: 96.0}[power] ** 0.5  # of x^power
-        assert x.double().pow(power).mean().item() == pytest.approx(moment, abs=4 * spread / 1000)
-    inside = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
-    shares = (x.unsqueeze(1) < inside).double().mean(0)
-    assert torch.allclose(shares, torch.special.ndtr(inside.double()), atol=2e-3)
-    for lag in (1, 4, 16, 45):
-        assert abs((x[lag:] * x[:-lag]).mean().item()) < 4e-3
-    others = [native.normals(seed, 1_000_003) for seed in (8, 7 + 2**32)]
-    assert all(abs((x * other).mean().item()) < 4e-3 for other in others)
-    assert torch.equal(native.normals(7, 100), x[:100])
-    assert x.unique().numel() > 0.9 * len(x)
-    native.choose("baseline")
-    torch.testing.assert_close(native.normals(7, 1_000_003), x, rtol=1e-4, atol=1e-5)

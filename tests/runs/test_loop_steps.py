@@ -366,7 +366,7 @@ def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
     envs, run = together([Narrow()]), Run.begin(tmp_path, {}, print)
     agent = OffPolicy(TD3(width=4), 2, ElitesBox.of(envs.single_action_space), seed=0)
     with torch.no_grad():
-        agent.learned.policy.layers[-1].bias.fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
+        agent.learned.policy.mlp.biases[-1].fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
     Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, Screen(io.StringIO(), quiet=True), together([Narrow()]))()
 
 

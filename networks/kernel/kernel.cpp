@@ -1,7 +1,8 @@
-// The rollout of dynamics/ensemble.py for CPUs: the weights of a member stay in the cache while a tile of rows goes
-// through all steps. A plain C interface; the best instruction set of the machine is chosen when it is loaded.
+// Batched networks for CPUs, and rollouts through those of dynamics/ensemble.py: the weights of a member stay in the
+// cache while a tile of rows goes through its layers, and in a rollout through all steps. A plain C interface; the best
+// instruction set of the machine is chosen when it is loaded.
 
-#include "rollout.h"
+#include "interface.h"
 
 #include <atomic>
 #include <cmath>
@@ -15,16 +16,19 @@
 #include <immintrin.h>
 #endif
 
-static const int TILE = 64;  // rows that go through all steps together
+static const int TILE = 64;  // rows that go through the layers together
 static const int UNIT = 4;   // rows that are not parted
 
 // --- instruction sets ------------------------------------------------------------------------------------------------
 
+typedef void (*Trajectories)(const Model &, const Rollout &, int64_t run, int64_t first, int rows, float *scratch);
+
 struct Kernel {
     const char *name;
+    void (*network_sizes)(const Networks &, Sizes &);
+    void (*pass)(const Networks &, const Pass &, int64_t member, int64_t first, int rows, float *scratch);
     void (*sizes)(const Model &, Sizes &);
-    void (*forward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
-    void (*backward)(const Model &, const Job &, int64_t run, int64_t first, int rows, float *scratch);
+    Trajectories forward, backward;
     void (*normals)(uint64_t seed, int64_t count, float *to);
 };
 
@@ -157,26 +161,34 @@ static void shared(int64_t threads, int64_t count, Work work) {
 }
 
 // All rows in tiles: as many ranges of equal size as keep every thread busy, each cut where members or biases change.
-static void tiled(const Model &model, const Job &job, decltype(Kernel::forward) work) {
-    Sizes sizes;
-    chosen->sizes(model, sizes);
-    for (int64_t i = 0; i < job.threads; i++)  // nothing is packed yet
-        for (int k = 0; k < model.kept; k++) ((int32_t *)(job.scratch + i * sizes.scratch))[k] = -1;
-    const int64_t run = job.share * job.rows, part = model.starts > 1 ? job.candidates : run;
-    const int64_t units = (part + UNIT - 1) / UNIT, total = job.particles * job.rows / part * units;
+// runs: of `run` rows each, which meet the same members; part: rows of a run that share a bias of the first layer, too.
+// work(run, first row, rows, scratch).
+template <class Work>
+static void tiled(int64_t runs, int64_t run, int64_t part, int kept, int64_t threads, float *scratch, int64_t size, Work work) {
+    for (int64_t i = 0; i < threads; i++)  // nothing is packed yet
+        for (int k = 0; k < kept; k++) ((int32_t *)(scratch + i * size))[k] = -1;
+    const int64_t units = (part + UNIT - 1) / UNIT, total = runs * (run / part) * units;
     int64_t ranges = (total * UNIT + TILE - 1) / TILE;
-    ranges = (ranges + job.threads - 1) / job.threads * job.threads;
-    shared(job.threads, ranges, [&](int64_t thread, int64_t range) {
+    ranges = (ranges + threads - 1) / threads * threads;
+    shared(threads, ranges, [&](int64_t thread, int64_t range) {
         int64_t end = total * (range + 1) / ranges;
         for (int64_t unit = total * range / ranges; unit < end;) {
             int64_t first = unit % units * UNIT, some = units - unit % units;
             some = some < end - unit ? some : end - unit;
             some = some < TILE / UNIT ? some : TILE / UNIT;
             int64_t rows = some * UNIT < part - first ? some * UNIT : part - first, before = unit / units * part;
-            work(model, job, before / run, before % run + first, (int)rows, job.scratch + thread * sizes.scratch);
+            work(before / run, before % run + first, (int)rows, scratch + thread * size);
             unit += some;
         }
     });
+}
+
+static void trajectories(const Model &model, const Rollout &rollout, Trajectories work) {
+    Sizes sizes;
+    chosen->sizes(model, sizes);
+    const int64_t run = rollout.share * rollout.rows;
+    tiled(rollout.particles / rollout.share, run, run, model.networks->kept, rollout.threads, rollout.scratch, sizes.scratch,
+          [&](int64_t which, int64_t first, int rows, float *scratch) { work(model, rollout, which, first, rows, scratch); });
 }
 
 // --- the interface ---------------------------------------------------------------------------------------------------
@@ -193,10 +205,24 @@ EXPORT const char *elites_kernel(int i) { return i < (int)KERNELS.size() ? KERNE
 
 EXPORT void elites_choose(int i) { chosen = &KERNELS[i]; }
 
-EXPORT void elites_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
-
 EXPORT void elites_normals(uint64_t seed, int64_t count, float *to) { chosen->normals(seed, count, to); }
 
-EXPORT void elites_rollout(const Model *model, const Job *job) { tiled(*model, *job, chosen->forward); }
+EXPORT void elites_pass_sizes(const Networks *networks, Sizes *sizes) { chosen->network_sizes(*networks, *sizes); }
 
-EXPORT void elites_backward(const Model *model, const Job *job) { tiled(*model, *job, chosen->backward); }
+EXPORT void elites_pass(const Networks *networks, const Pass *pass) {
+    Sizes sizes;
+    chosen->network_sizes(*networks, sizes);
+    const int64_t part = networks->starts > 1 ? pass->problem : pass->rows;
+    tiled(networks->members, pass->rows, part, networks->kept, pass->threads, pass->scratch, sizes.scratch,
+          [&](int64_t member, int64_t first, int rows, float *scratch) {
+              chosen->pass(*networks, *pass, member, first, rows, scratch);
+          });
+}
+
+EXPORT void elites_rollout_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
+
+EXPORT void elites_rollout(const Model *model, const Rollout *rollout) { trajectories(*model, *rollout, chosen->forward); }
+
+EXPORT void elites_rollout_backward(const Model *model, const Rollout *rollout) {
+    trajectories(*model, *rollout, chosen->backward);
+}

@@ -1,35 +1,21 @@
-"""Models of the world: what a rollout is, and the one made from a plain function."""
+"""The model made from a plain function, and how a user's functions are checked."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
 
+from elites.dynamics.dynamics import Dynamics
 from elites.fields import Checked, Range
-
-Noise = Any  # whatever a model's rollout takes: all randomness of a rollout, drawn up front
-
-
-@runtime_checkable
-class Dynamics(Protocol):
-    """A model of the world, batched; differentiable where it can be. One that is `deterministic` gets one particle."""
-
-    def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Noise:
-        """All randomness of a rollout: shared by all candidates, or, where (*B, N) is given, apart for each."""
-        ...
-
-    def rollout(self, state: Tensor, actions: Tensor, noise: Noise) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A) -> the states that follow, (*B, N, P, H, S)."""
-        ...
 
 
 @dataclass(frozen=True)
-class FunctionDynamics(Checked):
+class FunctionDynamics(Checked, Dynamics[Tensor]):
     """state' = step(state, action), or step(state, action, noise) with `noise_size` standard normals.
 
     step sees flat rows: state (R, S), action (R, A), noise (R, Z) -> (R, S).
@@ -50,13 +36,13 @@ class FunctionDynamics(Checked):
         """(P, H, Z), or (*B, N, P, H, Z)."""
         return torch.randn(*candidates, particles, horizon, self.noise_size, generator=rng, device=rng.device)
 
-    def rollout(self, state: Tensor, actions: Tensor, noise: Tensor) -> Tensor:
+    def rollout(self, state: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
         *batch, samples, horizon, _ = actions.shape
-        particles = noise.shape[-3]
+        particles = drawn.shape[-3]
         lead = (*batch, samples, particles)
         rows = state[..., None, None, :].expand(*lead, -1).flatten(0, -2)  # (R, S)
         actions = actions.unsqueeze(-3).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, A)
-        noise = noise.to(state).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, Z)
+        noise = drawn.to(state).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, Z)
         states = []
         for t in range(horizon):
             inputs = (rows, actions[:, t], noise[:, t])

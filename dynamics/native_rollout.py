@@ -1,0 +1,122 @@
+"""The same trajectories from compiled code, for float32 on CPUs and encodings that are `Features`."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int32, c_int64, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elites.dynamics.rollout import Draw
+from elites.features import Features
+from elites.networks import library
+from elites.networks.engine import Precision
+from elites.networks.library import fields
+from elites.networks.native import NATIVE, CompiledNetworks
+
+
+class Model(ctypes.Structure):
+    """As in networks/kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_void_p, "networks"),
+        *fields(c_int32, "state action features mixed"),
+        *fields(c_void_p, "entry kind relative low high"),
+    )
+
+
+class Rollout(ctypes.Structure):
+    """As in networks/kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int64, "rows candidates particles horizon share"),
+        *fields(c_void_p, "met"),
+        *fields(c_int64, "met_run met_step"),
+        *fields(c_void_p, "state actions epsilon"),
+        *fields(c_int64, "particle_stride row_stride step_stride seed"),
+        *fields(c_void_p, "states saved states_grad actions_grad state_grad scratch"),
+        *fields(c_int64, "threads"),
+    )
+
+
+class CompiledModel:
+    """The model of a draw as the library is given it. What that points at lives as long as this."""
+
+    def __init__(self, draw: Draw, precision: Precision) -> None:
+        (groups, inputs, _), size = draw.layers[0].weight.shape, len(draw.relative)
+        kept = 1 if draw.met is None and not draw.mixed else groups
+        self.networks = CompiledNetworks(draw.layers, precision, kept)
+        seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
+        self.arrays = {
+            "entry": torch.tensor([entry for _, entry in seen.columns], dtype=torch.int32),
+            "kind": torch.tensor([("same", "sin", "cos").index(kind) for kind, _ in seen.columns], dtype=torch.int32),
+            "relative": draw.relative,
+        }
+        if draw.noise:
+            self.arrays |= {"low": draw.noise.low.contiguous(), "high": draw.noise.high.contiguous()}
+        features, mixed = len(seen.columns), groups if draw.mixed else 1
+        networks = ctypes.addressof(self.networks.structure)
+        self.structure = Model(networks, size, inputs - features, features, mixed)
+        library.point(self.structure, self.arrays)
+        self.sizes = library.Sizes()
+        library.call("elites_rollout_sizes", self.structure, self.sizes)
+        self.share, self.met = draw.particles // groups or 1, torch.arange(groups, dtype=torch.int32)
+        if draw.met is not None:
+            self.share, self.met = 1, draw.met.t().to(torch.int32).contiguous()
+
+
+class NativeRollout:
+    """The engine; a call keeps as many threads busy as torch's own would."""
+
+    name = NATIVE.name
+
+    def serves(self, draw: Draw, state: Tensor, actions: Tensor) -> bool:
+        known = draw.encode is None or isinstance(draw.encode, Features)
+        return known and NATIVE.serves(draw.layers, draw.relative, state, actions)
+
+    def forward(
+        self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
+    ) -> tuple[Tensor, Any]:
+        model = _compiled(draw, "float32" if save else precision)
+        states = moves.new_empty(len(moves), draw.particles, moves.shape[1], first.shape[-1])
+        saved = moves.new_empty(draw.particles, *moves.shape[:2], model.sizes.saved) if save else None
+        _call("elites_rollout", model, draw, first, moves, states=states, saved=saved)
+        return states, saved
+
+    def backward(
+        self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        model = _compiled(draw, "float32")
+        to_moves = moves.new_empty(draw.particles, *moves.shape)
+        to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
+        results = {"states_grad": gradient.contiguous(), "actions_grad": to_moves, "state_grad": to_state}
+        _call("elites_rollout_backward", model, draw, first, moves, states=states, saved=saved, **results)
+        return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
+
+
+def _compiled(draw: Draw, precision: Precision) -> CompiledModel:
+    found = draw.cache.get(precision)
+    if not isinstance(found, CompiledModel):
+        found = draw.cache[precision] = CompiledModel(draw, precision)
+    return found
+
+
+def _call(name: str, model: CompiledModel, draw: Draw, first: Tensor, moves: Tensor, **others: Tensor | None) -> None:
+    (rows, horizon, _), threads = moves.shape, torch.get_num_threads()
+    first, moves, scratch = first.contiguous(), moves.contiguous(), library.scratch(model.sizes)
+    arrays = {"state": first, "actions": moves, "scratch": scratch, "met": model.met, **others}
+    structure = Rollout(rows, rows // len(first), draw.particles, horizon, model.share, threads=threads)
+    structure.met_run = model.met.stride(0)
+    structure.met_step = model.met.stride(-1) if model.met.ndim > 1 else 0  # else particles stay with their networks
+    epsilon = None if draw.noise is None else draw.noise.epsilon
+    if isinstance(epsilon, int):
+        structure.seed = epsilon
+    elif epsilon is not None:
+        arrays["epsilon"] = epsilon
+        structure.particle_stride, structure.row_stride, structure.step_stride, _ = epsilon.stride()
+        if epsilon.shape[1] == 1:
+            structure.row_stride = 0
+    library.point(structure, arrays)
+    library.call(name, model.structure, structure)

@@ -1,0 +1,29 @@
+"""What networks look like, as a value that YAML and `--set` configure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from elites.fields import Checked, Count, Positive
+
+Activation = Literal["relu", "leaky_relu", "elu", "silu", "tanh"]
+
+
+@dataclass(frozen=True)
+class Architecture(Checked):
+    """The hidden layers of a network, and how its weights begin.
+
+    layer_norm: `first` is Linear → LayerNorm → tanh in the first hidden layer, as in MPO's networks; `all` is
+    Linear → LayerNorm → activation in every one. initialisation: `uniform` is PyTorch's own, U(±1/√in) for weights and
+    biases; the others begin with biases of 0. `truncated_normal` has a spread of 1/(2√in) and is cut at two (PETS),
+    `xavier` is U(±√(6/(in + out))), `variance_scaling` is U(±√(1/out)) (MPO). last_scale: a factor on the last layer.
+    normalise_inputs: the networks see (x - mean) / std of inputs that they are shown.
+    """
+
+    hidden: tuple[Count, ...] = (256, 256)
+    activation: Activation = "relu"
+    layer_norm: Literal["none", "first", "all"] = "none"
+    initialisation: Literal["uniform", "truncated_normal", "xavier", "variance_scaling"] = "uniform"
+    last_scale: Positive = 1.0
+    normalise_inputs: bool = False

@@ -1,0 +1,62 @@
+"""Q-functions and value functions: several networks of one architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from elites.networks.architecture import Architecture
+from elites.networks.engine import TORCH, Precision
+from elites.networks.layers import Layer
+from elites.networks.mlp import MLP
+from elites.networks.native import engine_for
+
+
+class Critics(nn.Module):
+    """M Q-functions: (state, action) -> values (M, R). Actions are in unit space, of choices one-hot rows."""
+
+    def __init__(
+        self, state_size: int, action_size: int, count: int, architecture: Architecture, rng: Generator
+    ) -> None:
+        super().__init__()
+        self.state_size = state_size
+        self.mlp = MLP(architecture, state_size + action_size, 1, count, rng)
+
+    def values(self, state: Tensor, action: Tensor) -> Tensor:
+        """(R, S), (R, A) -> (M, R)."""
+        found: Tensor = self.mlp(torch.cat([state, action], -1))
+        return found.squeeze(-1)
+
+    def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
+        """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
+
+        The states' part of the first layer is computed once, not for every candidate. A gradient reaches the actions
+        alone. precision: what will do between the layers where no gradient is asked for and an engine knows it.
+        """
+        with torch.no_grad():
+            (weight, bias, activation), *others = self.mlp.folded(slice(member, member + 1))
+            known = torch.addmm(bias.squeeze(0), state, weight[0, : self.state_size])  # (B, width)
+        layers = [Layer(weight[:, self.state_size :], known.unsqueeze(0), activation), *others]
+        function = engine_for(layers, state).function(layers, precision)
+
+        def objective(actions: Tensor) -> Tensor:
+            wanted = torch.is_grad_enabled() and actions.requires_grad
+            values = (TORCH.function(layers) if wanted else function)(actions.flatten(0, 1).unsqueeze(0))
+            return values.reshape(actions.shape[:2])
+
+        return objective
+
+
+class Value(nn.Module):
+    """M value functions: state -> values (M, R)."""
+
+    def __init__(self, state_size: int, count: int, architecture: Architecture, rng: Generator) -> None:
+        super().__init__()
+        self.mlp = MLP(architecture, state_size, 1, count, rng)
+
+    def values(self, state: Tensor) -> Tensor:
+        """(R, S) -> (M, R)."""
+        found: Tensor = self.mlp(state)
+        return found.squeeze(-1)

@@ -1,0 +1,152 @@
+"""The actions of a policy at R states, as distributions: what a head makes of a network's outputs.
+
+A raw action is what was drawn: before a tanh, or before a policy clips it. Densities are of the action (of the raw one
+where nothing squashes it), in unit space.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+Kind = TypeVar("Kind", bound="Distribution")
+
+
+class Sample(NamedTuple):
+    """Actions that were drawn; those of a normal have a gradient towards its mean and spread."""
+
+    action: Tensor  # (R, A)
+    raw: Tensor  # (R, A)
+    log_density: Tensor  # (R,)
+
+
+class Distribution(ABC):
+    """Over actions (R, A)."""
+
+    @abstractmethod
+    def sample(self, rng: Generator) -> Sample: ...
+
+    @abstractmethod
+    def log_density(self, raw: Tensor) -> Tensor:
+        """ln π of stored raw actions (R, A) -> (R,)."""
+
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The action that belongs to the likeliest raw one (R, A)."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """(R,), where it has a closed form."""
+
+    @abstractmethod
+    def divergence(self: Kind, other: Kind) -> Tensor:
+        """KL(this ‖ other) for each dimension, or each question of choices (R, A)."""
+
+
+@dataclass(frozen=True)
+class Point(Distribution):
+    """One action, for certain: it has neither a density nor an entropy."""
+
+    action: Tensor  # (R, A)
+
+    def sample(self, rng: Generator) -> Sample:
+        raise ValueError(_NO_DENSITY)
+
+    def log_density(self, raw: Tensor) -> Tensor:
+        raise ValueError(_NO_DENSITY)
+
+    def mode(self) -> Tensor:
+        return self.action
+
+    def entropy(self) -> Tensor:
+        raise ValueError(_NO_DENSITY)
+
+    def divergence(self, other: Point) -> Tensor:
+        raise ValueError(_NO_DENSITY)
+
+
+_NO_DENSITY = "head: expected a normal or categorical one, which has a density; got a deterministic one"
+
+
+@dataclass(frozen=True)
+class Normal(Distribution):
+    """Independent normals, or the tanh of them where `squashed`."""
+
+    mean: Tensor  # (R, A)
+    log_std: Tensor  # (R, A)
+    squashed: bool = False
+
+    def sample(self, rng: Generator) -> Sample:
+        epsilon = torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+        raw = self.mean + self.log_std.exp() * epsilon
+        log_density = self._log_density(raw, epsilon)
+        return Sample(raw.tanh() if self.squashed else raw, raw, log_density)
+
+    def log_density(self, raw: Tensor) -> Tensor:
+        return self._log_density(raw, (raw - self.mean) / self.log_std.exp())
+
+    def _log_density(self, raw: Tensor, epsilon: Tensor) -> Tensor:
+        normal = -0.5 * epsilon.square() - self.log_std - 0.5 * math.log(2 * math.pi)
+        if not self.squashed:
+            return normal.sum(-1)
+        slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))  # ln (1 - tanh²)
+        return (normal - slope).sum(-1)
+
+    def mode(self) -> Tensor:
+        return self.mean.tanh() if self.squashed else self.mean
+
+    def entropy(self) -> Tensor:
+        """Σ ln σ + ½ ln 2πe. The tanh of a normal has no closed form: there, -log_density of samples estimates it."""
+        if self.squashed:
+            raise ValueError("entropy: expected a normal that no tanh squashes; there -log_density estimates it")
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def divergence(self, other: Normal) -> Tensor:
+        """ln σ₂/σ₁ + (σ₁² + (μ₁ - μ₂)²) / 2σ₂² - ½; a tanh of both leaves it as it is."""
+        ratio = (2 * (self.log_std - other.log_std)).exp()
+        distance = (self.mean - other.mean).square() * (-2 * other.log_std).exp()
+        return 0.5 * (ratio + distance - 1) - (self.log_std - other.log_std)
+
+
+@dataclass(frozen=True)
+class Categorical(Distribution):
+    """An answer to each question, independently: one-hot rows side by side, as the points of `Choices` are."""
+
+    logits: Tensor  # (R, sum(sizes))
+    sizes: tuple[int, ...]
+
+    def sample(self, rng: Generator) -> Sample:
+        """By the Gumbel maximum; without a gradient but that of the log density."""
+        uniform = torch.rand(self.logits.shape, generator=rng, dtype=self.logits.dtype, device=self.logits.device)
+        tiny = torch.finfo(uniform.dtype).tiny
+        raw = self._one_hot(self.logits.detach() - (-uniform.clamp_min(tiny).log()).clamp_min(tiny).log())
+        return Sample(raw, raw, self.log_density(raw))
+
+    def log_density(self, raw: Tensor) -> Tensor:
+        return (raw * self._log_shares()).sum(-1)
+
+    def mode(self) -> Tensor:
+        return self._one_hot(self.logits)
+
+    def entropy(self) -> Tensor:
+        return torch.stack([-(log.exp() * log).sum(-1) for log in self._blocks(self._log_shares())]).sum(0)
+
+    def divergence(self, other: Categorical) -> Tensor:
+        both = zip(self._blocks(self._log_shares()), self._blocks(other._log_shares()), strict=True)
+        return torch.stack([(mine.exp() * (mine - theirs)).sum(-1) for mine, theirs in both], -1)
+
+    def _blocks(self, x: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(x, list(self.sizes), -1)
+
+    def _log_shares(self) -> Tensor:
+        return torch.cat([block.log_softmax(-1) for block in self._blocks(self.logits)], -1)
+
+    def _one_hot(self, x: Tensor) -> Tensor:
+        blocks = [functional.one_hot(block.argmax(-1), block.shape[-1]) for block in self._blocks(x)]
+        return torch.cat(blocks, -1).to(x.dtype)

@@ -1,0 +1,65 @@
+// What the kernel is given, as networks/native.py and dynamics/native.py hand it over. All arrays are float32 and
+// contiguous but where a stride is given. M networks, R rows; of a rollout, whose rows are the candidates of all
+// problems, P particles and H steps; S, F, A as in dynamics/ensemble.py.
+#pragma once
+#include <cstdint>
+
+enum Activation : int32_t { SILU, TANH, LEAKY };
+enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16, FASTEST };
+enum Feature : int32_t { SAME, SINE, COSINE };
+
+// M networks of one shape, with an activation after every layer but the last.
+struct Networks {
+    int32_t members, layers, outputs, activation;
+    int32_t starts;          // biases of a member's first layer: 1, or one for each problem
+    Precision precision;     // of the numbers between the layers, where the instruction set knows it
+    int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change from row to row
+    float leak;              // slope of LEAKY below 0
+    const int32_t *widths;   // (layers): what a layer is given
+    const float *const *weight, *const *bias;  // a layer's (M, in, out) and (M, out); of the first (M, starts, out)
+};
+
+// Rows through networks.
+struct Pass {
+    int64_t rows, problem;   // rows of every member; rows that share a bias of the first layer
+    int64_t member_stride;   // of the inputs: 0 where all members see the same
+    const float *inputs;     // (M or 1, R, in)
+    float *outputs;          // (M, R, out)
+    float *scratch;          // (threads, what `sizes` says)
+    int64_t threads;
+};
+
+// Networks as a model of the world: what they see of a state, and what they say of the next.
+struct Model {
+    const Networks *networks;
+    int32_t state, action, features;
+    int32_t mixed;           // members that a step takes the mean of: 1, or all of them
+    const int32_t *entry;    // (F): a feature is this entry of the state,
+    const int32_t *kind;     // (F): itself, its sine or its cosine
+    const float *relative;   // (S): 1 where the networks predict a change, 0 where they predict the entry
+    const float *low, *high;  // (M, S): the variance is low + high σ(raw); null is no variance and no noise
+};
+
+// Trajectories through a model.
+struct Rollout {
+    int64_t rows, candidates, particles, horizon;  // candidates: rows of one problem
+    int64_t share;             // particles in a row that meet the same members
+    const int32_t *met;        // (P / share, H or 1, mixed): members, by strides
+    int64_t met_run, met_step;
+    const float *state;        // (rows / candidates, S)
+    const float *actions;      // (R, H, A)
+    const float *epsilon;      // (P, R or 1, H, S) by strides; null, where there is a variance, is noise from `seed`
+    int64_t particle_stride, row_stride, step_stride;
+    uint64_t seed;
+    float *states;             // (R, P, H, S)
+    float *saved;              // (P, R, H, what `sizes` says), for gradients; null is none
+    const float *states_grad;  // (R, P, H, S)
+    float *actions_grad;       // (P, R, H, A)
+    float *state_grad;         // (P, R, S)
+    float *scratch;            // (threads, what `sizes` says)
+    int64_t threads;
+};
+
+struct Sizes {
+    int64_t saved, scratch;  // floats: for a row's step, and for a thread
+};

@@ -1,0 +1,265 @@
+// Rows through networks, there and back. Included after products.h.
+
+// work(a number of the kind that is asked for); of Float32, where these instructions do not know it. Where there is
+// float16, it is faster than bfloat16: docs/performance.md.
+template <class Work>
+static inline auto with(Precision asked, Work work) {
+#ifdef WITH_FLOAT16
+    if (asked == FLOAT16 || asked == FASTEST) return work(Float16{});
+#endif
+#ifdef WITH_BFLOAT16
+    if (asked == BFLOAT16 || asked == FASTEST) return work(BFloat16{});
+#endif
+    (void)asked;
+    return work(Float32{});
+}
+
+// How the numbers of networks lie.
+struct Shape {
+    const Networks &networks;
+    const long beside;  // floats that are kept beside a member's layers
+    int pair, inputs, hidden, widest;
+
+    // most: columns that are read of an output
+    explicit Shape(const Networks &networks, int most = 0, long beside = 0)
+        : networks(networks), beside(beside), hidden(0) {
+        pair = with(networks.precision, [](auto number) { return decltype(number)::PAIR; });
+        inputs = padded(in(0));
+        widest = most > networks.outputs ? padded(most) : padded(networks.outputs);
+        widest = widest > inputs ? widest : inputs;
+        for (int l = 1; l < networks.layers; l++) {
+            hidden += padded(in(l));
+            widest = widest > padded(in(l)) ? widest : padded(in(l));
+        }
+    }
+    bool last(int layer) const { return layer == networks.layers - 1; }
+    int in(int layer) const { return networks.widths[layer]; }
+    int out(int layer) const { return last(layer) ? networks.outputs : networks.widths[layer + 1]; }
+    int columns(int layer) const { return padded(out(layer)); }
+    // entries of a row; a first layer's are float32 always, as its inputs have units of their own
+    int depth(int layer) const { return layer ? (in(layer) + pair - 1) / pair : in(layer); }
+
+    long packed() const {  // of a member, see `pack`
+        long size = beside;
+        for (int l = 0; l < networks.layers; l++) size += (long)(1 + depth(l)) * columns(l);
+        return size;
+    }
+    long packed_transposed() const {
+        long size = 0;
+        for (int l = 0; l < networks.layers; l++) size += (long)out(l) * padded(in(l));
+        return size;
+    }
+    long room() const { return packed() > packed_transposed() ? packed() : packed_transposed(); }
+    long tile() const { return (long)TILE * (inputs + 2 * widest) + widest; }
+    // what a thread works in: the numbers of the members that it has packed, then those, then its tile
+    long scratch() const { return padded(networks.kept) + networks.kept * room() + tile(); }
+};
+
+// --- weights ---------------------------------------------------------------------------------------------------------
+
+static inline Vec some_of(const float *from, int count) {  // the others 0
+    if (count == LANES) return load(from);
+    Vec value{};
+    memcpy(&value, from, (count > 0 ? count : 0) * sizeof(float));
+    return value;
+}
+
+static inline Vec every(int stride, const float *from, int count) {  // every stride-th; of more than count, 0
+    Ints at;
+    for (int n = 0; n < LANES; n++) at[n] = n * stride;
+#if LANES == 16
+    return (Vec)_mm512_mask_i32gather_ps(__m512{}, count < LANES ? (1u << count) - 1 : 0xffff, (__m512i)at, from, 4);
+#else
+    Vec value{};
+    for (int n = 0; n < LANES && n < count; n++) value[n] = from[at[n]];
+    return value;
+#endif
+}
+
+// A layer of a member: its bias, Z each, and then its matrix in panels.
+template <class Number, class Z>
+static float *pack_layer(const Shape &shape, int l, int member, float *to, Z *bias) {
+    const Networks &networks = shape.networks;
+    const int in = shape.in(l), out = shape.out(l), columns = shape.columns(l);
+    const float *w = networks.weight[l] + (long)member * in * out;
+    const float *b = networks.bias[l] + (long)member * (l ? 1 : networks.starts) * out;
+    auto left = [&](int column) { return out - column < LANES ? out - column : LANES; };
+    for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + j, left(j)), bias + j);
+    to += columns;
+    laid_out(columns, [&](int first, int vectors) {
+        for (int k = 0; k < in; k += Number::PAIR)
+            for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
+                const float *row = w + (long)k * out + j;
+                store(to, Number::packed(some_of(row, left(j)), k + 1 < in ? some_of(row + out, left(j)) : Vec{}));
+            }
+    });
+    return to;
+}
+
+// A member's layers; the end of them.
+static float *pack(const Shape &shape, int member, float *to) {
+    for (int l = 0; l < shape.networks.layers; l++)
+        to = with(l ? shape.networks.precision : FLOAT32, [&](auto number) {
+            typedef decltype(number) Number;
+            if (shape.last(l)) return pack_layer<Number>(shape, l, member, to, to);
+            return pack_layer<Number>(shape, l, member, to, (typename Number::Between *)to);
+        });
+    return to;
+}
+
+// The transposed matrices, for gradients.
+static void pack_transposed(const Shape &shape, int member, float *to) {
+    for (int l = 0; l < shape.networks.layers; l++) {
+        const int in = shape.in(l), out = shape.out(l);
+        const float *w = shape.networks.weight[l] + (long)member * in * out;
+        laid_out(padded(in), [&](int first, int vectors) {
+            for (int k = 0; k < out; k++)
+                for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES)
+                    store(to, every(out, w + (long)j * out + k, in - j));
+        });
+    }
+}
+
+// The members whose weights a thread has packed in this call: near to its core, and forgotten after the call.
+struct Packed {
+    const Shape &shape;
+    int32_t *const numbers;  // (kept); -1 is none yet
+    float *const weights;    // (kept, room)
+
+    Packed(const Shape &shape, float *scratch)
+        : shape(shape), numbers((int32_t *)scratch), weights(scratch + padded(shape.networks.kept)) {}
+
+    float *end() const { return weights + shape.networks.kept * shape.room(); }
+
+    template <class Pack>
+    const float *of(Pack pack, int member) {
+        const int slot = shape.networks.kept > 1 ? member : 0;
+        float *to = weights + slot * shape.room();
+        if (numbers[slot] != member) pack(member, to);
+        numbers[slot] = member;
+        return to;
+    }
+};
+
+// --- layers ----------------------------------------------------------------------------------------------------------
+
+// A tile of rows between the layers.
+struct Layers {
+    const Shape &shape;
+    const int rows;
+    float *x, *a, *b;  // (rows, padded inputs); (rows, widest), twice
+    float *start;      // (widest): where the sums of the first layer start, if that is a problem's own
+
+    Layers(const Shape &shape, int rows, float *tile) : shape(shape), rows(rows), x(tile) {
+        a = x + TILE * shape.inputs;
+        b = a + TILE * shape.widest;
+        start = b + TILE * shape.widest;
+    }
+
+    // What the sums of the first layer start from, of a problem.
+    const float *begun(int member, int64_t problem, const float *bias) {
+        const Networks &networks = shape.networks;
+        if (networks.starts == 1) return bias;
+        const int width = shape.out(0);
+        const float *own = networks.bias[0] + (member * (long)networks.starts + problem) * width;
+        for (int j = 0; j < width; j += LANES) store(start + j, some_of(own + j, width - j < LANES ? width - j : LANES));
+        return start;
+    }
+
+    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where f'(z)
+    // of its hidden layers goes, if SAVE.
+    template <bool SAVE, class Number, class Slopes>
+    const float *forward(const float *packed, int member, int64_t problem, Slopes slopes) {
+        const float *bias = packed, *from = x;
+        float *to = a, *spare = b;
+        long stride = shape.inputs, offset = 0;
+        for (int l = 0; l < shape.networks.layers; l++) {
+            const float *matrix = bias + shape.columns(l);
+            auto activate = [&](int m, int some, int column, int columns, const auto *z) {
+                with_activation(shape.networks, [&](auto f) {
+                    for (int i = m; i < m + some; i++, z += columns) {
+                        float *y = to + i * (long)shape.widest;
+                        if constexpr (SAVE) {
+                            float *saved = slopes(i) + offset + column;
+                            for (int j = 0; j < columns; j += LANES) {
+                                Vec slope;
+                                store(y + column + j, f(load(z + j), slope));
+                                store(saved + j, slope);
+                            }
+                        } else {
+                            Number::activate(f, z, columns, y + column / Number::PAIR);
+                        }
+                    }
+                });
+            };
+            auto keep = [&](int m, int some, int column, int columns, const float *z) {
+                for (int i = 0; i < some; i++, z += columns)
+                    memcpy(to + (m + i) * (long)shape.widest + column, z, columns * sizeof(float));
+            };
+            auto pass = [&](const auto *entries, const auto *bias, auto sink) {
+                multiply(entries, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, sink);
+            };
+            if (l && shape.last(l))
+                pass((const Number *)from, bias, keep);
+            else if (l)
+                pass((const Number *)from, (const typename Number::Between *)bias, activate);
+            else if (shape.last(l))
+                pass((const Float32 *)from, begun(member, problem, bias), keep);
+            else
+                pass((const Float32 *)from, begun(member, problem, bias), activate);
+            bias = matrix + (long)shape.depth(l) * shape.columns(l);
+            offset += shape.columns(l);
+            stride = shape.widest;
+            from = to;
+            to = spare;
+            spare = (float *)from;
+        }
+        return from;
+    }
+
+    // The gradient of the outputs, which lies in a, through a member's transposed matrices -> of x (rows, widest).
+    template <class Slopes>
+    const float *backward(const float *transposed, Slopes slopes) {
+        float *from = a, *to = b;
+        const float *matrix = transposed + shape.packed_transposed();
+        long offset = shape.hidden;
+        for (int l = shape.networks.layers - 1; l >= 0; l--) {
+            const int columns = padded(shape.in(l));
+            matrix -= (long)shape.out(l) * columns;
+            if (l > 0) offset -= columns;
+            auto slope = [&](int m, int some, int column, int wide, const float *z) {
+                for (int i = m; i < m + some; i++, z += wide) {
+                    float *y = to + i * (long)shape.widest + column;
+                    const float *saved = slopes(i) + offset + column;
+                    for (int j = 0; j < wide; j += LANES)
+                        store(y + j, l > 0 ? load(z + j) * load(saved + j) : load(z + j));
+                }
+            };
+            multiply((const Float32 *)from, (long)shape.widest, rows, shape.out(l), columns, matrix,
+                     (const float *)nullptr, slope);
+            float *done = from;
+            from = to;
+            to = done;
+        }
+        return from;
+    }
+};
+
+// --- a pass ----------------------------------------------------------------------------------------------------------
+
+// Rows first, first + 1, … of a member, all of one problem where that has a bias of its own.
+static void pass_rows(const Networks &networks, const Pass &pass, int64_t member, int64_t first, int rows,
+                      float *scratch) {
+    const Shape shape(networks);
+    Packed packed(shape, scratch);
+    Layers layers(shape, rows, packed.end());
+    const int in = shape.in(0), out = networks.outputs;
+    const float *inputs = pass.inputs + member * pass.member_stride + first * in;
+    for (int i = 0; i < rows; i++) memcpy(layers.x + i * shape.inputs, inputs + (long)i * in, in * sizeof(float));
+    const float *weights = packed.of([&](int m, float *to) { pack(shape, m, to); }, (int)member);
+    const float *found = with(networks.precision, [&](auto number) {
+        return layers.forward<false, decltype(number)>(weights, (int)member, first / pass.problem, [](int) { return (float *)nullptr; });
+    });
+    float *to = pass.outputs + (member * pass.rows + first) * out;
+    for (int i = 0; i < rows; i++) memcpy(to + (long)i * out, found + i * (long)shape.widest, out * sizeof(float));
+}

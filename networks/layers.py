@@ -1,0 +1,94 @@
+"""Networks as tensors: what an engine computes, and what it is in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Function = Callable[[Tensor], Tensor]
+
+
+class Layer(NamedTuple):
+    """A layer of M networks: x (M, R, in) -> activation(x · weight + bias) (M, R, out)."""
+
+    weight: Tensor  # (M, in, out)
+    bias: Tensor  # (M, 1, out); of a first layer (M, B, out) where each of B problems has its own
+    activation: Function | None  # None after the last
+
+
+Layers = Sequence[Layer]
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """An activation behind a layer normalisation: f(gain · (x - mean) / std + offset), over the entries of a row."""
+
+    gain: Tensor  # (M, 1, out)
+    offset: Tensor
+    function: Function
+
+    def __call__(self, x: Tensor) -> Tensor:
+        gain, offset = (self.gain, self.offset) if x.ndim == 3 else (self.gain.squeeze(0), self.offset.squeeze(0))
+        return self.function(torch.addcmul(offset, functional.layer_norm(x, x.shape[-1:]), gain))
+
+    def detach(self) -> Normalised:
+        return Normalised(self.gain.detach(), self.offset.detach(), self.function)
+
+
+def detached(layers: Layers) -> list[Layer]:
+    """The same numbers, cut off from the graph."""
+    return [
+        Layer(weight.detach(), bias.detach(), after.detach() if isinstance(after, Normalised) else after)
+        for weight, bias, after in layers
+    ]
+
+
+# Activations that need no memory of their own where no gradient is kept.
+
+
+def silu(x: Tensor) -> Tensor:
+    return functional.silu(x, inplace=not x.requires_grad)
+
+
+def relu(x: Tensor) -> Tensor:
+    return functional.relu(x, inplace=not x.requires_grad)
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    return functional.leaky_relu(x, inplace=not x.requires_grad)
+
+
+def elu(x: Tensor) -> Tensor:
+    return functional.elu(x, inplace=not x.requires_grad)
+
+
+def tanh(x: Tensor) -> Tensor:
+    return x.tanh() if x.requires_grad else x.tanh_()
+
+
+ACTIVATIONS: dict[str, Function] = {"relu": relu, "leaky_relu": leaky_relu, "elu": elu, "silu": silu, "tanh": tanh}
+
+
+def network(x: Tensor, layers: Layers) -> Tensor:
+    """(M, R, in) -> (M, R, out): one batched product a layer, an activation between them."""
+    if len(layers[0].weight) == 1:
+        return _one_network(x.squeeze(0), layers).unsqueeze(0)
+    for weight, bias, activation in layers:
+        x = torch.baddbmm(bias, x, weight)
+        if activation is not None:
+            x = activation(x)
+    return x
+
+
+def _one_network(x: Tensor, layers: Layers) -> Tensor:
+    """(R, in) -> (R, out): the same without the batch, which is faster."""
+    for weight, bias, activation in layers:
+        x = torch.addmm(bias.squeeze(0), x, weight.squeeze(0))
+        if activation is not None:
+            x = activation(x)
+    return x

@@ -1,0 +1,112 @@
+"""The compiled library of networks/kernel, where it was built.
+
+`ELITES_NATIVE=0` in the environment turns it off, and a path there takes another build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping
+from ctypes import c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fields(kind: Any, names: str) -> Iterator[tuple[str, Any]]:
+    """Fields of a ctypes structure that are of one kind."""
+    return ((name, kind) for name in names.split())
+
+
+class Networks(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int32, "members layers outputs activation starts precision kept"),
+        *fields(c_float, "leak"),
+        *fields(c_void_p, "widths weight bias"),
+    )
+
+
+class Pass(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int64, "rows problem member_stride"),
+        *fields(c_void_p, "inputs outputs scratch"),
+        *fields(c_int64, "threads"),
+    )
+
+
+class Sizes(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = tuple(fields(c_int64, "saved scratch"))
+
+
+def point(structure: ctypes.Structure, arrays: Mapping[str, Tensor | None]) -> None:
+    """Sets a structure's pointers; the arrays must live as long as it is used."""
+    for name, array in arrays.items():
+        setattr(structure, name, None if array is None else array.data_ptr())
+
+
+def call(name: str, *structures: ctypes.Structure) -> None:
+    """The library's function of that name."""
+    getattr(LIBRARY, name)(*map(ctypes.byref, structures))
+
+
+def scratch(sizes: Sizes) -> Tensor:
+    """What as many threads as torch's own work in."""
+    return torch.empty(torch.get_num_threads() * sizes.scratch)
+
+
+def _load() -> Any:
+    """The library, or None where it was not built or is not wanted."""
+    path = os.environ.get("ELITES_NATIVE", "1")
+    if path == "1":
+        found = importlib.util.find_spec("elites.networks._kernel")
+        path = found.origin if found and found.origin else "0"
+    if path == "0":
+        return None
+    library = ctypes.CDLL(path)
+    library.elites_kernel.restype = ctypes.c_char_p
+    library.elites_threads(_openmp())
+    return library
+
+
+def _openmp() -> Any:
+    """`GOMP_parallel` of the OpenMP that torch has loaded, or null: kernel/kernel.cpp says what for."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    loaded = {line.split()[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)\b", line)}
+    torchs = [path for path in loaded if path.startswith(str(Path(torch.__file__).parents[1]))]
+    try:
+        return ctypes.cast(ctypes.CDLL(torchs[0]).GOMP_parallel, c_void_p)
+    except (IndexError, OSError, AttributeError):
+        return c_void_p()
+
+
+LIBRARY = _load()
+
+
+def kernels() -> list[str]:
+    """The instruction sets that this machine has, best first; none where the library was not built."""
+    names = [] if LIBRARY is None else [LIBRARY.elites_kernel(i) for i in range(5)]
+    return [name.decode() for name in names if name]
+
+
+def choose(kernel: str) -> None:
+    """Takes another of `kernels` than the first, for tests; what was made of networks before no longer fits."""
+    LIBRARY.elites_choose(kernels().index(kernel))
+
+
+def normals(seed: int, *shape: int) -> Tensor:
+    """The noise that the kernel makes from a seed where it is given none, (P, R, H, S)."""
+    found = torch.empty(shape)
+    LIBRARY.elites_normals(c_int64(seed), c_int64(found.numel()), c_void_p(found.data_ptr()))
+    return found

@@ -1,0 +1,264 @@
+"""The compiled rollout against the one in torch, in float64, and what happens where it cannot serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor, nn
+
+from elites import Box
+from elites.agents import MPC
+from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble
+from elites.dynamics.ensemble import PETS_NETWORKS
+from elites.dynamics.native_rollout import NativeRollout
+from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
+from elites.dynamics.torch_rollout import TorchRollout
+from elites.features import Features
+from elites.networks import library
+from elites.networks.layers import Layer
+from elites.planners import CEM
+
+needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
+
+
+@pytest.fixture(params=library.kernels())
+def kernel(request: Any) -> Iterator[str]:
+    library.choose(request.param)
+    yield request.param
+    library.choose(library.kernels()[0])
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict[str, Any]:
+    size = draw(st.integers(1, 20))
+    entries = st.integers(0, size - 1)
+    column = st.one_of(entries, entries.map(lambda e: f"sin {e}"), entries.map(lambda e: f"cos {e}"))
+    members = draw(st.integers(1, 4))
+    return {
+        "size": size,
+        "action": draw(st.integers(1, 5)),
+        "features": draw(st.none() | st.lists(column, min_size=1, max_size=24)),
+        "config": EnsembleConfig(
+            members=members,
+            architecture=replace(PETS_NETWORKS, hidden=(draw(st.integers(1, 70)),) * draw(st.integers(1, 4))),
+            propagation=draw(st.sampled_from(["tsinf", "ts1", "mean"])),
+        ),
+        "activation": draw(st.sampled_from([nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)])),
+        "absolute": draw(st.lists(entries, max_size=2)),
+        "particles": draw(st.integers(1, 9)),
+        "horizon": draw(st.integers(1, 6)),
+        "candidates": (draw(st.integers(1, 3)), draw(st.integers(1, 30))),
+        "independent": draw(st.booleans()),
+        "threads": draw(st.integers(1, 3)),
+        "seed": draw(st.integers(0, 1000)),
+    }
+
+
+def results(engine: RolloutEngine, noise: Any, state: Tensor, actions: Tensor, weights: Tensor) -> list[Tensor]:
+    """States, and the gradients of a weighted sum of them."""
+    leaves = [x.clone().requires_grad_() for x in (state, actions)]
+    states = rollout(engine, noise, *leaves)
+    assert torch.equal(states, rollout(engine, noise, state, actions))  # without a gradient the same
+    return [states.detach(), *torch.autograd.grad((states * weights).sum(), leaves)]
+
+
+def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
+    """The same draw for the reference, with the noise that the kernel makes of a seed."""
+    layers = [Layer(weight.double(), bias.double(), activation) for weight, bias, activation in draw.layers]
+    noise = draw.noise
+    if noise:
+        epsilon = noise.epsilon
+        if isinstance(epsilon, int):
+            epsilon = library.normals(epsilon, draw.particles, *rows_and_steps, noise.low.shape[-1])
+        noise = StepNoise(noise.low.double(), noise.high.double(), epsilon.double())
+    return replace(draw, layers=layers, relative=draw.relative.double(), noise=noise, cache={})
+
+
+@needs_kernel
+@settings(max_examples=60, deadline=None)
+@given(problem=problems(), which=st.integers(0, 10))
+def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
+    """To rounding, over shapes, activations, features, propagations and instruction sets; values and gradients."""
+    names, rng = library.kernels(), Generator().manual_seed(problem["seed"])
+    features = problem["features"]
+    model = ProbabilisticEnsemble(
+        problem["size"],
+        problem["action"],
+        problem["config"],
+        encode=Features(*features) if features else None,
+        absolute=problem["absolute"],
+        rng=rng,
+    )
+    model.mlp.activation = problem["activation"]
+    with torch.no_grad():
+        for bias in model.mlp.biases:
+            bias.normal_(generator=rng)
+        model.max_log_var.fill_(-1)
+        model.min_log_var.fill_(-4)
+    batch, count = problem["candidates"]
+    state = torch.randn(batch, problem["size"], generator=rng)
+    actions = torch.randn(batch, count, problem["horizon"], problem["action"], generator=rng)
+    alone = (batch, count) if problem["independent"] else ()
+    threads = torch.get_num_threads()
+    try:
+        library.choose(names[which % len(names)])
+        torch.set_num_threads(problem["threads"])
+        noise = model.draw(problem["particles"], problem["horizon"], rng, alone)
+        assert NativeRollout().serves(noise, state, actions)
+        weights = torch.randn(*actions.shape[:2], noise.particles, problem["horizon"], problem["size"], generator=rng)
+        ours = results(NativeRollout(), noise, state, actions, weights)
+    finally:
+        torch.set_num_threads(threads)
+        library.choose(names[0])
+    reference = in_double(noise, batch * count, problem["horizon"])
+    truth = results(TorchRollout(), reference, state.double(), actions.double(), weights.double())
+    for value, expected in zip(ours, truth, strict=True):
+        torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
+
+
+def model_of(hidden: tuple[int, ...] = (40, 40), **options: Any) -> ProbabilisticEnsemble:
+    config = EnsembleConfig(3, replace(PETS_NETWORKS, hidden=hidden), **options)
+    model = ProbabilisticEnsemble(4, 2, config, encode=Features(0, "sin 1", 2, 3), rng=Generator().manual_seed(0))
+    with torch.no_grad():
+        for bias in model.mlp.biases:
+            bias.normal_(generator=Generator().manual_seed(1))
+    return model
+
+
+STATE = torch.tensor([0.3, -1.0, 0.2, 2.0])
+ACTIONS = torch.randn(50, 7, 2, generator=Generator().manual_seed(2))
+
+
+@needs_kernel
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any) -> None:
+    model, threads, found = model_of(propagation=propagation), torch.get_num_threads(), []
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        actions = ACTIONS.clone().requires_grad_()
+        states = model.rollout(STATE, actions, noise)
+        found.append((states, *torch.autograd.grad(states.square().sum(), actions)))
+    torch.set_num_threads(threads)
+    assert model.engine == "kernel"
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@needs_kernel
+def test_what_is_not_finite_stays_where_it_is(kernel: str) -> None:
+    """A row with a NaN, an infinity or a huge number: the others are as they were, bit for bit."""
+    model = model_of()
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    poisoned = ACTIONS.clone()
+    poisoned[3, 2, 0], poisoned[11, 0, 1], poisoned[20, 1, 1] = torch.nan, torch.inf, 1e38
+    states, clean = model.rollout(STATE, poisoned, noise), model.rollout(STATE, ACTIONS, noise)
+    others = [row for row in range(50) if row not in (3, 11, 20)]
+    assert torch.equal(states[others], clean[others])
+    assert states[3, :, 2:].isnan().all()
+    assert states[3, :, :2].equal(clean[3, :, :2])
+    assert not states[11].isfinite().any()
+    expected = rollout(TorchRollout(), noise, STATE, poisoned[20])
+    assert torch.equal(states[20].isfinite().all(-1), expected.isfinite().all(-1))
+
+
+KNOWN = {"bfloat16": ("avx512_fp16", "avx512_bf16"), "float16": ("avx512_fp16",)}  # and by which kernels
+
+
+@needs_kernel
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 40), (2, 40), (3, 47), (3, 300)], ids=str)
+@pytest.mark.parametrize("sampling", KNOWN)
+def test_16_bits_are_for_samples_alone(kernel: str, sampling: Any, shape: tuple[int, int], activation: Any) -> None:
+    """Close to float32, where the processor knows them, else float32; with a gradient always float32."""
+    layers, width = shape
+    hidden = (width,) * layers
+    exact, rough = model_of(hidden), model_of(hidden, sampling=sampling)
+    exact.mlp.activation = rough.mlp.activation = activation
+    noise = [model.draw(6, 7, Generator().manual_seed(0)) for model in (exact, rough)]
+    states = exact.rollout(STATE, ACTIONS, noise[0])
+    assert torch.equal(rough.rollout(STATE, ACTIONS, noise[1]), states)
+    assert torch.equal(exact.rough_rollout(STATE, ACTIONS, noise[0]), states)
+    rounded = rough.rough_rollout(STATE, ACTIONS, noise[1])
+    if kernel in KNOWN[sampling]:
+        error = (rounded - states).abs().max() / (states - STATE).abs().max()
+        assert 1e-5 < error < {"bfloat16": 2e-2, "float16": 5e-3}[sampling]  # 8 bits of mantissa, and 11
+    else:
+        assert torch.equal(rounded, states)
+    with_gradient = rough.rough_rollout(STATE, ACTIONS.clone().requires_grad_(), noise[1])
+    assert torch.equal(with_gradient, states)
+
+
+@needs_kernel
+def test_the_fastest_numbers_are_float16_else_bfloat16_else_float32(kernel: str) -> None:
+    states = []
+    for sampling in ("fastest", {"avx512_fp16": "float16", "avx512_bf16": "bfloat16"}.get(kernel, "float32")):
+        model = model_of(sampling=sampling)
+        states.append(model.rough_rollout(STATE, ACTIONS, model.draw(6, 7, Generator().manual_seed(0))))
+    assert torch.equal(*states)
+
+
+@needs_kernel
+@pytest.mark.parametrize("sampling", KNOWN)
+def test_what_16_bits_cannot_hold_is_not_finite(kernel: str, sampling: Any) -> None:
+    """And its neighbours are what they were."""
+    model, huge = model_of(sampling=sampling), ACTIONS.clone()
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    huge[3, 2, 0], huge[11, 2, 1] = torch.nan, 1e7
+    states, clean = model.rough_rollout(STATE, huge, noise), model.rough_rollout(STATE, ACTIONS, noise)
+    others = [row for row in range(50) if row not in (3, 11)]
+    assert torch.equal(states[others], clean[others])
+    assert states[3, :, 2:].isnan().all()
+    assert states[11, :, 2:].isfinite().all() == (sampling == "bfloat16" or kernel not in KNOWN[sampling])
+
+
+def test_the_last_plan_says_what_it_ran_in() -> None:
+    mpc = MPC.of(CEM(samples=4, elites=1), 3, model_of(), lambda s, a, n: n[:, 0], Box([-1.0] * 2, [1.0] * 2), seed=0)
+    mpc(STATE)
+    assert mpc.last is not None
+    assert mpc.last.engine == ("kernel" if library.kernels() else "torch")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": nn.GELU()},
+        {"encode": lambda state: torch.cat([state[:, :3], state[:, 3:].abs()], 1)},
+        {"dtype": torch.float64},
+    ],
+)
+def test_what_it_does_not_know_runs_in_torch(change: dict[str, Any]) -> None:
+    model = model_of().to(change.pop("dtype", torch.float32))
+    model.mlp.activation, model.encode = change.get("activation", nn.SiLU()), change.get("encode", model.encode)
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    kind = model.mlp.weights[0].dtype
+    noise = noise if kind == torch.float32 else in_double(noise)
+    states = model.rollout(STATE.to(kind), ACTIONS.to(kind), noise)
+    assert model.engine == "torch"
+    assert states.isfinite().all()
+
+
+@needs_kernel
+def test_noise_from_a_seed(kernel: str) -> None:
+    """Standard normal to the fourth moment, no step like another, no seed like another, the same on every processor."""
+    x = library.normals(7, 1_000_003)
+    assert x.isfinite().all()
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        spread = {1: 1.0, 2: 2.0, 3: 15.0, 4: 96.0}[power] ** 0.5  # of x^power
+        assert x.double().pow(power).mean().item() == pytest.approx(moment, abs=4 * spread / 1000)
+    inside = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
+    shares = (x.unsqueeze(1) < inside).double().mean(0)
+    assert torch.allclose(shares, torch.special.ndtr(inside.double()), atol=2e-3)
+    for lag in (1, 4, 16, 45):
+        assert abs((x[lag:] * x[:-lag]).mean().item()) < 4e-3
+    others = [library.normals(seed, 1_000_003) for seed in (8, 7 + 2**32)]
+    assert all(abs((x * other).mean().item()) < 4e-3 for other in others)
+    assert torch.equal(library.normals(7, 100), x[:100])
+    assert x.unique().numel() > 0.9 * len(x)
+    library.choose("baseline")
+    torch.testing.assert_close(library.normals(7, 1_000_003), x, rtol=1e-4, atol=1e-5)
