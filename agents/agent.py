@@ -149,4 +149,5 @@ class Tally:
         return {"sums": self._sums, "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        self._sums = {name: total.clone() for name, total in state["sums"].items()}
+        self._counts = dict(state["counts"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -58,7 +59,7 @@ class Nets:
     slow: Self  # only those that were asked for
 
     def __init__(self, spaces: Spaces, rng: Generator, parts: Mapping[str, Part]) -> None:
-        self.spaces, self.rng, self._parts = spaces, rng, parts
+        self.spaces, self.rng, self.parts = spaces, rng, parts
         self.modules = {name: part.module for name, part in parts.items()}
         self.copies = {name: slow_copy(part.module) for name, part in parts.items() if part.slow}
         self.slow = cast("Self", SimpleNamespace(**self.copies))
@@ -78,7 +79,7 @@ class Nets:
         """A step of this module's parameters alone, whatever else the loss went through."""
         if name not in self._optimizers:
             raise ValueError(f"update: expected a loss of one of {', '.join(self._optimizers)}, got one of {name!r}")
-        parameters, part = self._parameters[name], self._parts[name]
+        parameters, part = self._parameters[name], self.parts[name]
         if not loss.requires_grad:
             raise ValueError(f"update: expected a loss of {name!r} with a gradient, got one without")
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -111,7 +112,7 @@ class Nets:
 
     def non_finite(self) -> str | None:
         """The first module with weights that are not finite, if any."""
-        for name, module in (*self.modules.items(), *((f"slow {name}", copy) for name, copy in self.copies.items())):
+        for name, module in (self.modules | {f"slow {name}": slow for name, slow in self.copies.items()}).items():
             if not all(value.isfinite().all() for value in module.state_dict().values()):
                 return name
         return None
@@ -132,15 +133,15 @@ class Nets:
                 raise RuntimeError(f"expected {group} {', '.join(mine)}, found {', '.join(state[group])}")
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
-        for name, copy in self.copies.items():
-            copy.load_state_dict(state["slow"][name])
+        for name, slow in self.copies.items():
+            slow.load_state_dict(state["slow"][name])
         for name, optimizer in self._optimizers.items():
             given = state["optimizers"][name]
             if given["kind"] != self._kind(name):
                 raise RuntimeError(f"expected an optimizer of {name} that is {self._kind(name)}, found {given['kind']}")
             numbered = {int(number): of for number, of in given["state"].items()}  # strings in a checkpoint
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": numbered})
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": copy.deepcopy(numbered)})
 
     def _kind(self, name: str) -> str:
-        part = self._parts[name]
+        part = self.parts[name]
         return part.optimizer.kind if part.optimizer else ""

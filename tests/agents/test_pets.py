@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, PETSConfig
+from elites.agents import PETS, PETSConfig, Transition
 from elites.cli import Screen
 from elites.dynamics import Architecture, Training
 from elites.envs import Task, learned_reward
@@ -119,7 +119,7 @@ def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
 
 def told(agent: PETS, *transition: Any) -> None:
     """Of one environment."""
-    agent.observe(*(np.asarray(part)[None] for part in transition))
+    agent.observe(Transition(*(np.asarray(part)[None] for part in (*transition, False, 0))))
 
 
 def test_when_it_learns(tmp_path: Path) -> None:
