@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
@@ -25,6 +26,21 @@ class Transition:
     terminated: Array  # (n,) bool
     truncated: Array  # (n,) bool
     where: Array  # (n,) integers: the number of each row's environment, from 0 on
+
+    @classmethod
+    def one(
+        cls,
+        observation: Array,
+        action: Array,
+        reward: float,
+        next_observation: Array,
+        terminated: bool,
+        truncated: bool,
+        where: int = 0,
+    ) -> Transition:
+        """Of a single environment."""
+        row = (observation, action, reward, next_observation, terminated, truncated, where)
+        return cls(*(np.asarray(part)[None] for part in row))
 
 
 class Learner(ABC):

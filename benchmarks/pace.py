@@ -68,8 +68,7 @@ class Ours(Side):
     def step(self, action: Any) -> None:
         following, reward, terminated, truncated, _ = self.env.step(action)
         before, self.observation = self.observation, following
-        row = (before, action, reward, following, terminated, truncated, 0)
-        self.agent.observe(Transition(*(np.asarray(part)[None] for part in row)))
+        self.agent.observe(Transition.one(before, action, float(reward), following, terminated, truncated))
         if terminated or truncated:
             self.observation, _ = self.env.reset()
 
