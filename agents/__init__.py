@@ -1,18 +1,25 @@
-"""Those who act and learn: the MPC agent, PETS, and the model-free agents."""
+"""Those who act and learn: the MPC agent, PETS, and the model-free agents. Loads neither Gymnasium nor MuJoCo."""
 
-from elites.agents.cgp import CGP, QCEM, QGP
-from elites.agents.learner import Learner
+from elites.agents.agent import Agent
+from elites.agents.algorithm import Algorithm, Losses
+from elites.agents.cgp import CGP
+from elites.agents.ddpg import DDPG
+from elites.agents.learner import Learner, Transition
 from elites.agents.mpc import MPC, Report, Returns
-from elites.agents.off_policy import Algorithm, OffPolicy
+from elites.agents.nets import Nets, Optimizer, Part
+from elites.agents.pace import Pace
 from elites.agents.pets import PETS, PETSConfig
-from elites.agents.replay import Replay
+from elites.agents.qgp import QGP
+from elites.agents.qt_opt import QtOpt
+from elites.agents.replay import Episode, Grown, Replay, Rows
 from elites.agents.sac import SAC
-from elites.agents.td3 import DDPG, TD3
+from elites.agents.td3 import TD3
+from elites.agents.units import Spaces
 from elites.config import choices
 
-AGENTS: dict[str, type] = {"cgp": CGP, "qgp": QGP, "cem": QCEM, "td3": TD3, "ddpg": DDPG, "sac": SAC}
+AGENTS: dict[str, type] = {"cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG, "sac": SAC}
 
-choices(Algorithm, AGENTS)
+choices(Algorithm, AGENTS, renamed={"cem": "qt_opt"})
 
 __all__ = [
     "AGENTS",
@@ -20,15 +27,25 @@ __all__ = [
     "DDPG",
     "MPC",
     "PETS",
-    "QCEM",
     "QGP",
     "SAC",
     "TD3",
+    "Agent",
     "Algorithm",
+    "Episode",
+    "Grown",
     "Learner",
-    "OffPolicy",
+    "Losses",
+    "Nets",
+    "Optimizer",
     "PETSConfig",
+    "Pace",
+    "Part",
+    "QtOpt",
     "Replay",
     "Report",
     "Returns",
+    "Rows",
+    "Spaces",
+    "Transition",
 ]

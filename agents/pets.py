@@ -5,23 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Generator
+from torch import Generator, Tensor
 
-from elites.agents.learner import Learner, restore
+from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.mpc import MPC
-from elites.agents.replay import Replay
+from elites.agents.replay import Replay, transitions
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return, Training
-from elites.envs import Task
 from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.planners import CEMGD, Planner
-from elites.spaces import Box
+from elites.spaces import Space
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import gymnasium
+
+    from elites.envs.task import Task
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,23 @@ class PETSConfig(Checked):
 class PETS(Learner):
     """An agent that learns its model from what it did: `act`, `observe`, `learn`."""
 
-    def __init__(self, config: PETSConfig, task: Task, env: Any, seed: int, device: torch.device | str = "cpu") -> None:
-        """env: a Gymnasium environment, of which only the two spaces are looked at."""
+    def __init__(
+        self,
+        config: PETSConfig,
+        task: Task,
+        env: gymnasium.Env[Any, Any],  # of any observations and actions
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """env: an environment of which only the two spaces are looked at."""
         self.config, self.task = config, task
-        (self.observed,), (actions,) = env.observation_space.shape, env.action_space.shape
+        (self.observed,) = env.observation_space.shape or ()
         self.rng = Generator(device).manual_seed(seed)
-        self.box = Box.of(env.action_space, dtype=torch.get_default_dtype(), device=device)  # of one action
+        self.space = Space.of(env.action_space, dtype=torch.get_default_dtype(), device=device)  # of one action
+        state_size, (action_size,) = self.observed + task.learned_reward, self.space.shape
         self.model = ProbabilisticEnsemble(
-            self.observed + task.learned_reward,
-            actions,
+            state_size,
+            action_size,
             config.model,
             encode=task.encode,
             absolute=task.absolute,
@@ -64,12 +73,12 @@ class PETS(Learner):
             config.planner,
             config.horizon,
             returns,
-            self.box,
+            self.space,
             replan_every=config.replan_every,
             seed=seed,
             device=device,
         )
-        self.replay = Replay(device=device)
+        self.replay = Replay(transitions(state_size, action_size), device=device)
         self.plan_ms: list[float] = []
         self.fallbacks = 0  # plans that found nothing finite
         self._learned_at = -1  # transitions seen by then
@@ -77,6 +86,8 @@ class PETS(Learner):
 
     def begin(self, which: Array | None = None) -> None:
         self.mpc.reset(which)
+        for where in np.flatnonzero([True] if which is None else which):
+            self.replay.begin(int(where))
 
     def act(self, observation: Array, explore: bool = True) -> Array:
         """Planned, always: it explores by no other means."""
@@ -88,16 +99,23 @@ class PETS(Learner):
         return action
 
     def act_at_random(self, count: int) -> Array:
-        return self.box.uniform(count, self.rng).cpu().numpy()
+        found: Array = self.space.to_env(self.space.uniform(count, self.rng)).cpu().numpy()
+        return found
 
-    def observe(
-        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
-    ) -> None:
-        if terminated.any() and not self.task.terminated and not self._warned:
+    def observe(self, step: Transition) -> None:
+        if step.terminated.any() and not self.task.terminated and not self._warned:
             self._warned = True
             warnings.warn("the environment terminated, but its task has no termination: plans go on", stacklevel=2)
-        state, next_state = self._state(observation, np.zeros_like(reward)), self._state(next_observation, reward)
-        self.replay.extend(state=state, action=action, reward=reward, next_state=next_state, terminated=terminated)
+        rows: dict[str, Array | Tensor] = {
+            "state": self._state(step.observation, np.zeros_like(step.reward)),
+            "action": self.space.from_env(step.action),
+            "reward": step.reward,
+            "next_state": self._state(step.next_observation, step.reward),
+            "terminated": step.terminated,
+            "truncated": step.truncated,
+            "where": step.where,
+        }
+        self.replay.extend(rows)
 
     def due(self, episode_begins: bool) -> bool:
         every = self.config.train_every
@@ -116,7 +134,7 @@ class PETS(Learner):
         self._learned_at = self.replay.total
         return {f"model_{name}": value for name, value in asdict(fit).items()}
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, float]:
         times = self.plan_ms or [float("nan")]
         median, late = (round(float(np.percentile(times, share)), 1) for share in (50, 95))
         return {"plan_ms_median": median, "plan_ms_p95": late, "fallbacks": self.fallbacks}
@@ -133,7 +151,7 @@ class PETS(Learner):
         came[:, angles] = np.unwrap(came[:, angles], axis=0)  # without the jump at a full turn
         return came[1:], foreseen
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {
             "model": self.model.state_dict(),
             "replay": self.replay.state_dict(),

@@ -1,82 +1,189 @@
-"""The replay buffer."""
+"""The replay buffer: transitions by named columns, and the episodes that they make."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from elites.agents.learner import Array, State
 from elites.fields import Count, check
+
+Schema = Mapping[str, tuple[int, ...]]  # {column of numbers: shape (*E) of an entry}
+ENDS = ("terminated", "truncated")  # columns (n,) of truth values that every replay has
+PLACES = ("where", "time")  # and of integers: the environment, and the number of the step in its episode
+
+
+def transitions(state_size: int, action_size: int, raw: bool = False) -> Schema:
+    """raw: with the actions before they were clipped or squashed; `action` is always the one that was executed."""
+    schema: Schema = {"state": (state_size,), "action": (action_size,), "reward": (), "next_state": (state_size,)}
+    return {**schema, "raw_action": (action_size,)} if raw else schema
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Rows that only grow at their end: a checkpoint writes each once."""
+
+    columns: Mapping[str, Tensor]  # (n, *E) each, the oldest first
+    first: int  # the oldest row's number, counted from the run's beginning; the rows are first … first + n - 1
+
+
+class Rows:
+    """Columns by name, (R, *E) each. Those that a schema has stand beside these."""
+
+    state: Tensor
+    action: Tensor
+    raw_action: Tensor
+    reward: Tensor
+    next_state: Tensor
+    terminated: Tensor
+    truncated: Tensor
+
+    def __init__(self, columns: Mapping[str, Tensor]) -> None:
+        vars(self).update(columns)
+
+
+class Episode(Rows):
+    """What is held of one episode, (T, *E) a column, in the order of time. Columns that lie together are views."""
+
+    begins: bool  # its first transition is held; the ring may have let go of it
+    ends: bool  # its last transition is held: else it is under way, or was given up
+
+    def __init__(self, columns: Mapping[str, Tensor], begins: bool, ends: bool) -> None:
+        super().__init__(columns)
+        self.begins, self.ends, self.length = begins, ends, len(columns["terminated"])
 
 
 class Replay:
-    """Transitions in the order in which they happened; the oldest make room once there are `capacity` of them.
+    """Transitions in the order in which they happened; the oldest make room once there are `capacity` of them."""
 
-    A row is (state, action, reward, next_state, terminated): truncation is not termination, and is not in it.
-    """
-
-    FIELDS = ("state", "action", "reward", "next_state", "terminated")
-
-    def __init__(self, capacity: int = 1_000_000, device: torch.device | str = "cpu") -> None:
+    def __init__(self, schema: Schema, capacity: int = 1_000_000, device: torch.device | str = "cpu") -> None:
         check("Replay.capacity", capacity, Count)
-        self.capacity, self.device = capacity, torch.device(device)
+        self.schema, self.capacity, self.device = schema, capacity, torch.device(device)
+        self._columns = {name: torch.empty(0, *shape, device=device) for name, shape in schema.items()}
+        self._columns |= {name: torch.empty(0, dtype=torch.bool, device=device) for name in ENDS}
+        self._columns |= {name: torch.empty(0, dtype=torch.int32, device=device) for name in PLACES}
         self.total = 0  # ever added
-        self._columns: dict[str, Tensor] = {}
+        self._first = 0  # the number of the oldest row that is held; rows are numbered as they come
+        self._origin = 0  # row k is at place (k - origin) modulo capacity
+        self._ages: dict[int, int] = {}  # of the episode under way in each environment
 
     def __len__(self) -> int:
-        return min(self.total, self.capacity)
+        return self.total - self._first
 
-    def add(self, **row: Any) -> None:
-        """One transition: numbers, or arrays of shape (*E)."""
-        self.extend(**{name: torch.as_tensor(row[name], dtype=torch.float32)[None] for name in self.FIELDS})
+    def begin(self, where: int) -> None:
+        """A new episode begins in this environment, whether or not the last one ended."""
+        self._ages.pop(where, None)
 
-    def extend(self, **rows: Any) -> None:
-        """Several at once: arrays (n, *E)."""
-        values = {name: torch.as_tensor(rows[name], dtype=torch.float32) for name in self.FIELDS}
-        if not self._columns:
-            shapes = {name: value.shape[1:] for name, value in values.items()}
-            self._columns = {name: torch.empty(0, *shape, device=self.device) for name, shape in shapes.items()}
-        count = len(values["state"])
-        self._make_room(min(self.total + count, self.capacity))
-        places = torch.arange(self.total, self.total + count, device=self.device) % self.capacity
+    def extend(self, rows: Mapping[str, Array | Tensor]) -> None:
+        """Some at once: (n, *E) for every column, and in `where` (n,) the number of the environment."""
+        values = {name: self._checked(name, rows) for name in self._columns if name != "time"}
+        ended = (values["terminated"] | values["truncated"]).tolist()
+        times = []
+        for where, end in zip(values["where"].tolist(), ended, strict=True):
+            times.append(self._ages.get(where, 0))
+            self._ages[where] = 0 if end else times[-1] + 1
+        values["time"] = torch.tensor(times, dtype=torch.int32)
+        count = len(times)
+        if count > self.capacity:  # the last of them
+            values = {name: value[count - self.capacity :] for name, value in values.items()}
+            self.total += count - self.capacity
+            count = self.capacity
+        place = (self.total - self._origin) % self.capacity
+        self._make_room(min(place + count, self.capacity))
+        fits = min(count, self.capacity - place)
         for name, value in values.items():
-            self._columns[name][places] = value.to(self.device)
+            self._columns[name][place : place + fits] = value[:fits]
+            if fits < count:
+                self._columns[name][: count - fits] = value[fits:]
         self.total += count
+        self._first = max(self._first, self.total - self.capacity)
+
+    def _checked(self, name: str, rows: Mapping[str, Array | Tensor]) -> Tensor:
+        column = self._columns[name]
+        value = torch.as_tensor(rows[name], dtype=column.dtype)
+        if value.shape[1:] != column.shape[1:] or len(value) != len(rows["where"]):
+            expected = (len(rows["where"]), *column.shape[1:])
+            raise ValueError(f"Replay: expected {name} of shape {expected}, got {tuple(value.shape)}")
+        return value
 
     def _make_room(self, wanted: int) -> None:
         """Doubling: what is never filled is never held."""
-        room = len(self._columns["state"])
+        room = len(self._columns["time"])
         if room < wanted:
             more = min(max(room, wanted - room, 1024), self.capacity - room)
             for name, column in self._columns.items():
                 self._columns[name] = torch.cat([column, column.new_empty(more, *column.shape[1:])])
 
-    def sample(self, rows: int, rng: Generator) -> dict[str, Tensor]:
+    def drop(self) -> None:
+        """Lets go of all rows, as an algorithm does that learns from each once."""
+        self._first = self._origin = self.total
+
+    def sample(self, rows: int, rng: Generator) -> Rows:
         """So many transitions (rows, *E), each any that is held."""
-        if not len(self):
-            raise ValueError("Replay: expected transitions, found none")
+        self._require_rows()
         index = torch.randint(len(self), (rows,), generator=rng, device=self.device)
-        return {name: column[index] for name, column in self._columns.items()}
+        return Rows({name: column[index] for name, column in self._columns.items() if name not in PLACES})
+
+    def all(self) -> Rows:
+        """(n, *E), the oldest first."""
+        return Rows({name: self.column(name) for name in self._columns})
 
     def column(self, name: str) -> Tensor:
-        """(n, *E), the oldest first."""
-        if not self._columns:
-            raise ValueError("Replay: expected transitions, found none")
-        column = self._columns[name]
-        if self.total <= self.capacity:
-            return column[: self.total]
-        return column.roll(-(self.total % self.capacity), 0)
+        """(n, *E), the oldest first; a view unless the ring has wrapped."""
+        self._require_rows()
+        return self._ordered(name)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total, "columns": {name: self.column(name) for name in self._columns}}
+    def episodes(self) -> list[Episode]:
+        """All episodes of which a part is held, in the order in which their first rows came."""
+        if not len(self):
+            return []
+        where, time = self._ordered("where"), self._ordered("time")
+        order = where.sort(stable=True).indices  # of each environment together, in the order of time
+        begins = time[order] == 0
+        fresh = begins.clone()
+        fresh[0] = True
+        fresh[1:] |= where[order].diff() != 0
+        starts = fresh.nonzero().squeeze(1)
+        lengths = torch.cat([starts, starts.new_tensor([len(order)])]).diff().tolist()
+        pieces = zip(torch.split(order, lengths), begins[starts].tolist(), strict=True)
+        return [self._episode(rows, begun) for rows, begun in sorted(pieces, key=lambda piece: int(piece[0][0]))]
+
+    def _episode(self, rows: Tensor, begins: bool) -> Episode:
+        """Of these rows (T,), counted from the oldest one."""
+        places = (rows + (self._first - self._origin)) % self.capacity
+        first, last = int(places[0]), int(places[-1])
+        together = last - first == len(rows) - 1 and bool((places.diff() == 1).all())
+        chosen = slice(first, last + 1) if together else places
+        columns = {name: column[chosen] for name, column in self._columns.items() if name not in PLACES}
+        return Episode(columns, begins, bool(columns["terminated"][-1] | columns["truncated"][-1]))
+
+    def _ordered(self, name: str) -> Tensor:
+        place = (self._first - self._origin) % self.capacity
+        if place + len(self) <= self.capacity:
+            return self._columns[name][place : place + len(self)]
+        return self._columns[name].roll(-place, 0)
+
+    def _require_rows(self) -> None:
+        if not len(self):
+            raise ValueError("Replay: expected transitions, found none")
+
+    def state_dict(self) -> State:
+        rows = Grown({name: self._ordered(name) for name in self._columns}, self._first)
+        return {"rows": rows, "origin": self._origin, "ages": [list(pair) for pair in self._ages.items()]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        held = min((len(column) for column in state["columns"].values()), default=0)
-        fewer = held < min(state["total"], self.capacity)  # as there was less room: what was let go does not count
-        self.total = held if fewer else state["total"]
-        self._columns = {}
-        for name, column in state["columns"].items():
-            column = column[-self.capacity :].to(self.device)
-            self._columns[name] = column.roll(self.total % self.capacity, 0) if self.total > self.capacity else column
+        rows: Grown = state["rows"]
+        if rows.columns.keys() != self._columns.keys():
+            raise RuntimeError(f"expected columns {', '.join(self._columns)}, found {', '.join(rows.columns)}")
+        held = min(len(rows.columns["time"]), self.capacity)
+        self.total = rows.first + len(rows.columns["time"])
+        self._first = self.total - held
+        self._origin = state["origin"] if held == self.capacity else self._first
+        self._ages = dict(state["ages"])
+        place = (self._first - self._origin) % self.capacity
+        for name, column in rows.columns.items():
+            self._columns[name] = column[len(column) - held :].to(self.device).roll(place, 0)

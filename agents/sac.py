@@ -7,49 +7,67 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from elites.agents.off_policy import Algorithm, Batch, Learned
+from elites.agents.algorithm import Losses
+from elites.agents.nets import Optimizer, Part
+from elites.agents.q_learning import QLearning, QNets
+from elites.agents.replay import Replay
+from elites.agents.units import Spaces
 from elites.fields import Count, Positive
-from elites.networks.architecture import Architecture
 from elites.networks.heads import NormalHead
 from elites.networks.policies import Policy
-from elites.spaces import Box
 
 
-class SoftPolicy(Policy):
-    """With the logarithm of its temperature α, which is learned along with it."""
+class Temperature(nn.Module):
+    """α, by its logarithm."""
 
-    def __init__(self, state_size: int, box: Box, architecture: Architecture, rng: Generator) -> None:
-        super().__init__(state_size, box, architecture, rng, NormalHead())
-        self.log_temperature = nn.Parameter(torch.zeros((), device=rng.device))
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.log = nn.Parameter(torch.zeros((), device=device))
+
+    @property
+    def value(self) -> Tensor:
+        """It has no gradient: α is a number to the losses of the others."""
+        return self.log.detach().exp()
+
+
+class SoftActorCritic(QNets):
+    policy: Policy
+    temperature: Temperature
 
 
 @dataclass(frozen=True)
-class SAC(Algorithm):
-    """A value counts the entropy still to come: Q - α ln π. The target entropy is -A."""
+class SAC(QLearning):
+    """A value counts the entropy still to come: Q - α ln π. The target entropy is -A; π has no slow copy."""
 
     critic_rate: Positive = 3e-4
-    policy_rate: Positive = 3e-4
+    policy_rate: Positive = 3e-4  # the temperature's as well
     target_every: Count = 1
 
-    def policy(self, state_size: int, box: Box, rng: Generator) -> SoftPolicy:
-        return SoftPolicy(state_size, box, self.architecture, rng)
+    def build(self, spaces: Spaces, rng: Generator) -> SoftActorCritic:
+        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, NormalHead())}
+        parts["temperature"] = Part(Temperature(rng.device), Optimizer(self.policy_rate))
+        return SoftActorCritic(spaces, rng, parts)
 
-    def explore(self, learned: Learned, state: Tensor) -> Tensor:
-        action: Tensor = learned.policy.sample(state, learned.rng)[0]
-        return action
+    def explore(self, nets: SoftActorCritic, state: Tensor) -> Tensor:
+        return nets.policy.sample(state, nets.rng)[0]
 
-    def next_value(self, learned: Learned, state: Tensor) -> Tensor:
-        """min_j Q'_j(s', a') - α ln π(a' | s') with a' ~ π, which has no slow copy here."""
-        action, log_density = learned.policy.sample(state, learned.rng)
-        bonus: Tensor = -learned.policy.log_temperature.exp() * log_density
-        return learned.slow_critics.values(state, action).amin(0) + bonus
+    def exploit(self, nets: SoftActorCritic, state: Tensor) -> Tensor:
+        return nets.policy.action(state)
 
-    def policy_loss(self, learned: Learned, batch: Batch) -> Tensor:
-        """α ln π - min_j Q_j; and -ln α (ln π + target entropy), whose gradient is the temperature's alone."""
-        state = batch["state"]
-        action, log_density = learned.policy.sample(state, learned.rng)
-        log_temperature = learned.policy.log_temperature
-        value = learned.critics.values(state, action).amin(0)
-        surplus = log_density.detach() - action.shape[-1]
-        loss: Tensor = log_temperature.detach().exp() * log_density - value - log_temperature * surplus
-        return loss.mean()
+    def update(self, nets: SoftActorCritic, data: Replay, step: int) -> Losses:
+        """Algorithm 1 of Haarnoja et al. 2018b: eqs. 5 and 6 (Q), 9 (π), and 18 (α) with ln α for α."""
+        batch, alpha = data.sample(self.batch, nets.rng), nets.temperature.value
+        with torch.no_grad():
+            next_action, log_density = nets.policy.sample(batch.next_state, nets.rng)
+            future = nets.slow.critics.values(batch.next_state, next_action).amin(0) - alpha * log_density
+            target = batch.reward + self.discount * future * ~batch.terminated
+        values = nets.critics.values(batch.state, batch.action)
+        yield "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}
+
+        if step % self.policy_every == 0:
+            action, log_density = nets.policy.sample(batch.state, nets.rng)
+            yield "policy", (alpha * log_density - nets.critics.values(batch.state, action).amin(0)).mean()
+            surplus = log_density.detach() - nets.spaces.action_size
+            yield "temperature", -(nets.temperature.log * surplus).mean()
+        if step % self.target_every == 0:
+            nets.follow(self.tau)

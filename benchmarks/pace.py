@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from sb3 import model_for
 
-from elites import Box, cli
-from elites.agents import AGENTS, Algorithm, OffPolicy
-from elites.agents.cgp import PI_CEM, QCEM
+from elites import cli
+from elites.agents import AGENTS, Agent, Algorithm, Transition
+from elites.agents.searched import PI_CEM, Searched
 from elites.envs import sizes
 from elites.runs import command
 
 THEIRS = ["sb3-td3", "sb3-sac"]
-OURS = ["td3", "ddpg", "sac", "cem", "cem-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
+OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
 WARM = 1000  # steps at random before
 
 
@@ -61,14 +61,14 @@ class Ours(Side):
 
     def __init__(self, algorithm: Algorithm, env: str) -> None:
         super().__init__(env)
-        self.agent = OffPolicy(algorithm, sizes(self.env)[0], Box.of(self.env.action_space), seed=0)
+        self.agent = Agent(algorithm, sizes(self.env)[0], self.env.action_space, seed=0)
         for _ in range(WARM):
             self.step(self.agent.act_at_random(1)[0])
 
     def step(self, action: Any) -> None:
         following, reward, terminated, truncated, _ = self.env.step(action)
         before, self.observation = self.observation, following
-        self.agent.replay.add(state=before, action=action, reward=reward, next_state=following, terminated=terminated)
+        self.agent.observe(Transition.one(before, action, float(reward), following, terminated, truncated))
         if terminated or truncated:
             self.observation, _ = self.env.reset()
 
@@ -99,7 +99,7 @@ def side(name: str, env: str) -> Side:
     if kind == "sb3":
         return Theirs(rest[0], env)
     algorithm: Any = AGENTS[kind]()
-    if rest and not isinstance(algorithm, QCEM):
+    if rest and not isinstance(algorithm, Searched):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
         change = {"sampling": what} if what == "float32" else {"search": replace(PI_CEM, iterations=int(what))}

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from elites import cli
-from elites.agents import SAC, TD3, Algorithm, Learner
+from elites.agents import SAC, TD3, Learner, Transition
 from elites.runs import command, together
 from elites.runs.evaluation import evaluate
 
@@ -31,7 +31,7 @@ def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
         from stable_baselines3.common.noise import NormalActionNoise
     except ImportError as error:
         raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
-    ours: Algorithm = TD3() if agent == "td3" else SAC()
+    ours = TD3() if agent == "td3" else SAC()
     options: dict[str, Any] = {
         "batch_size": ours.batch,
         "learning_rate": ours.policy_rate,
@@ -58,7 +58,7 @@ class Theirs(Learner):
     def act_at_random(self, count: int) -> Any:
         raise NotImplementedError
 
-    def observe(self, *transition: Any) -> None:
+    def observe(self, step: Transition) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import yaml
@@ -17,11 +18,15 @@ from elites import fields
 T = TypeVar("T")
 
 _registries: dict[type, Mapping[str, type]] = {}
+_renamed: dict[type, Mapping[str, str]] = {}
 
 
-def choices(kind: type, registry: Mapping[str, type]) -> None:
-    """Where a field asks for a `kind` (a Protocol, say), `name: …` in its mapping picks from this registry."""
-    _registries[kind] = registry
+def choices(kind: type, registry: Mapping[str, type], renamed: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Where a field asks for a `kind` (a Protocol, say), `name: …` in its mapping picks from this registry.
+
+    renamed: {a name of before: what it is called now}.
+    """
+    _registries[kind], _renamed[kind] = registry, renamed
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -139,6 +144,8 @@ def _pick(kind: type, name: Any, source: str, path: str) -> type:
         raise ValueError(f"{where}: expected one of {', '.join(registry)}, or package.module:Class, got {name!r}")
     if name in registry:
         return registry[name]
+    if name in _renamed[kind]:
+        raise ValueError(f"{where}: {fields.renamed(name, _renamed[kind][name])}")
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f"{where}: unknown {kind.__name__.lower()} {name!r}; {_nearest(name, registry)}")

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 
 from elites import cli
-from elites.agents import OffPolicy
-from elites.agents.cgp import PI_CEM, QCEM
+from elites.agents import Agent, QtOpt
+from elites.agents.searched import PI_CEM, Searched
+from elites.networks.critics import Critics
 from elites.networks.policies import Policy
 from elites.planners import CEM
 from elites.runs.learn import trained
@@ -115,16 +116,17 @@ def timed(act: Callable[[Any], Any], observations: np.ndarray[Any, Any]) -> list
     return seconds
 
 
-def searching(agent: OffPolicy, iterations: int) -> Callable[[Any], Any]:
+def searching(agent: Agent, iterations: int) -> Callable[[Any], Any]:
     """πCEM over the same Q-function, the run's own where it has one."""
     own = agent.algorithm
-    rule = own if isinstance(own, QCEM) else QCEM()
+    rule = own if isinstance(own, Searched) else QtOpt()
     search = rule.search if isinstance(rule.search, CEM) else PI_CEM
-    rule = replace(rule, search=replace(search, iterations=iterations))
+    rule, critics = replace(rule, search=replace(search, iterations=iterations)), agent.nets.modules["critics"]
+    assert isinstance(critics, Critics)
 
     def act(observation: Any) -> Any:
         state = torch.as_tensor(observation, dtype=torch.float32)[None]
-        return agent.box.from_unit(rule.explore(agent.learned, state))[0].numpy()
+        return agent.spaces.to_env(rule.best(critics, agent.nets, state))[0]
 
     return act
 
@@ -139,10 +141,10 @@ def main() -> None:
         raise ValueError(f"--steps: expected at least 1, got {args.steps}")
     screen = cli.Screen(quiet=args.json)
     agent, settings = trained(args.run, screen.warn)
-    policy = agent.learned.policy
-    if policy is None:
-        raise ValueError(f"{args.run}: expected a run that trained a policy, but cem has none; cgp and qgp do")
-    if agent.policy_waits:
+    policy = agent.nets.modules.get("policy")
+    if not isinstance(policy, Policy):
+        raise ValueError(f"{args.run}: expected a run that trained a policy, but qt_opt has none; cgp and qgp do")
+    if agent.unfinished:
         raise ValueError(f"{args.run}: expected a policy that has learned, but this one waits; cgp.py --resume goes on")
     seen = agent.replay.column("state").numpy()
     observations = seen[np.linspace(0, len(seen) - 1, args.steps).astype(int)]

@@ -15,8 +15,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from elites.agents.replay import Grown
+
 KEPT = 2
 TENSOR = "tensor:"
+GROWN = "grown:"
 
 
 def write(folder: Path, state: Mapping[str, Any]) -> Path:
@@ -90,6 +93,8 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().contiguous().clone()
         return TENSOR + path
+    if isinstance(value, Grown):
+        return {GROWN: _pack(value.columns, path, tensors), "first": value.first}
     if isinstance(value, Mapping):
         return {key: _pack(item, f"{path}.{key}" if path else str(key), tensors) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -100,6 +105,8 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(value, str) and value.startswith(TENSOR):
         return tensors[value.removeprefix(TENSOR)].clone()  # aligned, as products round by the alignment
+    if isinstance(value, dict) and GROWN in value:
+        return Grown(_unpack(value[GROWN], tensors), value["first"])
     if isinstance(value, dict):
         return {key: _unpack(item, tensors) for key, item in value.items()}
     if isinstance(value, list):

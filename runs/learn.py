@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from elites import Box, config
-from elites.agents import AGENTS, CGP, Algorithm, OffPolicy
+from elites import config
+from elites.agents import AGENTS, CGP, Agent, Algorithm
 from elites.envs import sizes
 from elites.fields import Count
 from elites.runs import Steps, command, together
@@ -38,12 +38,12 @@ def asked_for(args: argparse.Namespace) -> command.Asked:
     return mapping, source, flags
 
 
-def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> OffPolicy:
+def agent_for(settings: Settings, env: Any, device: torch.device | str = "cpu") -> Agent:
     observed, _ = sizes(env)
-    return OffPolicy(settings.agent, observed, Box.of(env.action_space), settings.seed, device)
+    return Agent(settings.agent, observed, env.action_space, settings.seed, device)
 
 
-def trained(folder: Path, say: Callable[[str], None]) -> tuple[OffPolicy, Settings]:
+def trained(folder: Path, say: Callable[[str], None]) -> tuple[Agent, Settings]:
     """The agent as a run has left it, and the run's settings."""
     return command.trained(folder, say, Settings, agent_for)
 

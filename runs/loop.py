@@ -13,7 +13,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from elites.agents.learner import Learner
+from elites.agents.learner import Learner, Transition
 from elites.cli import Interrupt, Screen
 from elites.envs import name_of
 from elites.runs import checkpoint
@@ -118,7 +118,9 @@ class Loop:
         following, reward, terminated, truncated, _ = self.envs.step(action)
         self._check(self._place, following, reward)
         if phase != "evaluation":
-            self.agent.observe(self.observation, action, reward, following, terminated)
+            where = np.arange(len(action))
+            step = Transition(self.observation, action, reward, following, terminated, truncated, where)
+            self.agent.observe(step)
             self.steps += len(action)
         if phase == "learning":
             self.agent.improve(len(action))
@@ -152,9 +154,9 @@ class Loop:
         raise NotFinite(f"{self.name}: expected finite numbers of 32 bits at {where(i)}, got {got}")
 
     def _check_agent(self) -> None:
-        if trouble := self.agent.trouble():
+        if found := self.agent.non_finite():
             after = f"after {self.steps} steps"
-            raise ValueError(f"{self.name}: expected finite numbers {after}, got {trouble}; {self._left}")
+            raise ValueError(f"{self.name}: expected finite numbers {after}, got {found}; {self._left}")
 
     def _place(self, i: int) -> str:
         return f"step {len(self.actions[i]) + 1} of episode {self.numbers[i] + 1}"

@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, PETSConfig
+from elites.agents import PETS, PETSConfig, Transition
 from elites.cli import Screen
 from elites.dynamics import EnsembleConfig, Training
 from elites.dynamics.ensemble import PETS_NETWORKS
@@ -120,7 +120,7 @@ def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
 
 def told(agent: PETS, *transition: Any) -> None:
     """Of one environment."""
-    agent.observe(*(np.asarray(part)[None] for part in transition))
+    agent.observe(Transition.one(*transition, truncated=False))
 
 
 def test_when_it_learns(tmp_path: Path) -> None:
@@ -195,6 +195,16 @@ def test_an_angle_is_unwrapped_for_the_eye() -> None:
 def test_nothing_to_learn_from() -> None:
     with pytest.raises(ValueError, match="Replay: expected transitions, found none"):
         PETS(SMALL, Task(reward), Reach(), 0).learn()
+
+
+def test_the_ends_of_episodes_are_held() -> None:
+    agent = PETS(SMALL, Task(reward), Reach(), 0)
+    for step in range(6):
+        agent.observe(Transition.one(np.zeros(1), np.zeros(1), 0.0, np.zeros(1), False, step == 3))
+    assert [(episode.length, episode.ends) for episode in agent.replay.episodes()] == [(4, True), (2, False)]
+    agent.begin()
+    agent.observe(Transition.one(np.zeros(1), np.zeros(1), 0.0, np.zeros(1), False, False))
+    assert [episode.length for episode in agent.replay.episodes()] == [4, 2, 1]
 
 
 def test_a_termination_that_nobody_told_it_of() -> None:

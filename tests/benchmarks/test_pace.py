@@ -15,11 +15,11 @@ def pace(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_row_for_each() -> None:
-    done = pace("--agent", "td3", "cem-4", "cgp-float32")
+    done = pace("--agent", "td3", "qt_opt-4", "cgp-float32")
     assert done.returncode == 0, done.stderr
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
     assert head[1:3] == ["learning, steps/s", "of td3's"]
-    assert [row[0] for row in rows] == ["td3", "cem-4", "cgp-float32"]
+    assert [row[0] for row in rows] == ["td3", "qt_opt-4", "cgp-float32"]
     assert next(float(row[2]) for row in rows) == 1
     assert all(float(cell.split()[0]) >= 0 for row in rows for cell in row[1:])
 

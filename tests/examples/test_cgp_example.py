@@ -137,7 +137,7 @@ def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
         assert longer[key] == at_once[key]
 
 
-@pytest.mark.parametrize("agent", ["qgp", "cem", "td3", "ddpg", "sac"])
+@pytest.mark.parametrize("agent", ["qgp", "qt_opt", "td3", "ddpg", "sac"])
 def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
     done = run(*TINY, "--agent", agent, "--set=steps=60", "--set=agent.critic_rate=0.01", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

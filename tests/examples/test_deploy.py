@@ -52,9 +52,9 @@ def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_one_line(tmp_path: Path) -> None:
-    assert script("cgp.py", *TINY, "--agent=cem", "--out", tmp_path / "run").returncode == 0
+    assert script("cgp.py", *TINY, "--agent=qt_opt", "--out", tmp_path / "run").returncode == 0
     for arguments, message in (
-        ([tmp_path / "run"], "expected a run that trained a policy, but cem has none; cgp and qgp do"),
+        ([tmp_path / "run"], "expected a run that trained a policy, but qt_opt has none; cgp and qgp do"),
         ([tmp_path / "nowhere"], "expected the folder of a run, found no config.yaml in it"),
         ([tmp_path / "run", "--steps=0"], "--steps: expected at least 1, got 0"),
     ):

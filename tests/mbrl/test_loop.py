@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from elites import cli
+from elites.agents import Transition
 from elites.runs import Loop, Run, Steps
 from elites.runs.environments import episode_seed
 
@@ -45,8 +46,9 @@ class InOurLoop(sb3.Theirs):
     def act_at_random(self, count: int) -> Any:
         return self.sampled(None, RANDOM)
 
-    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
-        self.model.replay_buffer.add(observation, next_observation, self.stored, reward, terminated, [{}])
+    def observe(self, step: Transition) -> None:
+        row = (step.observation, step.next_observation, self.stored, step.reward, step.terminated)
+        self.model.replay_buffer.add(*row, [{}])
 
     def improve(self, steps: int) -> None:
         self.model.train(gradient_steps=steps, batch_size=self.model.batch_size)

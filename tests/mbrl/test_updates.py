@@ -14,26 +14,27 @@ import torch
 from torch import Tensor
 
 from elites import Box
-from elites.agents import SAC, TD3, Algorithm, OffPolicy
+from elites.agents import SAC, TD3, Agent, Rows
+from elites.agents.q_learning import QLearning
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import sb3
 
 
-def pairs(ours: OffPolicy, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
+def pairs(ours: Agent, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Every parameter of ours, beside theirs in the same layout."""
-    learned = ours.learned
-    for critics, those in ((learned.critics, theirs.critic), (learned.slow_critics, theirs.critic_target)):
+    nets: Any = ours.nets
+    for critics, those in ((nets.critics, theirs.critic), (nets.slow.critics, theirs.critic_target)):
         yield from zip(critics.mlp.weights, weights(those, "weight"), strict=True)
         yield from zip(critics.mlp.biases, weights(those, "bias"), strict=True)
     if isinstance(ours.algorithm, SAC):
         of, log_temperature = theirs.actor, theirs.log_ent_coef
         heads = [torch.cat(pair) for pair in zip(of.mu.parameters(), of.log_std.parameters(), strict=True)]
-        yield from linear(learned.policy, [*of.latent_pi.parameters(), *heads])
-        yield learned.policy.log_temperature, log_temperature[0]
+        yield from linear(nets.policy, [*of.latent_pi.parameters(), *heads])
+        yield nets.temperature.log, log_temperature[0]
     else:
-        yield from linear(learned.policy, theirs.actor.parameters())
-        yield from linear(learned.slow_policy, theirs.actor_target.parameters())
+        yield from linear(nets.policy, theirs.actor.parameters())
+        yield from linear(nets.slow.policy, theirs.actor_target.parameters())
 
 
 def linear(policy: Any, theirs: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -50,11 +51,11 @@ def weights(critics: Any, name: str) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("td3", TD3()), ("sac", SAC())])
-def test_an_update_is_theirs(name: str, algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_is_theirs(name: str, algorithm: QLearning, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same weights, minibatches and noise a hundred of them come to the same weights."""
     env = gymnasium.make("HalfCheetah-v5")
     rows, size, box = algorithm.batch, env.observation_space.shape[0], Box.of(env.action_space)
-    ours, theirs = OffPolicy(algorithm, size, box, seed=0), sb3.model_for(name, env, seed=0, random_steps=0)
+    ours, theirs = Agent(algorithm, size, box, seed=0), sb3.model_for(name, env, seed=0, random_steps=0)
     theirs._setup_learn(0)
     double(ours, theirs)  # in float32 Adam makes a difference of any rounding error
     if name == "sac":
@@ -80,18 +81,18 @@ def test_an_update_is_theirs(name: str, algorithm: Algorithm, monkeypatch: pytes
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-9)
 
 
-def double(ours: OffPolicy, theirs: Any) -> None:
-    learned = ours.learned
-    for module in (learned.critics, learned.slow_critics, learned.policy, learned.slow_policy, theirs.policy):
-        if module:
-            module.double()
+def double(ours: Agent, theirs: Any) -> None:
+    for module in (*ours.nets.modules.values(), *ours.nets.copies.values(), theirs.policy):
+        module.double()
     if isinstance(ours.algorithm, SAC):
         theirs.log_ent_coef.data = theirs.log_ent_coef.data.double()
 
 
-def feed(patch: pytest.MonkeyPatch, ours: OffPolicy, theirs: Any, batch: dict[str, Tensor], noise: Tensor) -> None:
+def feed(patch: pytest.MonkeyPatch, ours: Agent, theirs: Any, batch: dict[str, Tensor], noise: Tensor) -> None:
     """Both sample the batch, and draw the noise whenever they draw any."""
-    patch.setattr(ours.replay, "sample", lambda *_: batch)
+    units = ours.spaces.box.to_unit(batch["action"])
+    terminated = {name: batch["terminated"].bool() for name in ("terminated", "truncated")}
+    patch.setattr(ours.replay, "sample", lambda *_: Rows(batch | {"action": units} | terminated))
     patch.setattr(torch, "randn", lambda *_, **__: noise)
     sample = {"observations": batch["state"], "actions": batch["action"], "next_observations": batch["next_state"]}
     sample |= {"rewards": batch["reward"][:, None], "dones": batch["terminated"][:, None]}

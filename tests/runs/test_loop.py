@@ -17,7 +17,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from elites.agents import Learner
+from elites.agents import Learner, Transition
 from elites.cli import Screen
 from elites.runs import Episodes, Loop, Run, Schedule, episode_seed
 
@@ -60,8 +60,8 @@ class Counter(Learner):
     def act_at_random(self, count: int) -> Any:
         return torch.rand(count, 1, generator=self.rng).numpy() - np.float32(0.5)
 
-    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
-        columns = np.column_stack([observation, action, reward, next_observation, terminated])
+    def observe(self, step: Transition) -> None:
+        columns = np.column_stack([step.observation, step.action, step.reward, step.next_observation, step.terminated])
         self.seen += columns.tolist()
 
     def due(self, episode_begins: bool) -> bool:

@@ -19,8 +19,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from tensorboard.backend.event_processing import event_accumulator
 
-from elites import Box as ElitesBox
-from elites.agents import TD3, Learner, OffPolicy
+from elites.agents import TD3, Agent, Learner, Transition
 from elites.cli import Screen
 from elites.runs import Episodes, Loop, Run, Steps, episode_seed, together
 from elites.runs.evaluation import evaluate, evaluation_seeds
@@ -75,8 +74,8 @@ class Student(Learner):
     def act_at_random(self, count: int) -> Any:
         return 2 * torch.rand(count, 1, generator=self.rng).numpy() - np.float32(1)
 
-    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
-        columns = [observation, action, reward, next_observation, terminated]
+    def observe(self, step: Transition) -> None:
+        columns = [step.observation, step.action, step.reward, step.next_observation, step.terminated]
         self.seen += np.column_stack(columns).tolist()
 
     def improve(self, steps: int) -> None:
@@ -333,7 +332,7 @@ def test_an_episode_later_that_begins_so(tmp_path: Path) -> None:
 
 def test_an_agent_that_diverges_is_not_saved(tmp_path: Path) -> None:
     class Diverging(Student):
-        def trouble(self) -> str | None:
+        def non_finite(self) -> str | None:
             return "weights that are not" if self.improved >= 40 else None
 
     broken = loop(tmp_path, agent=Diverging())
@@ -364,9 +363,9 @@ def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
             return super().step(action)
 
     envs, run = together([Narrow()]), Run.begin(tmp_path, {}, print)
-    agent = OffPolicy(TD3(width=4), 2, ElitesBox.of(envs.single_action_space), seed=0)
+    agent = Agent(TD3(width=4), 2, envs.single_action_space, seed=0)
     with torch.no_grad():
-        agent.learned.policy.mlp.biases[-1].fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
+        agent.nets.policy.mlp.biases[-1].fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
     Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, Screen(io.StringIO(), quiet=True), together([Narrow()]))()
 
 

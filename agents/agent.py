@@ -1,0 +1,153 @@
+"""The learner that an algorithm makes: its networks, its replay, its pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from elites.agents.algorithm import Algorithm, Losses
+from elites.agents.learner import Array, Learner, State, Transition, restore
+from elites.agents.replay import Replay
+from elites.agents.units import Spaces
+
+
+class Agent(Learner):
+    """Acts, and learns by an algorithm from what is in its `replay`."""
+
+    def __init__(
+        self, algorithm: Algorithm, state_size: int, space: object, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
+        """space: of one action; one of Gymnasium's or one of ours."""
+        self.algorithm = algorithm
+        self.spaces = Spaces.of(state_size, space, device)
+        self.rng = Generator(device).manual_seed(seed)
+        self.nets = algorithm.build(self.spaces, self.rng)
+        self.replay = Replay(algorithm.schema(self.spaces), algorithm.capacity, device)
+        self.steps = 0  # of learning
+        self.updates, self.finished = 0, 0  # calls of the algorithm's `update` and `finish`
+        self._tally = Tally()
+        self._raw: Tensor | None = None  # (N, A): the last actions before clipping
+
+    def begin(self, which: Array) -> None:
+        for where in np.flatnonzero(which):
+            self.replay.begin(int(where))
+
+    @torch.no_grad()
+    def act(self, observation: Array, explore: bool = True) -> Array:
+        """(S) -> (A), or (N, S) -> (N, A). Until `finish` has run, what explores does everything."""
+        state = torch.as_tensor(observation, dtype=torch.float32, device=self.rng.device)
+        states = state.reshape(-1, state.shape[-1])
+        if explore or self.unfinished:
+            found = self.algorithm.explore(self.nets, states)
+            action, raw = found if isinstance(found, tuple) else (found, None)
+            self._raw = raw if explore else self._raw
+        else:
+            action = self.algorithm.exploit(self.nets, states)
+        taken = self.spaces.to_env(action)
+        return taken if state.ndim > 1 else taken[0]
+
+    def act_at_random(self, count: int) -> Array:
+        self._raw = None
+        return self.spaces.to_env(self.spaces.action.uniform(count, self.rng))
+
+    def observe(self, step: Transition) -> None:
+        action = self.spaces.from_env(step.action)
+        rows: dict[str, Array | Tensor] = {
+            "state": step.observation,
+            "action": action,
+            "reward": step.reward,
+            "next_state": step.next_observation,
+            "terminated": step.terminated,
+            "truncated": step.truncated,
+            "where": step.where,
+        }
+        if "raw_action" in self.replay.schema:
+            rows["raw_action"] = action if self._raw is None else self._raw[torch.as_tensor(step.where)]
+        self.replay.extend(rows)
+
+    def improve(self, steps: int) -> None:
+        pace = self.algorithm.pace
+        if self.replay.total < pace.learning_starts:
+            return
+        self.steps += steps
+        for _ in range(pace.owed(self.steps - steps, self.steps)):
+            self.update()
+
+    def update(self) -> None:
+        step = self.updates + 1
+        self._descend(self.algorithm.update(self.nets, self.replay, step))
+        self.updates = step
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to learn that waits for all data: see `finish`."""
+        return self.finished < self.algorithm.finishing(self.updates)
+
+    def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
+        due = self.algorithm.finishing(self.updates)
+        while self.finished < due and self.updates:
+            text = self._descend(self.algorithm.finish(self.nets, self.replay, self.finished + 1))
+            self.finished += 1
+            if self.finished % 20 == 0:
+                pause(f"training the {text()}  update {self.finished}/{due}")
+
+    def _descend(self, losses: Losses) -> Callable[[], str]:
+        """Every loss descends its module before the next one is built. The last one in words, if they are wanted."""
+        name, loss = "", torch.zeros(())
+        for name, loss, *figures in losses:
+            self.nets.descend(name, loss)
+            self._tally.add(f"{name}_loss", loss.detach())
+            for figure, value in figures[0].items() if figures else ():
+                self._tally.add(figure, value.detach())
+        return lambda: f"{name}  loss {loss:.4f}"
+
+    def figures(self) -> dict[str, float]:
+        """The mean of every loss, and of what the algorithm reports beside it."""
+        return self._tally.means()
+
+    def non_finite(self) -> str | None:
+        name = self.nets.non_finite()
+        return name and f"weights of the {name} that are not (a smaller learning rate may help)"
+
+    def state_dict(self) -> State:
+        counts = {"steps": self.steps, "updates": self.updates, "finished": self.finished}
+        parts = {"nets": self.nets.state_dict(), "replay": self.replay.state_dict(), "tally": self._tally.state_dict()}
+        return counts | parts | {"rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.nets.load_state_dict(state["nets"])
+        self.replay.load_state_dict(state["replay"])
+        self._tally.load_state_dict(state["tally"])
+        restore(self.rng, state["rng"])
+        self.steps, self.updates, self.finished = state["steps"], state["updates"], state["finished"]
+
+
+class Tally:
+    """Means of figures since they were last asked for; nothing waits for the device until then."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        if name in self._sums:
+            self._sums[name] += value
+            self._counts[name] += 1
+        else:
+            self._sums[name], self._counts[name] = value.clone(), 1
+
+    def means(self) -> dict[str, float]:
+        found = {name: (total / self._counts[name]).item() for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return found
+
+    def state_dict(self) -> State:
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sums = {name: total.clone() for name, total in state["sums"].items()}
+        self._counts = dict(state["counts"])

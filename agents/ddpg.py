@@ -1,0 +1,48 @@
+"""DDPG (Lillicrap et al. 2016): a deterministic policy that climbs one Q-function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from elites.agents.algorithm import Losses
+from elites.agents.q_learning import ActorCritic, QLearning
+from elites.agents.replay import Replay
+from elites.agents.units import Spaces
+from elites.fields import Count, NonNegative
+
+
+@dataclass(frozen=True)
+class DDPG(QLearning):
+    """The noise is TD3's: normal, in half widths of the box."""
+
+    critics: Count = 1
+    target_every: Count = 1
+    exploration_noise: NonNegative = 0.1
+
+    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
+        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
+        return ActorCritic(spaces, rng, parts)
+
+    def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
+        action = nets.policy.action(state)
+        return (action + self.exploration_noise * nets.normal(action)).clamp(-1, 1)
+
+    def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
+        return nets.policy.action(state)
+
+    def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
+        """Algorithm 1."""
+        batch = data.sample(self.batch, nets.rng)
+        with torch.no_grad():
+            future = nets.slow.critics.values(batch.next_state, nets.slow.policy.action(batch.next_state)).amin(0)
+            target = batch.reward + self.discount * future * ~batch.terminated
+        values = nets.critics.values(batch.state, batch.action)
+        yield "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}
+
+        if step % self.policy_every == 0:
+            yield "policy", -nets.critics.values(batch.state, nets.policy.action(batch.state))[0].mean()
+        if step % self.target_every == 0:
+            nets.follow(self.tau)

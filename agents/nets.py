@@ -1,0 +1,147 @@
+"""What an algorithm has learned: named modules, how each descends, their slow copies, and the randomness."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from elites.agents.learner import State
+from elites.agents.units import Spaces
+from elites.fields import Checked, Fraction, NonNegative, Positive
+from elites.networks.targets import follow, slow_copy
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Optimizer(Checked):
+    """How a module descends."""
+
+    rate: Positive = 1e-3
+    kind: Literal["adam", "adamw", "sgd"] = "adam"
+    decay: NonNegative = 0.0  # of the weights
+    clip: Positive | None = None  # the gradient's largest norm
+    momentum: Fraction = 0.0  # sgd's
+
+    def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        if self.kind == "sgd":
+            return torch.optim.SGD(parameters, self.rate, momentum=self.momentum, weight_decay=self.decay)
+        kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
+        return kind(parameters, self.rate, weight_decay=self.decay, fused=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A module of an algorithm. slow: whether a copy follows it."""
+
+    module: nn.Module
+    optimizer: Optimizer | None = Optimizer()  # None: its weights are only set
+    slow: bool = False
+
+
+class Nets:
+    """The modules as attributes, `slow` copies of some, the spaces and the generator.
+
+    A subclass says which modules there are and of what type, for whoever reads or checks an update:
+
+        class ActorCritic(Nets):
+            critics: Critics
+            policy: Policy
+    """
+
+    slow: Self  # only those that were asked for
+
+    def __init__(self, spaces: Spaces, rng: Generator, parts: Mapping[str, Part]) -> None:
+        self.spaces, self.rng, self.parts = spaces, rng, parts
+        self.modules = {name: part.module for name, part in parts.items()}
+        self.copies = {name: slow_copy(part.module) for name, part in parts.items() if part.slow}
+        self.slow = cast("Self", SimpleNamespace(**self.copies))
+        if taken := [name for name in parts if hasattr(self, name)]:
+            raise ValueError(f"Nets: expected a name of a module that is free, got {taken[0]!r}")
+        vars(self).update(self.modules)
+        self._parameters = {name: list(module.parameters()) for name, module in self.modules.items()}
+        self._optimizers = {
+            name: part.optimizer.over(self._parameters[name]) for name, part in parts.items() if part.optimizer
+        }
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers in this shape."""
+        return torch.randn(like.shape, generator=self.rng, device=like.device, dtype=like.dtype)
+
+    def descend(self, name: str, loss: Tensor) -> None:
+        """A step of this module's parameters alone, whatever else the loss went through."""
+        if name not in self._optimizers:
+            raise ValueError(f"update: expected a loss of one of {', '.join(self._optimizers)}, got one of {name!r}")
+        parameters, part = self._parameters[name], self.parts[name]
+        if not loss.requires_grad:
+            raise ValueError(f"update: expected a loss of {name!r} with a gradient, got one without")
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None:
+                raise ValueError(f"update: expected a loss of {name!r} that depends on all its parameters, got another")
+            parameter.grad = gradient
+        if part.optimizer and part.optimizer.clip:
+            nn.utils.clip_grad_norm_(parameters, part.optimizer.clip)
+        self._optimizers[name].step()
+
+    def vector(self, name: str) -> Tensor:
+        """A module's weights as one vector."""
+        return nn.utils.parameters_to_vector(self._parameters[name]).detach()
+
+    @torch.no_grad()
+    def set(self, name: str, vector: Tensor) -> None:
+        """A step without a descent: these are the module's weights, in the order of `vector`."""
+        parameters = self._parameters[name]
+        sizes = [parameter.numel() for parameter in parameters]
+        if vector.shape != (sum(sizes),):
+            raise ValueError(f"set: expected {sum(sizes)} weights of {name!r}, got shape {tuple(vector.shape)}")
+        for parameter, weights in zip(parameters, torch.split(vector, sizes), strict=True):
+            parameter.copy_(weights.view_as(parameter))
+
+    def follow(self, tau: float, *names: str) -> None:
+        """The slow copies of these, or all: slow ← slow + τ (fast - slow)."""
+        for name in names or self.copies:
+            follow(self.copies[name], self.modules[name], tau)
+
+    def non_finite(self) -> str | None:
+        """The first module with weights that are not finite, if any."""
+        for name, module in (self.modules | {f"slow {name}": slow for name, slow in self.copies.items()}).items():
+            if not all(value.isfinite().all() for value in module.state_dict().values()):
+                return name
+        return None
+
+    def state_dict(self) -> State:
+        optimizers = {
+            name: {"kind": self._kind(name), "state": optimizer.state_dict()["state"]}
+            for name, optimizer in self._optimizers.items()
+        }
+        groups = {"modules": self.modules, "slow": self.copies}
+        states = {group: {name: dict(of.state_dict()) for name, of in held.items()} for group, held in groups.items()}
+        return states | {"optimizers": optimizers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Rates and the like stay this one's own: settings may have changed."""
+        for group, mine in (("modules", self.modules), ("slow", self.copies), ("optimizers", self._optimizers)):
+            if state[group].keys() != mine.keys():
+                raise RuntimeError(f"expected {group} {', '.join(mine)}, found {', '.join(state[group])}")
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, slow in self.copies.items():
+            slow.load_state_dict(state["slow"][name])
+        for name, optimizer in self._optimizers.items():
+            given = state["optimizers"][name]
+            if given["kind"] != self._kind(name):
+                raise RuntimeError(f"expected an optimizer of {name} that is {self._kind(name)}, found {given['kind']}")
+            numbered = {int(number): of for number, of in given["state"].items()}  # strings in a checkpoint
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": copy.deepcopy(numbered)})
+
+    def _kind(self, name: str) -> str:
+        part = self.parts[name]
+        return part.optimizer.kind if part.optimizer else ""

@@ -1,0 +1,59 @@
+"""What the algorithms share that learn a Q-function from replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from elites.agents.algorithm import Algorithm
+from elites.agents.nets import Nets, Optimizer, Part
+from elites.agents.units import Spaces
+from elites.fields import Count, Fraction, Positive, Rate
+from elites.networks.architecture import Architecture
+from elites.networks.critics import Critics
+from elites.networks.heads import Head
+from elites.networks.policies import Policy
+from elites.spaces import Box
+
+
+class QNets(Nets):
+    critics: Critics
+
+
+class ActorCritic(QNets):
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class QLearning(Algorithm):
+    """Hyperparameters; the defaults are the CGP paper's (Simmons-Edler et al. 2019, Table 2)."""
+
+    width: Count = 256  # of two hidden layers
+    critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
+    critic_rate: Positive = 1e-3
+    policy_rate: Positive = 1e-3
+    batch: Count = 128
+    discount: Fraction = 0.99
+    tau: Rate = 0.005
+    policy_every: Count = 1  # updates of the critics for one of the policy
+    target_every: Count = 2  # and for one of the targets
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture((self.width, self.width))
+
+    def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
+        critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)
+        return Part(critics, Optimizer(self.critic_rate), slow=True)
+
+    def new_policy(self, spaces: Spaces, rng: Generator, head: Head | None = None, slow: bool = False) -> Part:
+        policy = Policy(spaces.state_size, spaces.box, self.architecture, rng, head)
+        return Part(policy, Optimizer(self.policy_rate), slow)
+
+
+def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:
+    """A target's action with clipped noise (TD3, eq. 14), in half widths of the box; choices are left as they are."""
+    if spread == 0 or not isinstance(nets.spaces.action, Box):
+        return action
+    return (action + (spread * nets.normal(action)).clamp(-clip, clip)).clamp(-1, 1)

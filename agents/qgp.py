@@ -1,0 +1,20 @@
+"""QGP: CGP's Q-function, and a policy network that climbs it (Simmons-Edler et al. 2019, sec. 4.2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from elites.agents.cgp import CGP
+from elites.agents.q_learning import ActorCritic
+from elites.agents.replay import Rows
+
+
+@dataclass(frozen=True)
+class QGP(CGP):
+    """All but the policy's loss is CGP's."""
+
+    def policy_loss(self, nets: ActorCritic, batch: Rows) -> Tensor:
+        """-Q_1(s, π(s)), as in DDPG."""
+        return -nets.critics.values(batch.state, nets.policy.action(batch.state))[0].mean()

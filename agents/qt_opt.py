@@ -1,0 +1,33 @@
+"""Qt-Opt (Kalashnikov et al. 2018), the CGP paper's CEM-only baseline: Q-learning whose policy is a search over Q."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from elites.agents.algorithm import Losses
+from elites.agents.q_learning import QNets
+from elites.agents.replay import Replay
+from elites.agents.searched import Searched
+from elites.agents.units import Spaces
+
+
+@dataclass(frozen=True)
+class QtOpt(Searched):
+    """It has no policy network."""
+
+    def build(self, spaces: Spaces, rng: Generator) -> QNets:
+        nets = QNets(spaces, rng, {"critics": self.new_critics(spaces, rng)})
+        elsewhere = QNets(spaces, Generator(rng.device), {})  # a planner that cannot search this space says so here
+        self.best(nets.critics, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
+        return nets
+
+    def exploit(self, nets: QNets, state: Tensor) -> Tensor:
+        return self.best(nets.critics, nets, state)
+
+    def update(self, nets: QNets, data: Replay, step: int) -> Losses:
+        yield self.critics_loss(nets, data.sample(self.batch, nets.rng))
+        if step % self.target_every == 0:
+            nets.follow(self.tau)

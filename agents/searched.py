@@ -1,0 +1,52 @@
+"""What the algorithms share that act by a search over their Q-function: πCEM (CGP, Simmons-Edler et al. 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elites.agents.nets import Nets
+from elites.agents.q_learning import QLearning, QNets, smoothed
+from elites.agents.replay import Rows
+from elites.fields import NonNegative
+from elites.networks.critics import Critics
+from elites.networks.engine import Precision
+from elites.planners import CEM, Planner, TanhNormal
+
+PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())
+
+
+@dataclass(frozen=True)
+class Searched(QLearning):
+    """Any planner may search; it answers with the best of all candidates, where Algorithm 1 takes the last ones' best.
+
+    sampling: the numbers in which candidates are compared, where the processor computes in them and Q fits in them,
+    else float32; nothing is learned in them. The fastest are float16, else bfloat16.
+    """
+
+    search: Planner = PI_CEM
+    sampling: Precision = "fastest"
+    policy_noise: NonNegative = 0.2
+    noise_clip: NonNegative = 0.5
+
+    @torch.no_grad()
+    def best(self, critics: Critics, nets: Nets, state: Tensor) -> Tensor:
+        """πCEM(s) over Q_1 (Algorithm 1): (R, S) -> (R, A), all states at once."""
+        objective = critics.at(state, self.sampling)
+        return self.search.plan(objective, nets.spaces.action, batch=(len(state),), rng=nets.rng).best
+
+    def explore(self, nets: QNets, state: Tensor) -> Tensor:
+        """CEM is random enough: no noise is added (Table 2)."""
+        return self.best(nets.critics, nets, state)
+
+    def critics_loss(self, nets: QNets, batch: Rows) -> tuple[str, Tensor, dict[str, Tensor]]:
+        """Algorithm 2's regression: towards r + γ min_j Q'_j(s', ã), with ã from πCEM over Q'_1, and TD3's noise."""
+        with torch.no_grad():
+            found = self.best(nets.slow.critics, nets, batch.next_state)
+            next_action = smoothed(found, nets, self.policy_noise, self.noise_clip)
+            future = nets.slow.critics.values(batch.next_state, next_action).amin(0)
+            target = batch.reward + self.discount * future * ~batch.terminated
+        values = nets.critics.values(batch.state, batch.action)
+        return "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}

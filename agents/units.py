@@ -1,0 +1,53 @@
+"""Actions as an algorithm sees them: in one unit space, from replay to loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elites.agents.learner import Array
+from elites.spaces import Box, Space
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What an algorithm's networks see: states (R, S), and actions (R, A) of the space `action`."""
+
+    state_size: int
+    world: Space  # of one action, as an environment has it
+    action: Space  # the same in units: the cube [-1, 1]^A of a Box, the one-hot rows of Choices
+
+    @classmethod
+    def of(cls, state_size: int, space: object, device: torch.device | str = "cpu") -> Spaces:
+        """space: of one action; one of Gymnasium's or one of ours."""
+        world = Space.of(space, dtype=torch.float32, device=device)
+        if not isinstance(world, Box):
+            return cls(state_size, world, world)
+        if not world.bounded or len(world.shape) != 1:
+            raise ValueError(f"action space: expected a vector with finite bounds, got {space}")
+        ones = torch.ones_like(world.low)
+        return cls(state_size, world, Box(-ones, ones))
+
+    @property
+    def action_size(self) -> int:
+        return self.action.shape[0]
+
+    @property
+    def box(self) -> Box:
+        """The world's space, for a policy that answers with numbers."""
+        if not isinstance(self.world, Box):
+            raise ValueError(f"action space: expected a Box, which this agent's policy needs, got {self.world}")
+        return self.world
+
+    def to_env(self, action: Tensor) -> Array:
+        """(R, A) in units -> what an environment takes."""
+        inside = self.world.from_unit(action) if isinstance(self.world, Box) else action
+        found: Array = self.world.to_env(inside).cpu().numpy()
+        return found
+
+    def from_env(self, action: Array) -> Tensor:
+        """What an environment took -> (R, A) in units."""
+        point = self.world.from_env(action)
+        return self.world.to_unit(point) if isinstance(self.world, Box) else point

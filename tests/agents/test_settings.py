@@ -1,0 +1,76 @@
+"""The papers' settings beside the defaults: whoever changes one has to change this table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elites import config
+from elites.agents import CGP, DDPG, QGP, SAC, TD3, Pace, PETSConfig, QtOpt
+from elites.agents.searched import PI_CEM
+from elites.planners import CEM, CEMGD, GradientAscent, Planner, TanhNormal, TruncatedNormal
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+# CGP (Simmons-Edler et al. 2019), Table 2 and sec. 5.3: two critics as in TD3, networks of 256 and 256
+SHARED = {"width": 256, "critics": 2, "critic_rate": 1e-3, "policy_rate": 1e-3, "batch": 128, "discount": 0.99}
+SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
+SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
+SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "cgp": (CGP(), SEARCHED | {"mode": "online"}),
+    "qgp": (QGP(), SEARCHED | {"mode": "online"}),
+    "qt_opt": (QtOpt(), SEARCHED),
+    # Fujimoto et al. 2018, sec. 6.1
+    "td3": (
+        TD3(),
+        SHARED | {"policy_every": 2, "exploration_noise": 0.1, "policy_noise": 0.2, "noise_clip": 0.5},
+    ),
+    # Lillicrap et al. 2016, sec. 7, by way of the CGP paper; TD3's noise
+    "ddpg": (DDPG(), SHARED | {"critics": 1, "target_every": 1, "exploration_noise": 0.1}),
+    # Haarnoja et al. 2018, Table 1
+    "sac": (SAC(), SHARED | {"critic_rate": 3e-4, "policy_rate": 3e-4, "target_every": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_agents_defaults_are_its_papers(name: str) -> None:
+    found, expected = SETTINGS[name]
+    assert vars(found) == expected, "every setting is in the table"
+
+
+# CGP, Table 2; Algorithm 1 begins at N(0, 1), before the tanh, and refits without smoothing
+PI_CEM_SETTINGS = {"samples": 64, "iterations": 2, "elites": 6, "alpha": 1.0, "spread": 1.0, "floor": 0.0}
+# CEM-GD (Huang et al.), sec. 3: CEM 500 is n = 100, m = 5; N_init = 15000, N_r = 50; sec. 2.2 and 3: G, J, η_init, ρ, k
+CEM_500 = {"samples": 100, "iterations": 5, "elites": 10, "alpha": 0.9, "spread": 0.5, "floor": 0.0}
+COLD = CEM_500 | {"samples": 3000, "elites": 300}
+WARM = CEM_500 | {"samples": 10, "elites": 1}
+ASCENT = {"steps": 10, "trials": 8, "step": 0.01, "decay": 0.67, "direction": "gradient"}
+PAPER: Any = config.build(Planner, config.load(CONFIGS / "planners/cem_gd_paper.yaml"))  # type: ignore[type-abstract]
+PLANNERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "pi_cem": (PI_CEM, PI_CEM_SETTINGS),
+    "cem": (CEM(), CEM_500),
+    "cem_gd, the paper's cold": (PAPER.cold, COLD),
+    "cem_gd, the paper's warm": (PAPER.warm, WARM),
+    "cem_gd, the paper's ascent": (PAPER.ascent, ASCENT),
+    "cem_gd, the paper's": (PAPER, {"top_k": 1}),
+    "cem_gd, cold": (CEMGD().cold, COLD | {"samples": 500, "elites": 50}),  # fewer, so that two cores keep up
+    "cem_gd, warm": (CEMGD().warm, WARM),
+    "cem_gd, ascent": (CEMGD().ascent, ASCENT),
+    "cem_gd": (CEMGD(), {"top_k": 1}),
+    "gradient_ascent": (GradientAscent(), ASCENT),
+    "pets": (PETSConfig(), {"planner": CEMGD(), "horizon": 45, "particles": 5}),  # where the paper has 20 particles
+}
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_a_planners_defaults_are_its_papers(name: str) -> None:
+    found, expected = PLANNERS[name]
+    assert {key: getattr(found, key) for key in expected} == expected
+
+
+def test_distributions_are_the_papers() -> None:
+    """Algorithm 1's normal goes through a tanh; PETS's is truncated at two of its spreads."""
+    assert TanhNormal() in vars(PI_CEM).values()
+    assert all(TruncatedNormal(cut=2.0) in vars(cem).values() for cem in (CEM(), CEMGD().cold, CEMGD().warm))
