@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import Parameter
 
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
 from elites.fields import Checked, Count, NonNegative, Positive, Rate
@@ -67,46 +68,77 @@ class Training(Checked):
             raise ValueError("Training.fit: expected finite transitions, got NaN or infinity")
         model.mlp.normalise(seen[~held])
         seen = model.mlp.normalised(seen)
-        inputs, wanted = seen[~held], targets[~held]
-        members = model.config.members
-        rows = torch.arange(len(inputs), device=inputs.device).expand(members, -1)
-        if self.bootstrap:
-            rows = torch.randint(len(inputs), rows.shape, generator=rng, device=rng.device)
-
+        inputs, wanted, rows = seen[~held], targets[~held], self._rows(model, int((~held).sum()), rng)
         parameters = list(model.parameters())  # each (M, …)
         optimizer = torch.optim.Adam(parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        with torch.no_grad():
-            best_loss = losses(model, seen[held], targets[held])
-        best = [parameter.detach().clone() for parameter in parameters]
+        best = _Best(parameters, _validated(model, seen[held], targets[held]))
         train_loss, epoch, idle = math.nan, 0, 0
         for epoch in range(1, self.epochs + 1):
-            order = torch.rand(rows.shape, generator=rng, device=rng.device).argsort(-1)
-            batches = torch.split(rows.gather(1, order), self.batch, 1)
-            total = torch.zeros((), device=state.device)
-            for batch in batches:
-                loss = losses(model, inputs[batch], wanted[batch]).sum()
-                optimizer.zero_grad()
-                (loss + BOUND_PENALTY * (model.max_log_var - model.min_log_var).sum()).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += loss.detach()
-            with torch.no_grad():
-                now = losses(model, seen[held], targets[held])
-                better = now < best_loss
-                best_loss = torch.where(better, now, best_loss)
-                for kept, parameter in zip(best, parameters, strict=True):
-                    kept[better] = parameter[better]
-            idle = 0 if better.any() else idle + 1
-            train_loss = total.item() / (members * len(batches))
+            train_loss = self._epoch(model, optimizer, inputs, wanted, rows, rng)
+            idle = 0 if best.improved(_validated(model, seen[held], targets[held])) else idle + 1
             if progress:
-                progress(epoch, train_loss, best_loss.mean().item())
+                progress(epoch, train_loss, best.loss.mean().item())
             if idle >= self.patience:
                 break
-        with torch.no_grad():
-            for kept, parameter in zip(best, parameters, strict=True):
-                parameter.copy_(kept)
-        model.best_members.copy_(best_loss.argsort()[: len(model.best_members)])
+        best.restore()
+        model.best_members.copy_(best.loss.argsort()[: len(model.best_members)])
         figures = held_out_figures(model, state[held], action[held], targets[held], wanted.std(0, correction=0))
-        return Fit(epoch, train_loss, best_loss.mean().item(), *figures)
+        return Fit(epoch, train_loss, best.loss.mean().item(), *figures)
+
+    def _rows(self, model: ProbabilisticEnsemble, count: int, rng: Generator) -> Tensor:
+        """Which of the training rows each member learns from: (M, count)."""
+        members, device = model.config.members, model.relative.device
+        if self.bootstrap:
+            return torch.randint(count, (members, count), generator=rng, device=rng.device)
+        return torch.arange(count, device=device).expand(members, -1)
+
+    def _epoch(
+        self,
+        model: ProbabilisticEnsemble,
+        optimizer: torch.optim.Optimizer,
+        inputs: Tensor,
+        targets: Tensor,
+        rows: Tensor,
+        rng: Generator,
+    ) -> float:
+        """Once through every member's rows, in an order of its own; the mean loss."""
+        order = torch.rand(rows.shape, generator=rng, device=rng.device).argsort(-1)
+        batches = torch.split(rows.gather(1, order), self.batch, 1)
+        total = torch.zeros((), device=inputs.device)
+        for batch in batches:
+            loss = losses(model, inputs[batch], targets[batch]).sum()
+            optimizer.zero_grad()
+            (loss + BOUND_PENALTY * (model.max_log_var - model.min_log_var).sum()).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach()
+        return total.item() / (len(rows) * len(batches))
+
+
+class _Best:
+    """Every member's own best weights by validation loss (M,), those that it came with among them."""
+
+    def __init__(self, parameters: list[Parameter], loss: Tensor) -> None:
+        self.parameters, self.loss = parameters, loss
+        self.kept = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def improved(self, loss: Tensor) -> bool:
+        """Takes over the members that are better now, if any are."""
+        better = loss < self.loss
+        self.loss = torch.where(better, loss, self.loss)
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            kept[better] = parameter[better]
+        return bool(better.any())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            parameter.copy_(kept)
+
+
+@torch.no_grad()
+def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:
+    return losses(model, inputs, targets)
 
 
 def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -28,13 +28,12 @@ Layers = Sequence[Layer]
 class Normalised:
     """An activation behind a layer normalisation: f(gain · (x - mean) / std + offset), over the entries of a row."""
 
-    gain: Tensor  # (M, 1, out)
+    gain: Tensor  # (M, 1, out), or (out,)
     offset: Tensor
     function: Function
 
     def __call__(self, x: Tensor) -> Tensor:
-        gain, offset = (self.gain, self.offset) if x.ndim == 3 else (self.gain.squeeze(0), self.offset.squeeze(0))
-        return self.function(torch.addcmul(offset, functional.layer_norm(x, x.shape[-1:]), gain))
+        return self.function(torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain))
 
     def detach(self) -> Normalised:
         return Normalised(self.gain.detach(), self.offset.detach(), self.function)
@@ -76,19 +75,8 @@ ACTIVATIONS: dict[str, Function] = {"relu": relu, "leaky_relu": leaky_relu, "elu
 
 def network(x: Tensor, layers: Layers) -> Tensor:
     """(M, R, in) -> (M, R, out): one batched product a layer, an activation between them."""
-    if len(layers[0].weight) == 1:
-        return _one_network(x.squeeze(0), layers).unsqueeze(0)
     for weight, bias, activation in layers:
         x = torch.baddbmm(bias, x, weight)
-        if activation is not None:
-            x = activation(x)
-    return x
-
-
-def _one_network(x: Tensor, layers: Layers) -> Tensor:
-    """(R, in) -> (R, out): the same without the batch, which is faster."""
-    for weight, bias, activation in layers:
-        x = torch.addmm(bias.squeeze(0), x, weight.squeeze(0))
         if activation is not None:
             x = activation(x)
     return x

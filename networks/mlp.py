@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from elites.networks.architecture import Architecture
 from elites.networks.initialisation import initialise
@@ -15,22 +16,23 @@ from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normali
 class MLP(nn.Module):
     """(M, R, in) -> (M, R, out), or (R, in) where all see the same. All randomness of the weights is from `rng`.
 
-    Weights are (M, in, out). linear: those of a single network lie as nn.Linear's, (1, out, in).
+    Weights are (M, in, out), biases (M, 1, out). linear: those of a single network are nn.Linear's, (out, in) and
+    (out,), so that an optimizer and a single row find them as they like them.
     """
 
     def __init__(
         self, architecture: Architecture, inputs: int, outputs: int, count: int, rng: Generator, *, linear: bool = False
     ) -> None:
         super().__init__()
-        if linear and count != 1:  # the gradient of several would lie in another order than they do
-            raise ValueError(f"MLP.count: expected 1 where weights lie as nn.Linear's, got {count}")
+        if linear and count != 1:
+            raise ValueError(f"MLP.count: expected 1 where weights are nn.Linear's, got {count}")
         self.architecture, self.count, self.linear = architecture, count, linear
         a = architecture
         self.activation: Function = ACTIVATIONS[a.activation]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in itertools.pairwise([inputs, *a.hidden, outputs]):
-            shape = (fan_out, fan_in) if linear else (fan_in, fan_out)
-            weight, bias = (torch.empty(count, *size, device=rng.device) for size in (shape, (1, fan_out)))
+            shapes = ((fan_out, fan_in), (fan_out,)) if linear else ((count, fan_in, fan_out), (count, 1, fan_out))
+            weight, bias = (torch.empty(shape, device=rng.device) for shape in shapes)
             initialise(a.initialisation, weight, bias, fan_in, fan_out, rng)
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(bias))
@@ -38,8 +40,9 @@ class MLP(nn.Module):
             self.weights[-1].mul_(a.last_scale)
             self.biases[-1].mul_(a.last_scale)
         normalised = {"none": (), "first": a.hidden[:1], "all": a.hidden}[a.layer_norm]
-        self.gains = nn.ParameterList(torch.ones(count, 1, width, device=rng.device) for width in normalised)
-        self.offsets = nn.ParameterList(torch.zeros(count, 1, width, device=rng.device) for width in normalised)
+        sizes = [(width,) if linear else (count, 1, width) for width in normalised]
+        self.gains = nn.ParameterList(torch.ones(size, device=rng.device) for size in sizes)
+        self.offsets = nn.ParameterList(torch.zeros(size, device=rng.device) for size in sizes)
         self.input_mean: Tensor
         self.input_std: Tensor
         if a.normalise_inputs:
@@ -47,7 +50,18 @@ class MLP(nn.Module):
             self.register_buffer("input_std", torch.ones(inputs, device=rng.device))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.linear:
+            return self.alone(x.squeeze(0) if x.ndim == 3 else x).unsqueeze(0)
         return network(x.expand(self.count, *x.shape[-2:]), self.folded())
+
+    def alone(self, x: Tensor) -> Tensor:
+        """(R, in) -> (R, out) of a single network whose weights are nn.Linear's."""
+        x = self.normalised(x)
+        for weight, bias, activation in zip(self.weights, self.biases, self._activations(None), strict=True):
+            x = functional.linear(x, weight, bias)
+            if activation is not None:
+                x = activation(x)
+        return x
 
     def normalise(self, inputs: Tensor) -> None:
         """Takes the mean and spread of inputs (R, in) as the normalizer's, where the architecture has one."""
@@ -63,18 +77,19 @@ class MLP(nn.Module):
 
     def layers(self, members: Tensor | slice | None = None) -> Layers:
         """Every layer of all networks or of some (k,), for normalised inputs."""
-        weights, biases = self._some(self.weights, members), self._some(self.biases, members)
+        weights, biases = _some(self.weights, members), _some(self.biases, members)
         if self.linear:
-            weights = [weight.mT for weight in weights]
-        activations: list[Function | None] = [*[self.activation] * (len(weights) - 1), None]
+            weights, biases = [weight.T.unsqueeze(0) for weight in weights], [bias[None, None] for bias in biases]
+        return [Layer(*parts) for parts in zip(weights, biases, self._activations(members), strict=True)]
+
+    def _activations(self, members: Tensor | slice | None) -> list[Function | None]:
+        """What follows each layer."""
+        found: list[Function | None] = [*[self.activation] * len(self.architecture.hidden), None]
         if self.architecture.layer_norm != "none":
             after = tanh if self.architecture.layer_norm == "first" else self.activation
-            both = zip(self._some(self.gains, members), self._some(self.offsets, members), strict=True)
-            activations[: len(self.gains)] = [Normalised(gain, offset, after) for gain, offset in both]
-        return [Layer(*parts) for parts in zip(weights, biases, activations, strict=True)]
-
-    def _some(self, parameters: nn.ParameterList, members: Tensor | slice | None) -> list[Tensor]:
-        return list(parameters) if members is None else [parameter[members] for parameter in parameters]
+            both = list(zip(_some(self.gains, members), _some(self.offsets, members), strict=True))
+            found[: len(both)] = [Normalised(gain, offset, after) for gain, offset in both]
+        return found
 
     def folded(self, members: Tensor | slice | None = None) -> Layers:
         """The layers for inputs as they are, with the normalizer, (x - mean) / std, in the first."""
@@ -84,3 +99,7 @@ class MLP(nn.Module):
         (weight, bias, activation), *others = layers
         weight = weight / self.input_std.unsqueeze(-1)
         return [Layer(weight, bias - (self.input_mean @ weight).unsqueeze(1), activation), *others]
+
+
+def _some(parameters: nn.ParameterList, members: Tensor | slice | None) -> list[Tensor]:
+    return list(parameters) if members is None else [parameter[members] for parameter in parameters]

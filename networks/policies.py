@@ -59,7 +59,7 @@ class Policy(nn.Module):
 
     def distribution(self, state: Tensor) -> Distribution:
         """The actions that it may take at states (R, S)."""
-        return self.head(self.mlp(state).squeeze(0), self.free)
+        return self.head(self.mlp.alone(state), self.free)
 
     def action(self, state: Tensor) -> Tensor:
         """The likeliest (R, A)."""

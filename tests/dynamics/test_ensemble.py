@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from elites import Box
+from elites import Box, config
 from elites.dynamics import Dynamics, EnsembleConfig, ProbabilisticEnsemble, Return
 from elites.dynamics.ensemble import PETS_NETWORKS, soft_variance
 from elites.features import Features
@@ -29,8 +29,8 @@ def networks(*hidden: int) -> Architecture:
 
 def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **options: Any) -> ProbabilisticEnsemble:
     """Small, in float64, with a normalizer that does something and bounds that differ."""
-    config = EnsembleConfig(4, networks(8, 8), propagation=propagation)
-    model = ProbabilisticEnsemble(state, action, config, **{"rng": rng(), **options}).double()
+    settings = EnsembleConfig(4, networks(8, 8), propagation=propagation)
+    model = ProbabilisticEnsemble(state, action, settings, **{"rng": rng(), **options}).double()
     model.mlp.normalise(torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5)
     with torch.no_grad():
         for bias in model.mlp.biases:
@@ -255,8 +255,8 @@ def test_scoring_in_chunks(noise: Any) -> None:
 @pytest.mark.parametrize("best", [None, 2])
 def test_nothing_waits_for_the_device(propagation: Any, noise: Any, best: int | None) -> None:
     """A whole plan through the model where tensors have shapes and no values, as for every planner alone."""
-    config = EnsembleConfig(4, networks(8, 8, 8), best, propagation)
-    model = ProbabilisticEnsemble(3, 2, config, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
+    settings = EnsembleConfig(4, networks(8, 8, 8), best, propagation)
+    model = ProbabilisticEnsemble(3, 2, settings, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
     functions = {"terminated": lambda s, a, n: n[:, 0] > 3, "terminal_value": lambda s: s[:, 0]}
     returns = Return(model, lambda s, a, n: -n.square().sum(1), risk=0.1, particles=4, noise=noise, **functions)  # type: ignore[arg-type]
     box, state = Box([-1.0, -1.0], [1.0, 1.0]).repeat(6).to(device="meta"), torch.zeros(2, 3, device="meta")
@@ -308,3 +308,22 @@ def test_what_does_not_fit(options: dict[str, Any], message: str) -> None:
 def test_more_best_members_than_members() -> None:
     with pytest.raises(ValueError, match=r"EnsembleConfig.best_members: expected at most 5 members, got 6"):
         EnsembleConfig(best_members=6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("layers", "architecture.hidden"), ("width", "architecture.hidden"), ("elites", "best_members")]
+)
+def test_names_of_before_are_answered_with_those_of_now(old: str, new: str) -> None:
+    with pytest.raises(ValueError, match=f"settings: {old}: '{old}' is now called '{new}'"):
+        config.build(EnsembleConfig, {old: 3}, "settings")
+    with pytest.raises(TypeError, match=f"EnsembleConfig: '{old}' is now called '{new}'"):
+        EnsembleConfig(**{old: 3})
+
+
+def test_an_ensemble_is_configured() -> None:
+    """What is not said of its networks stays PETS's."""
+    mapping = config.override({}, ["architecture.hidden=[16]", "best_members=2"])
+    built = config.build(EnsembleConfig, mapping)
+    assert built == EnsembleConfig(architecture=networks(16), best_members=2)
+    assert built.architecture == Architecture((16,), "silu", "none", "truncated_normal", 1.0, True)
+    assert EnsembleConfig().architecture.hidden == (200, 200, 200)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from dynamics_conformance import CHECKS, Case
 from mbrl.models import BasicEnsemble, GaussianMLP, OneDTransitionRewardModel
 from torch import Generator, Tensor
 
 from elites.dynamics import Dynamics, Return
 from elites.dynamics.mbrl import Model
+from elites.dynamics.rollout import Draw
 
 S, A, MEMBERS = 3, 2, 5
 
@@ -106,6 +109,20 @@ def test_a_trajectory_is_theirs(variant: dict[str, Any]) -> None:
             torch.testing.assert_close(states[:, particle, t], before, rtol=1e-4, atol=1e-4)
     if not given.model.deterministic:
         assert states.std(1).min() > 1e-3  # the particles differ, or the noise is not there
+
+
+def step_of_draw(drawn: Draw, t: int) -> Draw:
+    noise = drawn.noise and replace(drawn.noise, epsilon=drawn.noise.epsilon[:, :, t : t + 1])  # type: ignore[index]
+    return replace(drawn, noise=noise, met=None if drawn.met is None else drawn.met[t : t + 1], cache={})
+
+
+@pytest.mark.parametrize("method", ["random_model", "fixed_model", "expectation"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_conformance(check: Callable[[Case], None], method: str) -> None:
+    rng = Generator().manual_seed(1)
+    state, actions = torch.randn(2, S, generator=rng), torch.rand(2, 4, 3, A, generator=rng) - 0.5
+    make = lambda: Model(model_of(propagation=method))  # noqa: E731
+    check(Case(method, make, state, actions, at_step=step_of_draw, networks=True, tolerance=1e-3))
 
 
 @pytest.mark.parametrize(

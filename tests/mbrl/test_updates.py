@@ -40,7 +40,7 @@ def pairs(ours: Agent, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
 def linear(policy: Any, theirs: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     """A policy's weights and biases, and those of theirs, layer by layer."""
     layers = zip(policy.mlp.weights, policy.mlp.biases, strict=True)
-    ours = [parameter for weight, bias in layers for parameter in (weight[0], bias[0, 0])]
+    ours = [parameter for weight, bias in layers for parameter in (weight, bias)]
     return zip(ours, theirs, strict=True)
 
 

@@ -35,13 +35,14 @@ def by_hand(mlp: MLP, member: int, x: Tensor) -> Tensor:
     if a.normalise_inputs:
         x = (x - mlp.input_mean) / mlp.input_std
     for number, (weight, bias) in enumerate(zip(mlp.weights, mlp.biases, strict=True)):
-        x = x @ (weight[member].T if mlp.linear else weight[member]) + bias[member]
+        x = x @ weight.T + bias if mlp.linear else x @ weight[member] + bias[member]
         if number == len(a.hidden):
             return x
         normal = a.layer_norm == "all" or (a.layer_norm == "first" and number == 0)
         if normal:
+            gain, offset = (p[number] if mlp.linear else p[number][member] for p in (mlp.gains, mlp.offsets))
             mean, variance = x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
-            x = (x - mean) / (variance + 1e-5).sqrt() * mlp.gains[number][member] + mlp.offsets[number][member]
+            x = (x - mean) / (variance + 1e-5).sqrt() * gain + offset
         x = torch.tanh(x) if normal and a.layer_norm == "first" else activations[a.activation](x)
     raise AssertionError
 
@@ -101,6 +102,11 @@ def test_a_bias_for_each_problem(rows: int, problems: int) -> None:
     torch.testing.assert_close(found, hidden @ layers[1].weight + layers[1].bias)
 
 
+def test_several_networks_are_not_linear_layers() -> None:
+    with pytest.raises(ValueError, match=r"MLP\.count: expected 1 where weights are nn\.Linear's, got 2"):
+        MLP(Architecture((7,)), 4, 2, 2, rng(), linear=True)
+
+
 def test_no_hidden_layer() -> None:
     mlp, x = MLP(Architecture(()), 4, 2, 3, rng()), torch.randn(3, 9, 4, generator=rng(1))
     torch.testing.assert_close(mlp(x), x @ mlp.weights[0] + mlp.biases[0])
@@ -120,6 +126,7 @@ def test_no_hidden_layer() -> None:
 def test_how_weights_begin(name: Any, limit: float, std: float, count: int, linear: bool) -> None:
     mlp = MLP(Architecture((300,), initialisation=name), 200, 4, count, rng(), linear=linear)
     weight, bias = mlp.weights[0], mlp.biases[0]
+    assert weight.shape == ((300, 200) if linear else (2, 200, 300))
     assert weight.abs().max().item() == pytest.approx(limit, rel=0.01)
     assert weight.std().item() == pytest.approx(std, rel=0.02)
     assert not torch.equal(weight[0], weight[-1]) or count == 1
@@ -136,10 +143,10 @@ def test_one_network_begins_as_linear_layers_do() -> None:
         limit = 1 / math.sqrt(fan_in)
         for ours, shape in ((mlp.weights[layer], (fan_out, fan_in)), (mlp.biases[layer], (fan_out,))):
             drawn = torch.empty(shape).uniform_(-limit, limit, generator=generator)
-            assert torch.equal(ours.flatten(), drawn.flatten())
+            assert torch.equal(ours, drawn)
     x = torch.randn(4, 3, generator=rng(1))
-    hidden = functional.linear(x, mlp.weights[0][0], mlp.biases[0][0, 0]).relu()
-    assert torch.equal(mlp(x)[0], functional.linear(hidden, mlp.weights[1][0], mlp.biases[1][0, 0]))
+    hidden = functional.linear(x, mlp.weights[0], mlp.biases[0]).relu()
+    assert torch.equal(mlp(x)[0], functional.linear(hidden, mlp.weights[1], mlp.biases[1]))
 
 
 def test_the_last_layers_scale() -> None:

@@ -110,7 +110,7 @@ def test_a_policy_over_a_box_without_bounds() -> None:
     box = Box([-torch.inf, -1.0], [torch.inf, 3.0])
     policy = policy_of(box, NormalHead("none"))
     with torch.no_grad():
-        policy.mlp.biases[-1][0, 0] = torch.tensor([50.0, 50.0, 0.0, 0.0])
+        policy.mlp.biases[-1][:] = torch.tensor([50.0, 50.0, 0.0, 0.0])
     state = torch.zeros(1, 3)
     assert policy.action(state)[0, 0] > 40
     assert policy.action(state)[0, 1] == 1
