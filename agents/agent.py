@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -118,7 +117,7 @@ class Agent(Learner):
         parts = {"nets": self.nets.state_dict(), "replay": self.replay.state_dict(), "tally": self._tally.state_dict()}
         return counts | parts | {"rng": self.rng.get_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.nets.load_state_dict(state["nets"])
         self.replay.load_state_dict(state["replay"])
         self._tally.load_state_dict(state["tally"])
@@ -148,6 +147,6 @@ class Tally:
     def state_dict(self) -> State:
         return {"sums": self._sums, "counts": self._counts}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._sums = {name: total.clone() for name, total in state["sums"].items()}
         self._counts = dict(state["counts"])

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -126,7 +126,7 @@ class Nets:
         states = {group: {name: dict(of.state_dict()) for name, of in held.items()} for group, held in groups.items()}
         return states | {"optimizers": optimizers}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Rates and the like stay this one's own: settings may have changed."""
         for group, mine in (("modules", self.modules), ("slow", self.copies), ("optimizers", self._optimizers)):
             if state[group].keys() != mine.keys():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -162,7 +162,7 @@ class PETS(Learner):
             "fallbacks": self.fallbacks,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.model.load_state_dict(state["model"])
         self.replay.load_state_dict(state["replay"])
         self.mpc.load_state_dict(state["mpc"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -175,7 +174,7 @@ class Replay:
         rows = Grown({name: self._ordered(name) for name in self._columns}, self._first)
         return {"rows": rows, "origin": self._origin, "ages": [list(pair) for pair in self._ages.items()]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         rows: Grown = state["rows"]
         if rows.columns.keys() != self._columns.keys():
             raise RuntimeError(f"expected columns {', '.join(self._columns)}, found {', '.join(rows.columns)}")

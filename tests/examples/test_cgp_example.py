@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from elites.agents import Grown
 from elites.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +48,9 @@ def outcome(folder: Path) -> tuple[Any, ...]:
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in rows]
     summary = json.loads((folder / "summary.json").read_text())
     agent = checkpoint.newest(folder / "checkpoints", pytest.fail)["agent"]
-    tensors = {name: agent[name] for name in ("critics", "policy", "replay", "rng", "critic_optimizer")}
-    return timeless, summary["evaluation_returns"], json.dumps(tensors, default=lambda tensor: tensor.tolist())
+    tensors = {name: agent[name] for name in ("nets", "replay", "updates", "finished", "rng")}
+    plain = json.dumps(tensors, default=lambda of: vars(of) if isinstance(of, Grown) else of.tolist())
+    return timeless, summary["evaluation_returns"], plain
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
         ("seed=5", "--resume: expected the seed that the run was begun with, 0"),
         ("agent.width=16", "--set: does not fit the checkpoints in "),
         ("agent=sac", "--set: does not fit the checkpoints in "),
-        ("agent=cem", "--set: does not fit the checkpoints in "),
+        ("agent=qt_opt", "--set: does not fit the checkpoints in "),
     ],
 )
 def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:

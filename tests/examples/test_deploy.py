@@ -43,7 +43,7 @@ def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
     assert script("cgp.py", *TINY, "--mode=offline", "--out", run).returncode == 0
     newest = max((run / "checkpoints").glob("*.json"))
     state = checkpoint.read(newest)
-    state["agent"]["policy_updates"] = 3
+    state["agent"]["finished"] = 3
     checkpoint.write(run / "checkpoints", state)
     done = script("deploy.py", run)
     assert done.returncode == 2
