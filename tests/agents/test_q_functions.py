@@ -131,6 +131,6 @@ def test_the_squashed_normals_density() -> None:
     policy = Policy(3, Box([-2.0, 0.0], [4.0, 1.0]), Architecture((8, 8)), rng(), NormalHead())
     state = torch.randn(50, 3, generator=rng(1))
     action, density = policy.sample(state, rng(2))
-    mean, log_std = policy.mlp(state)[0].chunk(2, -1)
+    mean, log_std = policy.mlp.alone(state).chunk(2, -1)
     squashed = TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform())
     torch.testing.assert_close(density, squashed.log_prob(action).sum(-1), rtol=1e-3, atol=1e-3)
