@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
-def run(main: Callable[[], None]) -> None:
-    """Mistakes in one line and exit code 2, Ctrl-C with 130; a planner of the user's own is found where they work."""
-    name = Path(sys.argv[0]).stem
+def run(main: Callable[[], None], name: str | None = None) -> None:
+    """Mistakes in one line and exit code 2, Ctrl-C with 130; a planner of the user's own is found where they work.
+
+    name: what the line begins with; the script's where it is not given.
+    """
+    name = name or Path(sys.argv[0]).stem
     sys.path.append(str(Path.cwd()))
     try:
         main()

@@ -24,6 +24,17 @@ def choices(kind: type, registry: Mapping[str, type]) -> None:
     _registries[kind] = registry
 
 
+def registries() -> Mapping[type, Mapping[str, type]]:
+    """{kind: {name: dataclass}}, as `choices` was told."""
+    return _registries
+
+
+def name_of(kind: type, value: Any) -> str:
+    """What `name:` says to pick this value's dataclass."""
+    names = {registered: name for name, registered in _registries[kind].items()}
+    return names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """The mapping that a YAML file holds."""
     try:
@@ -80,8 +91,7 @@ def _dump(value: Any, hint: Any) -> Any:
     found = {}
     for kind in fields.alternatives(hint):
         if kind in _registries:
-            names = {registered: name for name, registered in _registries[kind].items()}
-            found["name"] = names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
+            found["name"] = name_of(kind, value)
     return found | dump(value)
 
 
