@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sb3 import model_for
 
 from elites import Box, cli
 from elites.agents import AGENTS, Algorithm, OffPolicy
 from elites.agents.cgp import PI_CEM, QCEM
 from elites.envs import sizes
 from elites.runs import command
+from elites.runs.bench.sb3 import model_for
 
 THEIRS = ["sb3-td3", "sb3-sac"]
 OURS = ["td3", "ddpg", "sac", "cem", "cem-4", "qgp", "cgp", "cgp-4", "cgp-float32"]

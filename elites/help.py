@@ -68,7 +68,8 @@ def lines(settings: Sequence[Setting], width: int) -> str:
 
 def _settings(instance: Any, path: str, depth: int, told: set[type]) -> Iterator[Setting]:
     """told: classes that have been explained; a second part of the same one has its types and values alone."""
-    cls, parts = type(instance), []
+    cls: Any = type(instance)
+    parts = []
     texts = {} if cls in told else comments(cls)
     told.add(cls)
     for name, hint in fields.hints(cls).items():

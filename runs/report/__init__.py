@@ -29,7 +29,7 @@ def beside(runs: Sequence[Path]) -> Path:
 def write(runs: Sequence[Path], out: Path | None = None) -> Path:
     """The page of these runs in a file; the file."""
     out = out or beside(runs)
-    runs = [run for run in dict.fromkeys(runs) if run.resolve() != out.resolve()]  # `outputs/*` finds the last page, too
+    runs = [run for run in dict.fromkeys(runs) if run.resolve() != out.resolve()]  # `outputs/*` has the last page
     text = page([read(folder, f"run-{number}") for number, folder in enumerate(runs, start=1)])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,6 @@ from elites.dynamics import Return
 from elites.runs.pets import trained
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import promise  # noqa: E402
 
 SIZES = ["model.width=16", "model.layers=1", "training.epochs=3", "horizon=5"]
 TINY = [*SIZES, "random_episodes=2", "episodes=1", "episode_steps=12"]
@@ -40,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_episode_by_hand(run: Path) -> None:
+def test_an_episode_by_hand(promise: Any, run: Path) -> None:
     """The return is the world's; a promise is what the plan's own particles say, found out is what 200 others do."""
     agent, settings = trained(run, print)
     env = gymnasium.make(settings.env)
