@@ -20,7 +20,8 @@ import torch
 
 from elites import cli
 from elites.agents import SAC, TD3, Algorithm, Learner
-from elites.runs import command, together
+from elites.runs import together
+from elites.runs.environments import make
 from elites.runs.evaluation import evaluate
 
 
@@ -69,7 +70,7 @@ class Theirs(Learner):
 
 
 def train(args: argparse.Namespace, screen: cli.Screen) -> None:
-    env, *others = (command.make(command.Settings(env=args.env)) for _ in range(11))
+    env, *others = (make(args.env) for _ in range(11))
     shows = together(others)
     model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
     args.out.mkdir(parents=True, exist_ok=True)
