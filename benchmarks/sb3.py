@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 
 from elites import cli
-from elites.runs import command, together
+from elites.runs import together
 from elites.runs.bench.sb3 import Theirs, model_for
+from elites.runs.environments import make
 from elites.runs.evaluation import evaluate
 
 
 def train(args: argparse.Namespace, screen: cli.Screen) -> None:
-    env, *others = (command.make(command.Settings(env=args.env)) for _ in range(11))
+    env, *others = (make(args.env) for _ in range(11))
     shows = together(others)
     model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
     args.out.mkdir(parents=True, exist_ok=True)

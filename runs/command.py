@@ -5,45 +5,24 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import random
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import gymnasium
-import mujoco
-import numpy as np
 import torch
 
 from elites import cli, config
 from elites.agents.learner import Learner
-from elites.fields import Count, Range
-from elites.runs import pictures
-from elites.runs.environments import Environments
-from elites.runs.folder import Run
-from elites.runs.loop import Loop
-from elites.runs.schedule import Schedule
+from elites.runs import kinds
+from elites.runs.load import load
+from elites.runs.settings import RunSettings
+from elites.runs.train import train
 
-Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy's
 GOING_ON = ("set", "resume", "device", "quiet", "json")  # flags for a run that there is already
-FOR_GOOD = ("env", "seed", "num_envs")  # settings that a run keeps
-
-
-@dataclass(frozen=True)
-class Settings(Schedule):
-    """A schedule, and what else every run has."""
-
-    env: str = ""
-    episode_steps: Count | None = None  # None is the environment's own limit
-    seed: Seed = 0
-
-
-S = TypeVar("S", bound=Settings)
 L = TypeVar("L", bound=Learner)
+S = TypeVar("S", bound=RunSettings)
 Asked = tuple[dict[str, Any], str, dict[str, Any]]  # see `asked_for`
-Made = tuple[Learner, Environments | gymnasium.Env[Any, Any], Environments | None]
 
 
 def flags(description: str | None) -> argparse.ArgumentParser:
@@ -60,68 +39,35 @@ def flags(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run(
-    args: argparse.Namespace,
-    kind: type[S],
-    asked: Callable[[argparse.Namespace], Asked],
-    title: Callable[[S], str],
-    made_of: Callable[[S, torch.device], Made],
-    report: Callable[[Mapping[str, Any]], str],
-) -> None:
-    """Begins a run, or goes on with one, to its end.
-
-    asked: see `asked_for`. title: of a new folder in outputs/.
-    made_of: the agent, and environments to learn and to be evaluated in. report: the last line of the screen.
-    """
+def run(args: argparse.Namespace, kind: type[S], asked: Callable[[argparse.Namespace], Asked]) -> None:
+    """Begins a run, or goes on with one, to its end. asked: see `asked_for`."""
     screen = cli.Screen(quiet=args.quiet or args.json)
-    mujoco.set_mju_user_warning(once(lambda text: screen.warn(f"MuJoCo: {text}")))  # else once an environment
     if args.resume:
         if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
             raise ValueError("--resume goes on with the run's own settings; only --set may change some")
-        folder, mapping = Run.resume(args.resume, screen.warn)
-        source, given = str(args.resume / "config.yaml"), dict[str, Any]()
+        mapping, source, given = kinds.mapping_of(args.resume), str(args.resume / "config.yaml"), dict[str, Any]()
     else:
         mapping, source, given = asked(args)
+    mapping.pop(kinds.KIND, None)
     try:
         settings = config.build(kind, config.override(mapping | given, args.set), "flags")
     except ValueError:
         config.build(kind, mapping, source)  # which complains where the mistake is the file's own
         raise
-    for name in FOR_GOOD if args.resume else ():
-        if name in mapping and getattr(settings, name) != mapping[name]:
-            raise ValueError(f"--resume: expected the {name} that the run was begun with, {mapping[name]}")
     device = device_of(args.device)
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(settings.seed)  # for what the user brought; the library draws from its own generators
-    agent, envs, shows = made_of(settings, device)
-    spec = getattr(envs, "envs", [envs])[0].spec
-    if spec and spec.max_episode_steps is None:
-        screen.line(f"{settings.env} has no longest episode; --set episode_steps=1000 gives it one")
-    if not args.resume:
-        folder = Run.begin(args.out or free_folder(title(settings)), config.dump(settings), screen.warn)
-    loop = Loop(agent, envs, folder, settings, settings.seed, screen, shows)
-    if args.resume and (state := folder.load()):
-        try:
-            loop.load_state_dict(state)
-        except (KeyError, RuntimeError) as error:  # another algorithm's, or of another size
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise ValueError(f"--set: does not fit the checkpoints in {args.resume}: {reason}") from None
-    if args.resume and args.set:
-        folder.configure(config.dump(settings))
-        loop.reopen()
-    screen.line(f"{settings.env} in {folder.folder}")
-    try:
-        summary = loop()
-    except KeyboardInterrupt:
-        screen.line(f"python {sys.argv[0]} --resume {folder.folder} goes on from here")
-        raise
-    screen.status("drawing")
-    pictures.draw(loop)
-    folder.close()
+    folder = args.resume or args.out or free_folder(settings.title())
+    interrupt = cli.Interrupt(screen)
+    with interrupt:
+        summary = train(
+            settings, folder, resume=bool(args.resume), observers=[], stop=lambda: interrupt.asked, device=device
+        )
+    if not summary.finished:
+        screen.line(f"python {sys.argv[0]} --resume {folder} goes on from here")
+        raise KeyboardInterrupt
     if args.json:
-        print(json.dumps(summary))  # noqa: T201
+        print(json.dumps(summary.as_dict()))  # noqa: T201
     else:
-        screen.line(f"{report(summary)}; summary, plots and video in {folder.folder}")
+        screen.line(f"{settings.report(summary)}; summary, plots and video in {folder}")
 
 
 def asked_for(args: argparse.Namespace, folder: Path, env: str) -> Asked:
@@ -138,16 +84,11 @@ def asked_for(args: argparse.Namespace, folder: Path, env: str) -> Asked:
     return {"env": env} | mapping | given, str(source), flags
 
 
-def trained(
-    folder: Path, say: Callable[[str], None], kind: type[S], agent_for: Callable[[S, gymnasium.Env[Any, Any]], L]
-) -> tuple[L, S]:
+def trained(folder: Path, say: Callable[[str], None], kind: type[S], learner: type[L]) -> tuple[L, S]:
     """The agent as a run has left it, and the run's settings."""
-    found, mapping = Run.resume(folder, say)
-    settings = config.build(kind, mapping, str(folder / "config.yaml"))
-    agent, state = agent_for(settings, make(settings)), found.load()
-    if state is None:
-        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
-    agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # its own may be another device's
+    settings, agent = kinds.settings_of(folder), load(folder, say)
+    if not isinstance(settings, kind) or not isinstance(agent, learner):
+        raise ValueError(f"{folder}: expected a run of {learner.__name__}, got one of {type(agent).__name__}")
     return agent, settings
 
 
@@ -168,14 +109,6 @@ def device_of(name: str) -> torch.device:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
-
-
-def make(settings: Settings) -> gymnasium.Env[Any, Any]:
-    """gymnasium.make, with its troubles in one line."""
-    try:
-        return gymnasium.make(settings.env, max_episode_steps=settings.episode_steps)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
-        raise ValueError(f"env: {' '.join(str(error).split())}") from None
 
 
 def free_folder(title: str) -> Path:

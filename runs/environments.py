@@ -14,6 +14,14 @@ Array = NDArray[Any]
 Environments = VectorEnv[Any, Any, Any]
 
 
+def make(name: str, episode_steps: int | None = None) -> gymnasium.Env[Any, Any]:
+    """gymnasium.make, with what goes wrong in one line."""
+    try:
+        return gymnasium.make(name, max_episode_steps=episode_steps)
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        raise ValueError(f"env: {' '.join(str(error).split())}") from None
+
+
 def together(envs: Sequence[gymnasium.Env[Any, Any]]) -> SyncVectorEnv:
     """Whose episodes end without the next ones beginning by themselves."""
     return SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.DISABLED)  # type: ignore[misc]

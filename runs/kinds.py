@@ -1,0 +1,48 @@
+"""The kinds of runs there are, by name, and their settings from and to mappings and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from elites import config
+from elites.runs.learn import LearnSettings
+from elites.runs.pets import PETSSettings
+from elites.runs.settings import RunSettings
+
+KINDS: dict[str, type] = {"pets": PETSSettings, "learn": LearnSettings}
+KIND = "kind"  # the key of config.yaml that says which
+
+config.choices(RunSettings, KINDS)
+
+
+def build(mapping: Mapping[str, Any], source: str = "settings") -> RunSettings:
+    """Settings of the kind that the mapping names: one of KINDS, or package.module:Class.
+
+    A file of the first edition names none; it is told by its keys.
+    """
+    named = {"name": mapping.get(KIND, "learn" if "agent" in mapping else "pets")}
+    base: Any = RunSettings  # abstract, which `config.build` chooses from
+    found: RunSettings = config.build(base, named | {k: value for k, value in mapping.items() if k != KIND}, source)
+    return found
+
+
+def dump(settings: RunSettings) -> dict[str, Any]:
+    """What `build` makes the settings of, every default spelled out."""
+    names = {kind: name for name, kind in KINDS.items()}
+    kind = type(settings)
+    return {KIND: names.get(kind, f"{kind.__module__}:{kind.__qualname__}")} | config.dump(settings)
+
+
+def mapping_of(folder: Path) -> dict[str, Any]:
+    """What the config.yaml of a run holds."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
+    return config.load(path)
+
+
+def settings_of(folder: Path) -> RunSettings:
+    """Those that a run was begun or last gone on with."""
+    return build(mapping_of(folder), str(folder / "config.yaml"))
