@@ -25,7 +25,8 @@ from elites import cli, config
 from elites.agents import PETS
 from elites.dynamics import Return
 from elites.planners import Planner
-from elites.runs.pets import PETSSettings, trained
+from elites.runs.load import load_pets
+from elites.runs.pets import PETSSettings
 
 FIELDS = ("planner", "start", "steps", "return", "promised", "found_out")
 OTHERS = 200  # particles
@@ -61,7 +62,7 @@ def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -
 
 
 def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, Any]]:
-    model, settings = trained(args.run, screen.warn)
+    model, settings = load_pets(args.run, screen.warn)
     if model.task.learned_reward:
         raise ValueError(f"{args.run}: expected a run whose reward is known, as the model's is no judge of the model")
     env = settings.make_environment()

@@ -1,5 +1,6 @@
 """What every script of examples/ has around its main."""
 
+import os
 import shutil
 import signal
 import sys
@@ -17,6 +18,10 @@ def run(main: Callable[[], None], name: str | None = None) -> None:
     sys.path.append(str(Path.cwd()))
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it leaves
+        sys.exit(1)
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -45,7 +45,12 @@ class Setting:
 
 def describe(cls: type, mapping: Mapping[str, Any] | None = None, source: str = "settings") -> list[Setting]:
     """Every setting of the dataclass `cls`, the leaves before the parts; the values are those that `mapping` gives."""
-    return list(_settings(config.build(cls, mapping or {}, source), "", 0, set()))
+    return explain(config.build(cls, mapping or {}, source))
+
+
+def explain(settings: Any) -> list[Setting]:
+    """The same of settings that are made already."""
+    return list(_settings(settings, "", 0, set()))
 
 
 def lines(settings: Sequence[Setting], width: int) -> str:
@@ -58,11 +63,9 @@ def lines(settings: Sequence[Setting], width: int) -> str:
             written.append("")
         head = f"  {setting.key:<{keys}}  {setting.value}".rstrip()
         right = [row for text in setting.said() for row in textwrap.wrap(text, min(width, WIDEST) - left)]
-        if len(head) > left - 2:
-            written.append(head)
-            head = ""
-        written.append(f"{head:<{left}}{right[0] if right else ''}".rstrip())
-        written += [" " * left + row for row in right[1:]]
+        if right and len(head) <= left - 2:
+            head = f"{head:<{left}}{right.pop(0)}"
+        written += [head, *(" " * left + row for row in right)]
     return "\n".join(written)
 
 

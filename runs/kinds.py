@@ -18,11 +18,8 @@ config.choices(RunSettings, KINDS)
 
 
 def build(mapping: Mapping[str, Any], source: str = "settings") -> RunSettings:
-    """Settings of the kind that the mapping names: one of KINDS, or package.module:Class.
-
-    A file of the first edition names none; it is told by its keys.
-    """
-    named = {"name": mapping.get(KIND, "learn" if "agent" in mapping else "pets")}
+    """Settings of the kind that the mapping names: one of KINDS, or package.module:Class."""
+    named = {"name": kind_of(mapping)}
     base: Any = RunSettings  # abstract, which `config.build` chooses from
     found: RunSettings = config.build(base, named | {k: value for k, value in mapping.items() if k != KIND}, source)
     return found
@@ -30,9 +27,17 @@ def build(mapping: Mapping[str, Any], source: str = "settings") -> RunSettings:
 
 def dump(settings: RunSettings) -> dict[str, Any]:
     """What `build` makes the settings of, every default spelled out."""
-    names = {kind: name for name, kind in KINDS.items()}
-    kind = type(settings)
-    return {KIND: names.get(kind, f"{kind.__module__}:{kind.__qualname__}")} | config.dump(settings)
+    return {KIND: name_of(type(settings))} | config.dump(settings)
+
+
+def name_of(kind: type) -> str:
+    names = {known: name for name, known in KINDS.items()}
+    return names.get(kind, f"{kind.__module__}:{kind.__qualname__}")
+
+
+def kind_of(mapping: Mapping[str, Any]) -> str:
+    """The kind that a mapping names; a file of the first edition names none, and is told by its keys."""
+    return str(mapping.get(KIND, "learn" if "agent" in mapping else "pets"))
 
 
 def mapping_of(folder: Path) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""PETS from settings to a run: what `examples/pets.py` does."""
+"""The settings of a run of PETS."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import gymnasium
 import torch
@@ -17,9 +15,6 @@ from elites.envs import task_of
 from elites.runs.schedule import Episodes
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
-
-if TYPE_CHECKING:
-    from elites.runs import command
 
 CONFIGS = Path(__file__).parents[1] / "configs/pets"
 REPORT = "best return {best_return:.1f}, mean of the last three {last_three_mean:.1f}, plan {plan_ms_median:.0f} ms"
@@ -41,25 +36,3 @@ class PETSSettings(PETSConfig, Episodes, RunSettings):
 
     def report(self, summary: Summary) -> str:
         return REPORT.format(**summary.as_dict())
-
-
-def asked_for(args: argparse.Namespace) -> command.Asked:
-    from elites.runs import command
-
-    mapping, source, flags = command.asked_for(args, CONFIGS, "elites/CartpoleSwingup-v0")
-    return mapping, source, flags | ({"planner": config.named(args.planner)} if args.planner else {})
-
-
-def trained(folder: Path, say: Callable[[str], None]) -> tuple[PETS, PETSSettings]:
-    """The agent as a run has left it, and the run's settings."""
-    from elites.runs import command
-
-    return command.trained(folder, say, PETSSettings, PETS)
-
-
-def main(description: str | None = None) -> None:
-    from elites.runs import command
-
-    parser = command.flags(description)
-    parser.add_argument("--planner", help="a name, a YAML file or package.module:Class")
-    command.run(parser.parse_args(), PETSSettings, asked_for)

@@ -15,9 +15,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str | None, program: str | None = None, **options: Any) -> None:
         form = argparse.RawDescriptionHelpFormatter
         super().__init__(program, description=description, formatter_class=form, **options)
+        self._optionals.title = "flags"
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise ValueError(message.removeprefix("argument "))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, rest = self.parse_known_args(args, namespace)
@@ -30,6 +31,13 @@ class Parser(argparse.ArgumentParser):
 def nearest(text: str, known: Sequence[str] | dict[str, Any]) -> str:
     close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def count(text: str) -> int:
+    """An integer of at least 1, for argparse's `type`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text}")
+    return int(text)
 
 
 def run_flag(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 from elites.dynamics import Return
-from elites.runs.pets import trained
+from elites.runs.load import load_pets
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,11 +39,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_episode_by_hand(promise: Any, run: Path) -> None:
     """The return is the world's; a promise is what the plan's own particles say, found out is what 200 others do."""
-    agent, settings = trained(run, print)
+    agent, settings = load_pets(run, print)
     env = gymnasium.make(settings.env)
     found = promise.episode(agent, env, start=7, steps=6)
 
-    agent, _ = trained(run, print)
+    agent, _ = load_pets(run, print)
     observation, _ = env.reset(seed=7)
     agent.begin()
     total, promised, others = 0.0, [], []
