@@ -14,9 +14,10 @@ from elites.agents.lockstep import Lockstep, Played, play
 from elites.runs import kinds
 from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.commands.training import device_of
-from elites.runs.film import NoFilm, film
+from elites.runs.film import film
 from elites.runs.load import load
 from elites.runs.play import seeds_of, stage
+from elites.runs.progress import Best
 
 FILM = "play.mp4"  # in the run's folder
 DESCRIPTION = f"""Plays episodes with what a run has learned so far: a line an episode, and their mean.
@@ -67,12 +68,15 @@ def main(arguments: Sequence[str], program: str) -> None:
 
 def filming(args: Any, envs: Any, seeds: Sequence[int], played: Played, screen: cli.Screen) -> Path | None:
     """The film, or a line that says why there is none."""
-    best = int(played.returns.argmax())
-    path: Path = args.run / FILM if args.video is True else args.video
+    i = int(played.returns.argmax())
+    best, path = Best(float(played.returns[i]), seeds[i], played.actions_of(i)), args.run / FILM
+    if args.video is not True:
+        path = args.video
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        film(envs.envs[0].spec, seeds[best], played.actions_of(best), path, screen.status)
-    except NoFilm as error:
-        screen.warn(f"no video, as nothing can be filmed here: {error}")
+        film(best, envs.envs[0].spec, path, screen.status)
+    except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        screen.warn(f"no video, as nothing can be filmed here: {reason[0]}")
         return None
     return path

@@ -47,7 +47,7 @@ class Setup(Base):
     flag: bool = False
     small: float = 5e-5
     kept: Count = 3
-    text: str = ""  # over several lines  # where it ends
+    text: str = ""  # where it ends
 
 
 def found(mapping: dict[str, Any] | None = None) -> dict[str, Setting]:
