@@ -16,6 +16,9 @@ from elites import cli, config
 from elites.agents.learner import Learner
 from elites.runs import kinds
 from elites.runs.load import load
+from elites.runs.pictures import Pictures
+from elites.runs.recorders import TensorBoard
+from elites.runs.screen import OnScreen
 from elites.runs.settings import RunSettings
 from elites.runs.train import train
 
@@ -56,10 +59,11 @@ def run(args: argparse.Namespace, kind: type[S], asked: Callable[[argparse.Names
         raise
     device = device_of(args.device)
     folder = args.resume or args.out or free_folder(settings.title())
-    interrupt = cli.Interrupt(screen)
+    interrupt, watching = cli.Interrupt(screen), [OnScreen(screen), TensorBoard(), Pictures()]
+    going_on = bool(args.resume)
     with interrupt:
         summary = train(
-            settings, folder, resume=bool(args.resume), observers=[], stop=lambda: interrupt.asked, device=device
+            settings, folder, resume=going_on, observers=watching, stop=lambda: interrupt.asked, device=device
         )
     if not summary.finished:
         screen.line(f"python {sys.argv[0]} --resume {folder} goes on from here")
