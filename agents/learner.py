@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Transition:
+    """A step of n environments, of the N that an agent acts in. A row is one environment's."""
+
+    observation: Array  # (n, S)
+    action: Array  # (n, A), or (n,) integers: as the environment executed it
+    reward: Array  # (n,)
+    next_observation: Array  # (n, S); where an episode ended, its last observation
+    terminated: Array  # (n,) bool
+    truncated: Array  # (n,) bool
+    where: Array  # (n,) integers: the number of each row's environment, from 0 on
 
 
 class Learner(ABC):
@@ -29,10 +43,8 @@ class Learner(ABC):
         """In so many environments."""
 
     @abstractmethod
-    def observe(
-        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
-    ) -> None:
-        """What came of a step; where an episode ended, its last observation."""
+    def observe(self, step: Transition) -> None:
+        """What came of the last actions."""
 
     def improve(self, steps: int) -> None:  # noqa: B027
         """After so many steps of learning; takes no longer than a step may."""
@@ -49,7 +61,7 @@ class Learner(ABC):
         """How learning has gone since this was last asked."""
         return {}
 
-    def trouble(self) -> str | None:
+    def non_finite(self) -> str | None:
         """What it has learned that is not finite, if anything."""
         return None
 

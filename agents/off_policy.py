@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from elites.agents.learner import Learner, restore
+from elites.agents.learner import Learner, Transition, restore
 from elites.agents.replay import Replay
 from elites.fields import Checked, Count, Fraction, Positive, Rate
 from elites.networks.policies import Critics, Policy, follow, slow_copy
@@ -118,12 +118,9 @@ class OffPolicy(Learner):
     def act_at_random(self, count: int) -> Array:
         return self.box.uniform(count, self.rng).cpu().numpy()
 
-    def observe(
-        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
-    ) -> None:
-        self.replay.extend(
-            state=observation, action=action, reward=reward, next_state=next_observation, terminated=terminated
-        )
+    def observe(self, step: Transition) -> None:
+        rows = {"action": step.action, "reward": step.reward, "terminated": step.terminated}
+        self.replay.extend(state=step.observation, next_state=step.next_observation, **rows)
 
     def improve(self, steps: int) -> None:
         for _ in range(steps):
@@ -183,7 +180,7 @@ class OffPolicy(Learner):
         self._tally, self._tallied = torch.zeros_like(self._tally), 0
         return {"critic_loss": loss, "value": value}
 
-    def trouble(self) -> str | None:
+    def non_finite(self) -> str | None:
         for name in ("critics", "policy"):
             module = getattr(self.learned, name)
             if module and not all(parameter.isfinite().all() for parameter in module.parameters()):

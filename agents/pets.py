@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from elites.agents.learner import Learner, restore
+from elites.agents.learner import Learner, Transition, restore
 from elites.agents.mpc import MPC
 from elites.agents.replay import Replay
 from elites.dynamics import Architecture, ProbabilisticEnsemble, Return, Training
@@ -90,14 +90,14 @@ class PETS(Learner):
     def act_at_random(self, count: int) -> Array:
         return self.box.uniform(count, self.rng).cpu().numpy()
 
-    def observe(
-        self, observation: Array, action: Array, reward: Array, next_observation: Array, terminated: Array
-    ) -> None:
-        if terminated.any() and not self.task.terminated and not self._warned:
+    def observe(self, step: Transition) -> None:
+        if step.terminated.any() and not self.task.terminated and not self._warned:
             self._warned = True
             warnings.warn("the environment terminated, but its task has no termination: plans go on", stacklevel=2)
-        state, next_state = self._state(observation, np.zeros_like(reward)), self._state(next_observation, reward)
-        self.replay.extend(state=state, action=action, reward=reward, next_state=next_state, terminated=terminated)
+        state = self._state(step.observation, np.zeros_like(step.reward))
+        next_state = self._state(step.next_observation, step.reward)
+        rows = {"action": step.action, "reward": step.reward, "terminated": step.terminated}
+        self.replay.extend(state=state, next_state=next_state, **rows)
 
     def due(self, episode_begins: bool) -> bool:
         every = self.config.train_every

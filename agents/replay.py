@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from elites.fields import Count, check
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Rows that only grow at their end: a checkpoint writes each once."""
+
+    columns: Mapping[str, Tensor]  # (n, *E) each, the oldest first
+    first: int  # the oldest row's number, counted from the run's beginning; the rows are first … first + n - 1
 
 
 class Replay:
@@ -70,13 +79,14 @@ class Replay:
         return column.roll(-(self.total % self.capacity), 0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total, "columns": {name: self.column(name) for name in self._columns}}
+        return {"rows": Grown({name: self.column(name) for name in self._columns}, self.total - len(self))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        held = min((len(column) for column in state["columns"].values()), default=0)
-        fewer = held < min(state["total"], self.capacity)  # as there was less room: what was let go does not count
-        self.total = held if fewer else state["total"]
+        rows: Grown = state["rows"]
+        held = min((len(column) for column in rows.columns.values()), default=0)
+        fewer = rows.first > 0 and held < self.capacity  # there was less room: what was let go does not count
+        self.total = held if fewer else rows.first + held
         self._columns = {}
-        for name, column in state["columns"].items():
+        for name, column in rows.columns.items():
             column = column[-self.capacity :].to(self.device)
             self._columns[name] = column.roll(self.total % self.capacity, 0) if self.total > self.capacity else column

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elites import config
+from elites.runs.folder import RunFolder
 from elites.runs.learn import LearnSettings
 from elites.runs.pets import PETSSettings
 from elites.runs.settings import RunSettings
@@ -42,10 +43,8 @@ def kind_of(mapping: Mapping[str, Any]) -> str:
 
 def mapping_of(folder: Path) -> dict[str, Any]:
     """What the config.yaml of a run holds."""
-    path = folder / "config.yaml"
-    if not path.exists():
-        raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
-    return config.load(path)
+    RunFolder.resume(folder)
+    return config.load(folder / "config.yaml")
 
 
 def settings_of(folder: Path) -> RunSettings:

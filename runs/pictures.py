@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from elites.agents.pets import PETS
-from elites.runs.loop import PHASES, Loop
+from elites.runs.film import film
+from elites.runs.observers import Observer, Status, Watched
+from elites.runs.progress import Best
+from elites.runs.summary import PHASES, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[Any]
-MOST_FRAMES = 500  # of a film: without a GPU MuJoCo draws some seven a second
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
-def draw(loop: Loop) -> None:
+class Pictures(Observer):
     """returns.png and best.mp4 in the run's folder, and predictions.png of a PETS; else a line that says why not."""
-    folder, say = loop.run.folder, loop.run.say
-    try:
-        import matplotlib
-    except ImportError:
-        say('no plots: pip install "elites[runs]" brings what they need')
-    else:
-        matplotlib.use("Agg")
-        returns(loop, folder / "returns.png")
-        if isinstance(loop.agent, PETS):
-            predictions(loop.agent, loop, folder / "predictions.png")
-    if loop.best:
-        film(loop, folder / "best.mp4")
+
+    def began(self, run: Watched) -> None:
+        self._run = run
+
+    def status(self, status: Status) -> None:
+        self._last = status
+
+    def ended(self, summary: Summary) -> None:
+        run = self._run
+        if not summary.finished:
+            return
+        self._show("drawing")
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            run.observers.tell('no plots: pip install "elites[runs]" brings what they need')
+        else:
+            returns(run, run.folder / "returns.png")
+            if isinstance(run.agent, PETS):
+                predictions(run.agent, run, run.folder / "predictions.png")
+        if run.best and run.spec:
+            self._film(run.best, run.spec)
+
+    def _film(self, best: Best, spec: EnvSpec) -> None:
+        try:
+            film(best, spec, self._run.folder / "best.mp4", self._show)
+        except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._run.observers.tell(f"no video, as nothing can be filmed here: {reason}")
+
+    def _show(self, text: str) -> None:
+        last = self._last
+        self._run.observers.status(Status("pictures", last.episode, last.env_steps, last.wall_s, text=text))
 
 
-def returns(loop: Loop, path: Path) -> None:
-    from matplotlib import pyplot as plt
+def new_figure(width: float, height: float) -> Figure:
+    """Without pyplot, so that a user's own figures and backend are left alone, and threads do not meet."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def returns(run: Watched, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    along = loop.schedule.along
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for phases, colour in zip(PHASES, (GREY, BLUE, ORANGE), strict=True):
-        rows = [row for row in loop.rows if row["phase"] in phases]
+    along = run.schedule.along
+    figure = new_figure(7, 3.6)
+    axes = figure.subplots()
+    for (name, phases), colour in zip(PHASES.items(), (GREY, BLUE, ORANGE), strict=True):
+        rows = [row for row in run.rows if row["phase"] in phases]
         if not rows:
             continue
         x, y = [row[along] for row in rows], [row["return"] for row in rows]
@@ -50,21 +81,18 @@ def returns(loop: Loop, path: Path) -> None:
             ends = [row["worst"] for row in rows], [row["best"] for row in rows]
             axes.fill_between(x, *ends, color=colour, alpha=0.15, lw=0)
         few = len(rows) <= 50
-        axes.plot(x, y, "o-" if few else "-", color=colour, label=phases[0], lw=1.5 if few else 0.8, ms=4)
-    axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{loop.name}, seed {loop.seed}")
+        axes.plot(x, y, "o-" if few else "-", color=colour, label=name, lw=1.5 if few else 0.8, ms=4)
+    axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{run.env}, seed {run.seed}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
+def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
     """The last learning episode: what came, and what the model foresees from every `horizon` steps on, open loop."""
-    from matplotlib import pyplot as plt
-
     horizon = agent.config.horizon
-    lengths = [row["length"] for row in loop.rows if row["phase"] == "learning"]
+    lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
     first = len(agent.replay) - lengths[-1]
@@ -82,7 +110,8 @@ def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
 
     columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.4 * rows), layout="constrained", squeeze=False)
+    figure = new_figure(4.2 * columns, 2.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(shown) :]:
         axes.axis("off")
     for axes, entry in zip(grid.flat, shown, strict=False):
@@ -98,35 +127,5 @@ def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
         axes.grid(alpha=0.3)
     grid.flat[0].legend(fontsize=7)
     some = f", the {len(shown)} of {size} entries foreseen worst" if len(shown) < size else ""
-    figure.suptitle(f"{loop.name}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
+    figure.suptitle(f"{run.env}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def film(loop: Loop, path: Path) -> None:
-    """The best planned episode, gone through once more before a camera."""
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's environments look for a screen even so
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's as well
-    try:
-        from imageio.v2 import get_writer
-
-        first: Any = loop.envs.envs[0]  # type: ignore[union-attr]
-        env = gymnasium.make(first.spec, render_mode="rgb_array")
-        env.reset(seed=loop.best["seed"])
-        rate = env.metadata.get("render_fps", 30)
-        actions = loop.best["actions"].numpy()
-        stride = max(1, round(rate / 30), -(-len(actions) // MOST_FRAMES))
-        beside = path.with_name("part." + path.name)
-        writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2)
-        with writer:
-            for step, action in enumerate(actions):
-                env.step(action)
-                if step % stride == 0:
-                    writer.append_data(env.render())
-                    loop.screen.status(f"filming  step {step}/{len(actions)}")
-        beside.replace(path)
-        env.close()
-    except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
-        reason = str(error).strip().splitlines()
-        loop.run.say(f"no video, as nothing can be filmed here: {reason[0] if reason else type(error).__name__}")

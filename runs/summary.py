@@ -6,6 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
+from elites.agents.learner import Learner
+from elites.runs.meter import Meter
+from elites.runs.progress import Progress
+
+# The rows that a figure of the summary is of, by their phases.
+PHASES = {"random": ("random",), "learning": ("learning",), "evaluation": ("evaluation", "final")}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -39,3 +48,28 @@ class Summary:
         return {name: value for name, value in found.items() if name not in evaluated or value is not None} | dict(
             self.agent
         )
+
+
+def of(name: str, progress: Progress, meter: Meter, agent: Learner, evaluated: bool, finished: bool) -> Summary:
+    """What a run has come to. evaluated: whether it is, in environments of their own."""
+    rows = {phase: [row for row in progress.rows if row["phase"] in phases] for phase, phases in PHASES.items()}
+    learned, shown = ([row["return"] for row in rows[phase]] for phase in ("learning", "evaluation"))
+    last = rows["evaluation"][-1] if evaluated and rows["evaluation"] else {}
+    peak = meter.peak_mb
+    return Summary(
+        env=name,
+        seed=progress.seed,
+        finished=finished,
+        episode_returns=learned,
+        best_return=max(learned, default=None),
+        last_three_mean=float(np.mean(learned[-3:])) if learned else None,
+        random_returns=[row["return"] for row in rows["random"]],
+        evaluation_returns=shown,
+        evaluation_steps=[row["env_steps"] for row in rows["evaluation"]] if evaluated else None,
+        final_evaluation_mean=last.get("return"),
+        final_evaluation_std=last.get("std"),
+        peak_memory_mb=None if peak is None else round(peak, 1),
+        env_steps=progress.steps,
+        wall_s=round(meter.wall_s, 1),
+        agent=agent.summary(),
+    )

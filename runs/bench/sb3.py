@@ -44,7 +44,7 @@ class Theirs(Learner):
     def act_at_random(self, count: int) -> Any:
         raise NotImplementedError
 
-    def observe(self, *transition: Any) -> None:
+    def observe(self, step: Any) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,9 @@ from elites.help import explain, lines
 from elites.runs import kinds
 from elites.runs.commands.flags import Parser
 from elites.runs.observers import Observer
+from elites.runs.pictures import Pictures
+from elites.runs.recorders import TensorBoard
+from elites.runs.screen import OnScreen
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
 from elites.runs.train import train
@@ -54,7 +57,7 @@ class Asked(Generic[S]):
     interrupt: cli.Interrupt
     again: str  # the command that goes on with a run
     as_json: bool
-    observers: Sequence[Observer] = field(default_factory=list)
+    observers: Sequence[Observer]
 
     def stop(self) -> bool:
         """Whether Ctrl-C was pressed."""
@@ -108,8 +111,9 @@ def asked(parser: Parser, kind: Kind[S], arguments: Sequence[str] | None, progra
     folder = args.resume or args.out or free_folder(settings.title())
     interrupt = cli.Interrupt(screen)
     device, again = device_of(args.device), program or f"python {sys.argv[0]}"
+    observers = [OnScreen(screen), TensorBoard(), Pictures()]
     with interrupt:
-        yield Asked(settings, folder, bool(args.resume), device, screen, interrupt, again, args.json)
+        yield Asked(settings, folder, bool(args.resume), device, screen, interrupt, again, args.json, observers)
 
 
 def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:

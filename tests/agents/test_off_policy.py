@@ -387,12 +387,12 @@ def test_rates_are_those_of_the_settings_after_loading() -> None:
     assert second.policy_optimizer.param_groups[0]["lr"] == 0.25
 
 
-def test_trouble_is_what_is_not_finite() -> None:
+def test_what_is_not_finite() -> None:
     for name in ("critics", "policy"):
         found = OffPolicy(CGP(width=8), 1, UNIT, seed=0)
-        assert found.trouble() is None
+        assert found.non_finite() is None
         next(iter(getattr(found.learned, name).parameters())).data.view(-1)[3] = math.nan
-        assert f"weights of the {name} that are not" in str(found.trouble())
+        assert f"weights of the {name} that are not" in str(found.non_finite())
 
 
 def test_figures_by_hand() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.agents import PETS, PETSConfig
-from elites.cli import Screen
+from elites.agents import PETS, PETSConfig, Transition
 from elites.dynamics import Architecture, Training
 from elites.envs import Task, learned_reward
 from elites.planners import CEM, PLANNERS
-from elites.runs import Episodes, Loop, Run, checkpoint
-from elites.runs.loop import episode_seed
+from elites.runs import Episodes, Loop, RunFolder, checkpoint, episode_seed
 
 SMALL = PETSConfig(
     CEM(samples=30, iterations=2, elites=5),
@@ -53,9 +50,8 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def run(agent: PETS, folder: Path, **schedule: Any) -> Loop:
-    screen = Screen(io.StringIO(), quiet=True)
     options = {"random_episodes": 3, "episodes": 5, **schedule}
-    loop = Loop(agent, Reach(), Run.begin(folder, {}, screen.warn), Episodes(**options), 0, screen)
+    loop = Loop(agent, Reach(), RunFolder.begin(folder, {}), Episodes(**options), 0)
     loop()
     return loop
 
@@ -119,7 +115,8 @@ def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
 
 def told(agent: PETS, *transition: Any) -> None:
     """Of one environment."""
-    agent.observe(*(np.asarray(part)[None] for part in transition))
+    observation, action, reward, following, terminated = (np.asarray(part)[None] for part in transition)
+    agent.observe(Transition(observation, action, reward, following, terminated, ~terminated, np.zeros(1, dtype=int)))
 
 
 def test_when_it_learns(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def outcome(folder: Path) -> tuple[Any, ...]:
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in rows]
     summary = json.loads((folder / "summary.json").read_text())
     agent = checkpoint.newest(folder / "checkpoints", pytest.fail)["agent"]
-    tensors = {name: agent[name] for name in ("critics", "policy", "replay", "rng", "critic_optimizer")}
+    tensors = {name: agent[name] for name in ("critics", "policy", "rng", "critic_optimizer")}
+    tensors["replay"] = dict(agent["replay"]["rows"].columns)
     return timeless, summary["evaluation_returns"], json.dumps(tensors, default=lambda tensor: tensor.tolist())
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from elites import cli
-from elites.runs import Loop, Run, Steps
+from elites.agents import Transition
+from elites.runs import Loop, RunFolder, Steps
 from elites.runs.bench.sb3 import Theirs, model_for
 from elites.runs.environments import episode_seed
 
@@ -42,8 +42,9 @@ class InOurLoop(Theirs):
     def act_at_random(self, count: int) -> Any:
         return self.sampled(None, RANDOM)
 
-    def observe(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
-        self.model.replay_buffer.add(observation, next_observation, self.stored, reward, terminated, [{}])
+    def observe(self, step: Transition) -> None:
+        moved = step.observation, step.next_observation, self.stored
+        self.model.replay_buffer.add(*moved, step.reward, step.terminated, [{}])
 
     def improve(self, steps: int) -> None:
         self.model.train(gradient_steps=steps, batch_size=self.model.batch_size)
@@ -62,8 +63,8 @@ def test_our_loop_is_theirs(name: str, agent: str, tmp_path: Path) -> None:
         model = model_for(agent, env, seed=0, random_steps=RANDOM)
         if ours:
             model._setup_learn(0)
-            loop = InOurLoop(model), gymnasium.make(name), Run.begin(tmp_path / "run", {}, print)
-            Loop(*loop, Steps(random_steps=RANDOM, steps=STEPS), seed=0, screen=cli.Screen(quiet=True))()
+            loop = InOurLoop(model), gymnasium.make(name), RunFolder.begin(tmp_path / "run", {})
+            Loop(*loop, Steps(random_steps=RANDOM, steps=STEPS), seed=0)()
         else:
             model.learn(STEPS)
             assert env.begun >= STEPS // 200 + 1
