@@ -76,7 +76,7 @@ class PETS(Learner):
         self._warned = False
 
     def begin(self, which: Array | None = None) -> None:
-        self.mpc.reset(which)
+        self.mpc.reset(None if which is None or which.all() else which)  # all of them, however many there were before
 
     def act(self, observation: Array, explore: bool = True) -> Array:
         """Planned, always: it explores by no other means."""

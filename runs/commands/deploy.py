@@ -14,6 +14,7 @@ from elites import cli
 from elites.runs import kinds
 from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.deploy import compared, exported, table, with_policy
+from elites.runs.mujoco_log import mujoco_log
 
 DESCRIPTION = """Takes the policy out of a run of `elites learn`, and says what an action costs with and without search.
 
@@ -48,6 +49,8 @@ def tell(args: argparse.Namespace, files: Sequence[Path], seconds: Mapping[str, 
 
 def main(arguments: Sequence[str], program: str) -> None:
     args = flags(program=program).parse_args(arguments)
-    agent = with_policy(args.run, cli.Screen().warn)
+    say = cli.Screen().warn
+    with mujoco_log(say):
+        agent = with_policy(args.run, say)
     files = exported(agent, args.run)
     tell(args, files, compared(agent, files, args.steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.commands.training import device_of
 from elites.runs.film import film
 from elites.runs.load import load
+from elites.runs.mujoco_log import mujoco_log
 from elites.runs.play import seeds_of, stage
 from elites.runs.progress import Best
 
@@ -44,6 +46,12 @@ def flags(description: str | None = DESCRIPTION, program: str | None = None) -> 
 def main(arguments: Sequence[str], program: str) -> None:
     args = flags(program=program).parse_args(arguments)
     screen = cli.Screen(quiet=args.json)
+    with mujoco_log(screen.warn):
+        tell(args, *played_by(args, screen))
+
+
+def played_by(args: argparse.Namespace, screen: cli.Screen) -> tuple[str, Played, Path | None]:
+    """The environment, what came of the episodes, and the film where there is one."""
     settings = kinds.settings_of(args.run)
     agent = load(args.run, screen.warn, device_of(args.device))
     envs, seeds = stage(settings, args.episodes, args.env), seeds_of(args.seed, args.episodes)
@@ -55,23 +63,32 @@ def main(arguments: Sequence[str], program: str) -> None:
     agent.begin(np.ones(args.episodes, dtype=bool))
     played = play(lambda observation: agent.act(observation, explore=False), Lockstep(envs), seeds, watch)
     assert played
-    mean, std = float(played.returns.mean()), float(played.returns.std())
     filmed = filming(args, envs, seeds, played, screen) if args.video else None
+    screen.status("")
+    envs.close()
+    return args.env or settings.env, played, filmed
+
+
+def tell(args: argparse.Namespace, env: str, played: Played, filmed: Path | None) -> None:
+    """A line an episode and the mean, or one line of JSON."""
+    returns, lengths = played.returns, played.lengths
+    mean, std = float(returns.mean()), float(returns.std())
     if args.json:
-        row = {"env": args.env or settings.env, "returns": played.returns.tolist(), "lengths": played.lengths.tolist()}
-        print(json.dumps(row | {"mean": mean, "std": std, "video": filmed and str(filmed)}))
+        row = {"env": env, "returns": returns.tolist(), "lengths": lengths.tolist(), "mean": mean, "std": std}
+        print(json.dumps(row | {"video": filmed and str(filmed)}))
         return
-    for number, (total, length) in enumerate(zip(played.returns, played.lengths, strict=True), start=1):
+    for number, (total, length) in enumerate(zip(returns, lengths, strict=True), start=1):
         print(f"episode {number:3d}/{args.episodes}  {length:5d} steps  return {total:9.2f}")
     print(f"mean {mean:.2f} ± {std:.2f}" + (f"; the best is in {filmed}" if filmed else ""))
 
 
-def filming(args: Any, envs: Any, seeds: Sequence[int], played: Played, screen: cli.Screen) -> Path | None:
+def filming(
+    args: argparse.Namespace, envs: Any, seeds: Sequence[int], played: Played, screen: cli.Screen
+) -> Path | None:
     """The film, or a line that says why there is none."""
     i = int(played.returns.argmax())
-    best, path = Best(float(played.returns[i]), seeds[i], played.actions_of(i)), args.run / FILM
-    if args.video is not True:
-        path = args.video
+    best = Best(float(played.returns[i]), seeds[i], played.actions_of(i))
+    path: Path = args.run / FILM if args.video is True else args.video
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         film(best, envs.envs[0].spec, path, screen.status)

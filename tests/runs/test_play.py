@@ -112,7 +112,7 @@ def test_other_episodes(play: Played, learned: Path) -> None:
 
 
 def test_another_environment(play: Played, learned: Path) -> None:
-    class Doubled(gymnasium.RewardWrapper[Any, Any, Any]):
+    class Doubled(gymnasium.RewardWrapper[Any, Any]):
         def reward(self, reward: Any) -> Any:
             return 2 * reward
 
