@@ -29,12 +29,12 @@ class PETSConfig(Checked):
     """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
 
     planner: Planner = CEMGD()
-    horizon: Count = 45
-    particles: Count = 5
-    noise: Literal["common", "independent"] = "common"
-    risk: NonNegative = 0.0
-    discount: Fraction = 1.0
-    replan_every: Count = 1
+    horizon: Count = 45  # steps that a plan looks ahead
+    particles: Count = 5  # rollouts of each candidate, through the members in turn
+    noise: Literal["common", "independent"] = "common"  # whether all candidates meet the same noise of the model
+    risk: NonNegative = 0.0  # standard deviations over the particles that a return loses
+    discount: Fraction = 1.0  # of the reward, at every step
+    replan_every: Count = 1  # steps
     model: Architecture = Architecture()
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode

@@ -27,7 +27,7 @@ class LearnSettings(Steps, RunSettings):
 
     FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "num_envs")
     agent: Algorithm = CGP()
-    num_envs: Count = 1
+    num_envs: Count = 1  # environments that collect at once
 
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> OffPolicy:
         observed, _ = sizes(env)

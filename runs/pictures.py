@@ -84,7 +84,8 @@ def returns(run: Watched, path: Path) -> None:
         axes.plot(x, y, "o-" if few else "-", color=colour, label=name, lw=1.5 if few else 0.8, ms=4)
     axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{run.env}, seed {run.seed}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    if run.rows:
+        axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

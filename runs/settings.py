@@ -29,9 +29,9 @@ class RunSettings(Schedule, ABC):
     """
 
     FIXED: ClassVar[tuple[str, ...]] = ("env", "seed")
-    env: str = ""
+    env: str = ""  # a Gymnasium id
     episode_steps: Count | None = None  # None is the environment's own limit
-    seed: Seed = 0
+    seed: Seed = 0  # of everything that is random
 
     @abstractmethod
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Learner:

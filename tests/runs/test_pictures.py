@@ -138,6 +138,13 @@ def test_few_points_are_marked(figures: list[Any], tmp_path: Path, count: int, m
     assert line.get_marker() == marker
 
 
+def test_a_run_without_an_episode_has_a_picture_without_a_line(figures: list[Any], tmp_path: Path) -> None:
+    """And nobody is warned of that."""
+    pictures.returns(run([]), tmp_path / "returns.png")
+    assert not figures[0].axes[0].lines
+    assert figures[0].axes[0].get_legend() is None
+
+
 class Filmed(gymnasium.Env[Any, Any]):
     """Whose picture is the number of its step, and of its seed."""
 
