@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from elites import config
+from elites.runs.kinds import KIND
 from elites.runs.report.columns import COLUMNS
 
 Row = dict[str, float]
@@ -44,6 +45,7 @@ def read(folder: Path, anchor: str) -> Result:
     if not files[0].exists():
         raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
     settings = flat(config.load(files[0]))
+    settings.pop(KIND, None)  # who acts says as much, and runs of the first edition have none
     rows = metrics(files[1]) if files[1].exists() else []
     summary = summarised(files[2]) if files[2].exists() else {}
     ended = bool(summary) and (not rows or rows[-1]["env_steps"] <= summary.get("env_steps", math.inf))

@@ -198,6 +198,13 @@ def test_seeds_are_one_group_with_a_mean_as_far_as_all_have_come(page: Callable[
     assert hues[0] == hues[1] != hues[2]
 
 
+def test_the_kind_of_run_sets_nothing_apart(page: Callable[..., str], tmp_path: Path) -> None:
+    """As runs of the first edition have none."""
+    text = page(make(tmp_path / "old", [1.0]), make(tmp_path / "new", [1.0], kind="pets", seed=1))
+    assert text.count("<li>") == 1
+    assert "What differs" not in text
+
+
 def test_figures_of_the_model(page: Callable[..., str], tmp_path: Path) -> None:
     text = page(make(tmp_path / "run", [1.0, 2.0]))
     _, rmse, coverage = re.findall("<svg.*?</svg>", text)
