@@ -44,7 +44,7 @@ def asked_for(error: BaseException) -> int | None:
     for pattern in _ASKED:
         if found := pattern.search(text):
             return int(float(found["size"]) * 1024 ** _UNITS[found["unit"].upper()])
-    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text
+    exhausted = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "not enough memory" in text
     return 0 if exhausted else None
 
 

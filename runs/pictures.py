@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from numpy.typing import NDArray
 
 from elites.agents.pets import PETS
 from elites.runs.film import film
+from elites.runs.foreseen import Foreseen, foreseen
 from elites.runs.observers import Observer, Status, Watched
 from elites.runs.progress import Best
 from elites.runs.summary import PHASES, Summary
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[Any]
+MOST_ENTRIES = 9  # of an observation
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
@@ -43,7 +44,7 @@ class Pictures(Observer):
         else:
             returns(run, run.folder / "returns.png")
             if isinstance(run.agent, PETS):
-                predictions(run.agent, run, run.folder / "predictions.png")
+                predictions(run, run.agent, run.folder / "predictions.png")
         if run.best and run.spec:
             self._film(run.best, run.spec)
 
@@ -90,25 +91,13 @@ def returns(run: Watched, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
-    """The last learning episode: what came, and what the model foresees from every `horizon` steps on, open loop."""
-    horizon = agent.config.horizon
+def predictions(run: Watched, agent: PETS, path: Path) -> None:
+    """The last learning episode: what came, and what the model foresaw from every `horizon` steps on, open loop."""
     lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
-    first = len(agent.replay) - lengths[-1]
-    segments: list[tuple[Array, Array, Array]] = []
-    for start in range(0, lengths[-1], horizon):
-        came, foreseen = agent.predict(first + start, min(horizon, lengths[-1] - start))
-        for entry in agent.task.angles if segments else ():
-            turns = np.round((segments[-1][1][-1, entry] - came[0, entry]) / (2 * np.pi))
-            came[:, entry], foreseen[..., entry] = (x[..., entry] + 2 * np.pi * turns for x in (came, foreseen))
-        segments.append((np.arange(start + 1, start + 1 + len(came)), came, foreseen))
-    truth = np.concatenate([came for _, came, _ in segments])
-    error = np.concatenate([foreseen.mean(0) - came for _, came, foreseen in segments])
-    size, spread = truth.shape[1], np.maximum(np.ptp(truth, 0), 1e-6)
-    shown = np.sort(np.argsort(-np.nan_to_num(np.abs(error).mean(0) / spread, nan=np.inf))[:most])
-
+    found, horizon = foreseen(agent, lengths[-1]), agent.config.horizon
+    shown = found.worst(MOST_ENTRIES)
     columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure(4.2 * columns, 2.4 * rows)
@@ -116,17 +105,21 @@ def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
     for axes in grid.flat[len(shown) :]:
         axes.axis("off")
     for axes, entry in zip(grid.flat, shown, strict=False):
-        for number, (steps, came, foreseen) in enumerate(segments):
-            low, middle, high = np.percentile(foreseen[:, :, entry], [5, 50, 95], axis=0)
-            name = (lambda text: text) if number == 0 else (lambda text: None)  # once in the legend
-            axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0, label=name("90 % of the particles"))
-            axes.plot(steps, middle, color=BLUE, lw=1, label=name("their median"))
-            axes.plot(steps, came[:, entry], color="black", lw=1.2, label=name("what came"))
-        low, high = truth[:, entry].min(), truth[:, entry].max()
-        axes.set_ylim(low - 0.5 * spread[entry], high + 0.5 * spread[entry])
+        draw_entry(axes, found, int(entry))
         axes.set_title("reward" if entry >= agent.observed else f"observation[{entry}]", fontsize=9)
-        axes.grid(alpha=0.3)
     grid.flat[0].legend(fontsize=7)
-    some = f", the {len(shown)} of {size} entries foreseen worst" if len(shown) < size else ""
+    some = f", the {len(shown)} of {found.size} entries foreseen worst" if len(shown) < found.size else ""
     figure.suptitle(f"{run.env}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
     figure.savefig(path, dpi=120)
+
+
+def draw_entry(axes: Axes, found: Foreseen, entry: int) -> None:
+    for number, (steps, came, particles) in enumerate(found.segments):
+        low, middle, high = np.percentile(particles[:, :, entry], [5, 50, 95], axis=0)
+        names = ("90 % of the particles", "their median", "what came") if number == 0 else (None,) * 3  # once
+        axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0, label=names[0])
+        axes.plot(steps, middle, color=BLUE, lw=1, label=names[1])
+        axes.plot(steps, came[:, entry], color="black", lw=1.2, label=names[2])
+    truth, margin = found.came[:, entry], 0.5 * found.spread[entry]
+    axes.set_ylim(truth.min() - margin, truth.max() + margin)
+    axes.grid(alpha=0.3)

@@ -1,205 +1,208 @@
-"""What a run's pictures and film hold: their lines, sizes and frames."""
+"""What is drawn: the sizes, the phases, and an angle without its jumps."""
 
 from __future__ import annotations
 
+import struct
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
-from elites.runs import pictures
+from elites.agents import PETS, PETSConfig
+from elites.runs import Pictures, Status, Summary
 from elites.runs.film import film
+from elites.runs.foreseen import Foreseen, foreseen
+from elites.runs.pictures import predictions, returns
 from elites.runs.progress import Best
-from elites.runs.schedule import Episodes, Steps
+from elites.runs.schedule import Episodes
 
-SLOPE, HORIZON, LENGTH = 1.7, 4, 10  # of the angle: several turns in an episode
-PARTICLES = np.linspace(-0.2, 0.2, 41)
+TURN = 2 * np.pi
 
 
-class Foresees:
-    """A PETS as far as the picture asks: entries (angle, 1, 2, …), of which the first grows by SLOPE at every step."""
+@dataclass
+class Task:
+    angles: tuple[int, ...] = (1,)
 
-    config = SimpleNamespace(horizon=HORIZON)
+
+class Wheel:
+    """Stands for a PETS that has seen 10 transitions of a wheel, in [0, 2π), which turns by 1.5 at every step."""
+
+    task, config = Task(), PETSConfig(horizon=4)
+    replay = range(30)  # of which the last 10 are the episode
     observed = 2
 
-    def __init__(self, size: int, before: int = 5) -> None:
-        self.task, self.size, self.replay = SimpleNamespace(angles=(0,)), size, range(before + LENGTH)
-        self.before = before
-
     def predict(self, start: int, steps: int) -> tuple[Any, Any]:
-        """What came is unwrapped within a segment, and begins in (-π, π]; the particles lie around it."""
-        step = np.arange(start - self.before + 1, start - self.before + 1 + steps)
-        angle = SLOPE * step
-        angle = angle - 2 * np.pi * np.round(angle[0] / (2 * np.pi))
-        came = np.stack([angle, *(entry + 0.1 * step for entry in range(1, self.size))], 1)
-        errors = 1 + np.arange(self.size)  # the later, the worse
-        return came, came + PARTICLES[:, None, None] * errors + 0.01 * errors
+        assert start >= 20
+        assert start + steps <= 30
+        at = 1.5 * np.arange(start + 1, start + steps + 1)
+        angle = np.unwrap(at % TURN)
+        came = np.stack([at, angle], 1)
+        return came, came[None] + np.array([-0.1, 0.3])[:, None, None] * np.array([1.0, 4.0])
 
 
-def run(rows: list[dict[str, Any]], schedule: Any = None) -> Any:
-    return SimpleNamespace(env="Toy-v0", seed=3, rows=rows, schedule=schedule or Episodes())
+def test_an_angle_goes_on_from_one_segment_to_the_next() -> None:
+    found = foreseen(Wheel(), 10)  # type: ignore[arg-type]
+    assert [steps.tolist() for steps, *_ in found.segments] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    assert np.allclose(np.diff(found.came[:, 1]), 1.5)
+    for _, came, particles in found.segments:
+        assert particles.shape == (2, len(came), 2)
+        assert np.allclose(particles - came, [[[-0.1, -0.4]], [[0.3, 1.2]]])
+    assert np.allclose(found.spread, 9 * 1.5)
+    assert found.size == 2
+    assert found.worst(1).tolist() == [1]
+    assert found.worst(2).tolist() == [0, 1]
 
 
-EPISODES = [{"phase": "random", "episode": 1, "length": 5, "return": 1.0, "env_steps": 5}]
-EPISODES += [{"phase": "learning", "episode": 2, "length": LENGTH, "return": 4.0, "env_steps": 15}]
+def test_the_entries_that_are_foreseen_worst() -> None:
+    came = np.array([[0.0, 0.0, 0.0, 5.0], [2.0, 10.0, 1.0, 5.0]])
+    particles = came + np.array([[[1.0, 1.0, np.nan, 0.0]], [[3.0, -1.0, 0.0, 0.0]]])  # mean errors of 2, 0, none, 0
+    found = Foreseen([(np.arange(2), came, particles)])
+    assert found.worst(1).tolist() == [2]  # what is not a number is worst of all
+    assert found.worst(2).tolist() == [0, 2]
+    assert found.spread.tolist() == [2.0, 10.0, 1.0, 1e-6]
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every figure that is drawn."""
-    drawn: list[Any] = []
-    real = pictures.new_figure
-
-    def new(width: float, height: float) -> Any:
-        drawn.append(real(width, height))
-        return drawn[-1]
-
-    monkeypatch.setattr(pictures, "new_figure", new)
-    return drawn
+def size_of(path: Path) -> tuple[int, int]:
+    """Of a PNG."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
 
 
-def predicted(figures: list[Any], size: int, tmp_path: Path, **options: Any) -> Any:
-    agent: Any = Foresees(size)
-    pictures.predictions(agent, run(EPISODES), tmp_path / "predictions.png", **options)
-    assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
-    (figure,) = figures
-    figures.clear()
-    return figure
+class Run:
+    """As much of a Watched as pictures look at."""
+
+    env, seed, schedule = "Walk-v0", 3, Episodes(1, 3)
+    spec = best = None
+
+    def __init__(self, folder: Path, rows: list[dict[str, Any]], agent: Any = None) -> None:
+        self.folder, self.rows, self.agent, self.observers = folder, rows, agent, self
+        self.told: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+
+    def status(self, status: Status) -> None:
+        assert status.text
 
 
-def test_an_angle_goes_on_where_the_last_segment_ended(figures: list[Any], tmp_path: Path) -> None:
-    """Without a jump by full turns, and the particles with it."""
-    axes = predicted(figures, 2, tmp_path).axes[0]
-    came = [line for line in axes.lines if line.get_color() == "black"]
-    middle = [line for line in axes.lines if line.get_color() == pictures.BLUE]
-    assert [list(line.get_xdata()) for line in came] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
-    truth = np.concatenate([line.get_ydata() for line in came])
-    np.testing.assert_allclose(np.diff(truth), SLOPE)
-    assert abs(truth[0]) < np.pi
-    assert truth[-1] > 4 * np.pi
-    np.testing.assert_allclose(np.concatenate([line.get_ydata() for line in middle]), truth + 0.01)
-    first, *_ = axes.collections
-    band = first.get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == pytest.approx((truth[0] + 0.01 - 0.18, truth[3] + 0.01 + 0.18))  # 5 and 95 %
+ROWS = [
+    {"episode": 1, "phase": "random", "return": 0, "length": 10},
+    {"episode": 2, "phase": "learning", "return": -1, "length": 10},
+]
 
 
-def test_the_axis_is_of_what_came(figures: list[Any], tmp_path: Path) -> None:
-    """With half of its range above and below, whatever is foreseen."""
-    axes = predicted(figures, 2, tmp_path).axes[1]
-    assert axes.get_ylim() == pytest.approx((1.1 - 0.45, 2.0 + 0.45))
+def test_the_sizes_of_the_pictures(tmp_path: Path) -> None:
+    run: Any = Run(tmp_path, [*ROWS, {"episode": 3, "phase": "final", "return": 0, "worst": -1, "best": 2}])
+    returns(run, tmp_path / "returns.png")
+    assert size_of(tmp_path / "returns.png") == (840, 432)
+    agent: Any = Wheel()
+    predictions(run, agent, tmp_path / "predictions.png")
+    assert size_of(tmp_path / "predictions.png") == (1008, 288)  # two entries side by side
+    before = sorted(tmp_path.iterdir())
+    predictions(Run(tmp_path, ROWS[:1]), agent, tmp_path / "none.png")  # type: ignore[arg-type]
+    assert sorted(tmp_path.iterdir()) == before  # nothing was planned
 
 
 @pytest.mark.parametrize(
-    ("size", "columns", "rows"),
-    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2), (7, 3, 3), (9, 3, 3), (12, 3, 3)],
+    ("entries", "expected"), [(1, (504, 288)), (3, (1512, 288)), (4, (1008, 576)), (11, (1512, 864))]
 )
-def test_a_picture_is_as_large_as_what_it_shows(
-    figures: list[Any], tmp_path: Path, size: int, columns: int, rows: int
+def test_the_grid_of_predictions(tmp_path: Path, entries: int, expected: tuple[int, int]) -> None:
+    class Wide(Wheel):
+        task = Task(())
+
+        def predict(self, start: int, steps: int) -> tuple[Any, Any]:
+            came = np.random.default_rng(start).normal(size=(steps, entries))
+            return came, came[None] + 0.1
+
+    agent: Any = Wide()
+    predictions(Run(tmp_path, ROWS), agent, tmp_path / "a.png")  # type: ignore[arg-type]
+    assert size_of(tmp_path / "a.png") == expected
+
+
+def test_a_users_own_plots_are_left_alone(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    before, pyplot = mpl.rcParams._get("backend"), "matplotlib.pyplot" in sys.modules  # type: ignore[attr-defined]
+    returns(Run(tmp_path, ROWS), tmp_path / "returns.png")  # type: ignore[arg-type]
+    assert mpl.rcParams._get("backend") == before  # type: ignore[attr-defined]
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot
+
+
+def summary(finished: bool) -> Summary:
+    return Summary("Walk-v0", 0, finished, (), None, None, (), (), 0, 0.0)
+
+
+def test_a_run_that_was_stopped_is_not_drawn(tmp_path: Path) -> None:
+    pictures, run = Pictures(), Run(tmp_path, ROWS)
+    pictures.began(run)  # type: ignore[arg-type]
+    pictures.status(Status("learning", 0, 0, 0.0))
+    for finished in (False, True):
+        pictures.ended(summary(finished))
+        assert (tmp_path / "returns.png").exists() == finished
+
+
+def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, run = Pictures(), Run(tmp_path, ROWS)
+    pictures.began(run)  # type: ignore[arg-type]
+    pictures.status(Status("learning", 0, 0, 0.0))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    pictures.ended(summary(True))
+    assert run.told == ['no plots: pip install "elites[runs]" brings what they need']
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "frames", "fps"), [(60, 40, 20, 30.0), (30, 1100, 367, 10.0), (20, 7, 7, 20.0)]
+)
+def test_the_frames_of_a_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, steps: int, frames: int, fps: float
 ) -> None:
-    figure = predicted(figures, size, tmp_path)
-    assert tuple(figure.get_size_inches()) == pytest.approx((4.2 * columns, 2.4 * rows))
-    assert len(figure.axes) == columns * rows
-    shown = [axes.get_title() for axes in figure.axes if axes.axison]
-    names = ["observation[0]", "observation[1]", *["reward"] * size][:size]
-    assert shown == (names if size <= 9 else names[-9:])  # those that are foreseen worst, in their order
-    assert ("foreseen worst" in figure.get_suptitle()) == (size > 9)
+    """Some 30 a second, and 500 at most."""
+    written: list[int] = []
 
+    class Camera:
+        metadata = {"render_fps": rate}  # noqa: RUF012
+        at, closed = 0, False
 
-def test_the_entries_foreseen_worst(figures: list[Any], tmp_path: Path) -> None:
-    """Errors count in units of each entry's own range: the angle's is 15.3, the others' is 0.9."""
-    figure = predicted(figures, 4, tmp_path, most=2)
-    assert [axes.get_title() for axes in figure.axes] == ["reward", "reward"]
-    assert "the 2 of 4 entries foreseen worst" in figure.get_suptitle()
+        def reset(self, seed: int) -> None:
+            assert seed == 9
 
+        def step(self, action: Any) -> None:
+            assert action == self.at
+            self.at += 1
 
-@pytest.mark.parametrize("schedule", [Episodes(), Steps()])
-def test_returns(figures: list[Any], tmp_path: Path, schedule: Any) -> None:
-    rows = [*EPISODES, {"phase": "evaluation", "episode": 3, "env_steps": 20, "return": 6.0, "worst": 5.0, "best": 8.0}]
-    pictures.returns(run(rows, schedule), tmp_path / "returns.png")
-    (figure,) = figures
-    (axes,) = figure.axes
-    along = "episode" if isinstance(schedule, Episodes) else "env_steps"
-    drawn = [(line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
-    assert drawn == [(row["phase"], [row[along]], [row["return"]]) for row in rows]
-    assert tuple(figure.get_size_inches()) == (7, 3.6)
-    assert axes.get_xlabel() == along.replace("env_", "")
-    (band,) = axes.collections
-    assert (band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()) == (5, 8)
+        def render(self) -> int:
+            return self.at
 
-
-@pytest.mark.parametrize(("count", "marker"), [(50, "o"), (51, "None")])
-def test_few_points_are_marked(figures: list[Any], tmp_path: Path, count: int, marker: str) -> None:
-    rows = [{"phase": "learning", "episode": n, "return": float(n)} for n in range(count)]
-    pictures.returns(run(rows), tmp_path / "returns.png")
-    (line,) = figures[0].axes[0].lines
-    assert line.get_marker() == marker
-
-
-def test_a_run_without_an_episode_has_a_picture_without_a_line(figures: list[Any], tmp_path: Path) -> None:
-    """And nobody is warned of that."""
-    pictures.returns(run([]), tmp_path / "returns.png")
-    assert not figures[0].axes[0].lines
-    assert figures[0].axes[0].get_legend() is None
-
-
-class Filmed(gymnasium.Env[Any, Any]):
-    """Whose picture is the number of its step, and of its seed."""
-
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
-    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
-
-    def __init__(self, render_mode: str | None = None, fps: int = 30) -> None:
-        self.render_mode, self.metadata = render_mode, Filmed.metadata | {"render_fps": fps}  # type: ignore[misc]
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        self.count, self.seed = 0, seed
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.count += 1
-        return np.zeros(1, np.float32), 0.0, False, False, {}
-
-    def render(self) -> Any:
-        return self.count, self.seed
-
-
-@pytest.mark.parametrize(
-    ("fps", "steps", "stride"),
-    [(30, 100, 1), (10, 100, 1), (44, 7, 1), (46, 7, 2), (100, 60, 3), (30, 500, 1), (30, 501, 2), (60, 1500, 3)],
-)
-def test_frames_of_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: int, steps: int, stride: int) -> None:
-    """Thirty a second, or where an episode is long, 500 in all; as fast as the world."""
-    import imageio.v2
-
-    frames: list[Any] = []
+        def close(self) -> None:
+            Camera.closed = True
 
     class Writer:
-        def __init__(self, path: Path, **options: Any) -> None:
-            self.path, frames[:] = path, [options]
+        def __init__(self, path: Path, fps: float, macro_block_size: int) -> None:
+            self.path, self.fps = path, fps
 
-        def append_data(self, frame: Any) -> None:
-            frames.append(frame)
-
-        def __enter__(self) -> Writer:
-            return self
+        def __enter__(self) -> None:
+            written.clear()
 
         def __exit__(self, *_: object) -> None:
-            self.path.write_bytes(b"film")
+            self.path.write_text(str(self.fps))
 
-    monkeypatch.setattr(imageio.v2, "get_writer", Writer)
-    gymnasium.register("Filmed-v0", Filmed, disable_env_checker=True, order_enforce=False)
-    try:
-        spec = gymnasium.spec("Filmed-v0")
-        spec.kwargs["fps"] = fps
-        said: list[str] = []
-        film(Best(0.0, 11, np.zeros((steps, 1), np.float32)), spec, tmp_path / "film.mp4", said.append)
-    finally:
-        del gymnasium.registry["Filmed-v0"]
-    options, *shown = frames
-    assert shown == [(step, 11) for step in range(1, steps + 1, stride)]
-    assert options["fps"] == pytest.approx(fps / stride)
-    assert said[-1] == f"filming  step {shown[-1][0] - 1}/{steps}"
-    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+        def append_data(self, frame: int) -> None:
+            written.append(frame)
+
+    monkeypatch.setattr(gymnasium, "make", lambda spec, render_mode: Camera())
+    monkeypatch.setattr("imageio.v2.get_writer", Writer)
+    film(Best(1.0, 9, np.arange(steps)), None, tmp_path / "best.mp4", lambda text: None)  # type: ignore[arg-type]
+    assert len(written) == frames
+    assert written[:2] == [1, 1 + -(-steps // frames)]
+    assert float((tmp_path / "best.mp4").read_text()) == fps
+    assert Camera.closed
+
+
+def test_a_pets_is_what_predictions_are_of() -> None:
+    assert hasattr(PETS, "predict")
