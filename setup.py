@@ -8,6 +8,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs", "configs"]
+WITHIN = ["planners.distributions", "runs.bench", "runs.commands", "runs.report"]
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 PLOTS = ["matplotlib>=3.8"]
@@ -74,8 +75,9 @@ setup(
         "all": [*RUNS, *ONNX],
         "dev": [*RUNS, *ONNX, *DOCS, *DEVELOPMENT],
     },
-    packages=["elites", *(f"elites.{folder}" for folder in FOLDERS)],
+    packages=["elites", *(f"elites.{folder}" for folder in [*FOLDERS, *WITHIN])],
     package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},
+    entry_points={"console_scripts": ["elites = elites.runs.commands.main:main"]},
     ext_modules=[KERNEL],
     cmdclass={"build_ext": BuildKernel},
     package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml"]},

@@ -30,12 +30,12 @@ class PETSConfig(Checked):
     """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
 
     planner: Planner = CEMGD()
-    horizon: Count = 45
-    particles: Count = 5
-    noise: Literal["common", "independent"] = "common"
-    risk: NonNegative = 0.0
-    discount: Fraction = 1.0
-    replan_every: Count = 1
+    horizon: Count = 45  # steps that a plan looks ahead
+    particles: Count = 5  # rollouts of each candidate, through the members in turn
+    noise: Literal["common", "independent"] = "common"  # whether all candidates meet the same noise of the model
+    risk: NonNegative = 0.0  # standard deviations over the particles that a return loses
+    discount: Fraction = 1.0  # of the reward, at every step
+    replan_every: Count = 1  # steps
     model: EnsembleConfig = EnsembleConfig()
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode
@@ -85,7 +85,7 @@ class PETS(Learner):
         self._warned = False
 
     def begin(self, which: Array | None = None) -> None:
-        self.mpc.reset(which)
+        self.mpc.reset(None if which is None or which.all() else which)  # all of them, however many there were before
         for where in np.flatnonzero([True] if which is None else which):
             self.replay.begin(int(where))
 

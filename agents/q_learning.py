@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Generator, Tensor
 
@@ -29,7 +30,9 @@ class ActorCritic(QNets):
 class QLearning(Algorithm):
     """Hyperparameters; the defaults are the CGP paper's (Simmons-Edler et al. 2019, Table 2)."""
 
-    width: Count = 256  # of two hidden layers
+    RENAMED: ClassVar = {"width": "architecture.hidden"}
+
+    architecture: Architecture = Architecture((256, 256))  # of critics and policy
     critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
     critic_rate: Positive = 1e-3
     policy_rate: Positive = 1e-3
@@ -38,10 +41,6 @@ class QLearning(Algorithm):
     tau: Rate = 0.005
     policy_every: Count = 1  # updates of the critics for one of the policy
     target_every: Count = 2  # and for one of the targets
-
-    @property
-    def architecture(self) -> Architecture:
-        return Architecture((self.width, self.width))
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
         critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)

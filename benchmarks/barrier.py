@@ -160,6 +160,14 @@ def measure(
 def draw(rows: list[dict[str, Any]], outcomes: dict[tuple[str, str], Outcome], start: Tensor, path: Path) -> None:
     figure = plt.figure(figsize=(11, 6), layout="constrained")
     grid = figure.add_gridspec(2, 4, height_ratios=[1, 3])
+    draw_plans(figure, grid, outcomes, start)
+    draw_shares(figure, grid, rows)
+    figure.savefig(path, dpi=110)
+    print(path)
+
+
+def draw_plans(figure: Any, grid: Any, outcomes: dict[tuple[str, str], Outcome], start: Tensor) -> None:
+    """First plans as they were sampled, and after the gradient: one for each noise and number of samples."""
     for column, (noise, samples, wanted) in enumerate((n, *x) for n in NOISES for x in ((50, 1), (500, -1))):
         before, after = outcomes["CEM", noise], outcomes["CEM-GD", noise]
         at = SAMPLES.index(samples)
@@ -176,6 +184,10 @@ def draw(rows: list[dict[str, Any]], outcomes: dict[tuple[str, str], Outcome], s
         axis.set_title(f"{noise} noise, {samples} samples: {goes}", fontsize=9)
         if column == 0:
             axis.legend(fontsize=7, loc="lower right", frameon=False)
+
+
+def draw_shares(figure: Any, grid: Any, rows: list[dict[str, Any]]) -> None:
+    """The share of trials that go below, against the samples of the first plan."""
     shared = None
     for column, noise in enumerate(NOISES):
         axis = shared = figure.add_subplot(grid[1, 2 * column : 2 * column + 2], sharey=shared)
@@ -199,8 +211,6 @@ def draw(rows: list[dict[str, Any]], outcomes: dict[tuple[str, str], Outcome], s
             axis.set_ylabel("share of trials that go below the disc")
         else:
             axis.legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=110)
-    print(path)
 
 
 def main() -> None:

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sb3 import model_for
 
 from elites import cli
 from elites.agents import AGENTS, Agent, Algorithm, Transition
 from elites.agents.searched import PI_CEM, Searched
 from elites.envs import sizes
-from elites.runs import command
+from elites.runs.bench.sb3 import model_for
+from elites.runs.environments import make
 
 THEIRS = ["sb3-td3", "sb3-sac"]
 OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
@@ -45,7 +45,7 @@ class Side(ABC):
         """The best one."""
 
     def __init__(self, env: str) -> None:
-        self.env, self.stage = (command.make(command.Settings(env=env)) for _ in range(2))
+        self.env, self.stage = (make(env) for _ in range(2))
         self.observation, _ = self.env.reset(seed=0)
         self.seen, _ = self.stage.reset(seed=0)
 

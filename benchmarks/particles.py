@@ -27,7 +27,7 @@ from elites.agents import PETS
 from elites.dynamics import Dynamics, ProbabilisticEnsemble, Return
 from elites.dynamics.rollout import Draw
 from elites.planners import CEM
-from elites.runs.pets import trained
+from elites.runs.load import load_pets
 
 DRAWS, ELITES = 5, 10
 COUNTS = (1, 2, 3, 5, 10, 20, 50)
@@ -112,7 +112,7 @@ def gain(scores: Tensor, truth: Tensor) -> float:
 @torch.no_grad()
 def study(folder: Path, states: int, many: int, screen: cli.Screen) -> Iterator[Row]:
     """One for every population and contender: its means over states and draws."""
-    agent, settings = trained(folder, screen.warn)
+    agent, settings = load_pets(folder, screen.warn)
     agent.model.config = dataclasses.replace(agent.model.config, sampling="bfloat16")  # of `rough` alone
     rng = Generator().manual_seed(0)
     seen = agent.replay.column("state")

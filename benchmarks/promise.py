@@ -25,15 +25,15 @@ from elites import cli, config
 from elites.agents import PETS
 from elites.dynamics import Return
 from elites.planners import Planner
-from elites.runs import command
-from elites.runs.pets import Settings, agent_for, trained
+from elites.runs.load import load_pets
+from elites.runs.pets import PETSSettings
 
 FIELDS = ("planner", "start", "steps", "return", "promised", "found_out")
 OTHERS = 200  # particles
 EVERY = 5  # steps, between plans that are found out
 
 
-def planned(text: str, settings: Settings) -> Settings:
+def planned(text: str, settings: PETSSettings) -> PETSSettings:
     """The run's settings with another planner: a name, a YAML file or the mapping itself."""
     mapping = yaml.safe_load(text) if text.startswith("{") else config.named(text)
     return replace(settings, planner=config.build(Planner, mapping, f"--planner {text}"))  # type: ignore[type-abstract]
@@ -62,14 +62,14 @@ def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -
 
 
 def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, Any]]:
-    model, settings = trained(args.run, screen.warn)
+    model, settings = load_pets(args.run, screen.warn)
     if model.task.learned_reward:
         raise ValueError(f"{args.run}: expected a run whose reward is known, as the model's is no judge of the model")
-    env = command.make(settings)
+    env = settings.make_environment()
     for start in args.starts:
         for text in args.planner:
             screen.status(f"{settings.env}  start {start}  {text}")
-            agent = agent_for(planned(text, settings), env)
+            agent = planned(text, settings).make_agent(env)
             agent.model.load_state_dict(model.model.state_dict())
             found = {name: f"{value:.1f}" for name, value in episode(agent, env, start, args.steps).items()}
             yield {"planner": text, "start": start, "steps": args.steps, **found}

@@ -13,63 +13,16 @@ import csv
 import json
 import time
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from elites import cli
-from elites.agents import SAC, TD3, Learner, Transition
-from elites.runs import command, together
+from elites.runs import together
+from elites.runs.bench.sb3 import Theirs, model_for
+from elites.runs.environments import make
 from elites.runs.evaluation import evaluate
 
 
-def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
-    """Theirs, with the settings of ours where they are not a matter of the implementation."""
-    try:
-        import stable_baselines3 as sb3
-        from stable_baselines3.common.noise import NormalActionNoise
-    except ImportError as error:
-        raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
-    ours = TD3() if agent == "td3" else SAC()
-    options: dict[str, Any] = {
-        "batch_size": ours.batch,
-        "learning_rate": ours.policy_rate,
-        "tau": ours.tau,
-        "gamma": ours.discount,
-        "learning_starts": random_steps,
-        "policy_kwargs": {"net_arch": [ours.width, ours.width]},
-    }
-    if isinstance(ours, TD3):
-        size = env.action_space.shape[0]
-        options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, ours.exploration_noise))
-    return getattr(sb3, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
-
-
-class Theirs(Learner):
-    """As far as an evaluation asks."""
-
-    def __init__(self, model: Any) -> None:
-        self.model, self.rng = model, torch.Generator()
-
-    def act(self, observation: Any, explore: bool = True) -> Any:
-        return self.model.predict(observation, deterministic=not explore)[0]
-
-    def act_at_random(self, count: int) -> Any:
-        raise NotImplementedError
-
-    def observe(self, step: Transition) -> None:
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def load_state_dict(self, state: Any) -> None:
-        raise NotImplementedError
-
-
 def train(args: argparse.Namespace, screen: cli.Screen) -> None:
-    env, *others = (command.make(command.Settings(env=args.env)) for _ in range(11))
+    env, *others = (make(args.env) for _ in range(11))
     shows = together(others)
     model, began, rows = model_for(args.agent, env, args.seed, args.random_steps), time.perf_counter(), []
     args.out.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py --out docs/pictures/scaling.png --csv results/scaling.csv
 
-The model, the reward and the sizes are benchmarks/contenders.py's, HalfCheetah's where nothing else is said. All points
+The model, the reward and the sizes are those of `elites bench`, HalfCheetah's where nothing else is said. All points
 of all lines are measured once in each round, in a random order, so that a noisy machine hits all alike. What
 grows along a line is fitted with one, whose worst relative distance from a point stands above it.
 """
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from contenders import Setting, ensemble, given, reward
 from numpy.typing import NDArray
 
 from elites import Box, cli
 from elites.agents import MPC
 from elites.dynamics import Return
 from elites.planners import CEM, CEMGD, Planner
+from elites.runs.bench.setting import Setting, ensemble, given, reward
 
 FIELDS = ("panel", "line", "value", "plan_ms_q1", "plan_ms_median", "plan_ms_q3")
 ROUNDS = 7

@@ -42,13 +42,13 @@ class Training(Checked):
     member keeps its own best weights, those it came with among them.
     """
 
-    epochs: Count = 50
-    batch: Count = 32
-    learning_rate: Positive = 1e-3
-    weight_decay: NonNegative = 5e-5
-    validation: Rate = 0.05
+    epochs: Count = 50  # at most
+    batch: Count = 32  # transitions of each member
+    learning_rate: Positive = 1e-3  # Adam's
+    weight_decay: NonNegative = 5e-5  # Adam's
+    validation: Rate = 0.05  # share of the transitions that is held out
     patience: Count = 5  # epochs in which no member improves
-    bootstrap: bool = True
+    bootstrap: bool = True  # whether each member draws its own transitions, with replacement
 
     def fit(
         self,

@@ -1,13 +1,26 @@
 """Model-based MPC planning: one search core, for action sequences, Q-functions and policy weights."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elites.spaces import Box, Choices, Space
 
+if TYPE_CHECKING:
+    from elites.agents import Learner
+
 __version__ = "0.1.0"
-__all__ = ["Box", "Choices", "Space", "__version__"]
+__all__ = ["Box", "Choices", "Space", "__version__", "load"]
 
 # The subpackages (planners/, agents/, …) stand beside this folder in a checkout and inside it in an installed wheel.
 _here = Path(__file__).parent
 if not (_here / "planners").is_dir():
     __path__.append(str(_here.parent))
+
+
+def load(run: Path | str, device: str = "cpu") -> Learner:
+    """What a run has learned, ready to act: `elites.load("outputs/Pendulum-v1-cgp-0").act(observation)`."""
+    from elites.runs.load import load as load_agent
+
+    return load_agent(run, device=device)

@@ -1,5 +1,6 @@
 """What every script of examples/ has around its main."""
 
+import os
 import shutil
 import signal
 import sys
@@ -8,12 +9,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
-def run(main: Callable[[], None]) -> None:
-    """Mistakes in one line and exit code 2, Ctrl-C with 130; a planner of the user's own is found where they work."""
-    name = Path(sys.argv[0]).stem
+def run(main: Callable[[], None], name: str | None = None) -> None:
+    """Mistakes in one line and exit code 2, Ctrl-C with 130; a planner of the user's own is found where they work.
+
+    name: what the line begins with; the script's where it is not given.
+    """
+    name = name or Path(sys.argv[0]).stem
     sys.path.append(str(Path.cwd()))
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it leaves
+        sys.exit(1)
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

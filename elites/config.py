@@ -29,6 +29,17 @@ def choices(kind: type, registry: Mapping[str, type], renamed: Mapping[str, str]
     _registries[kind], _renamed[kind] = registry, renamed
 
 
+def registries() -> Mapping[type, Mapping[str, type]]:
+    """{kind: {name: dataclass}}, as `choices` was told."""
+    return _registries
+
+
+def name_of(kind: type, value: Any) -> str:
+    """What `name:` says to pick this value's dataclass."""
+    names = {registered: name for name, registered in _registries[kind].items()}
+    return names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """The mapping that a YAML file holds."""
     try:
@@ -75,7 +86,7 @@ def dump(instance: Any, kind: type | None = None) -> dict[str, Any]:
     """The mapping that `build` makes this dataclass of, every default spelled out; of a `kind`, with its name."""
     cls: Any = type(instance)
     values = {name: _dump(getattr(instance, name), hint) for name, hint in fields.hints(cls).items()}
-    return values if kind is None else {"name": _name(instance, kind)} | values
+    return values if kind is None else {"name": name_of(kind, instance)} | values
 
 
 def _dump(value: Any, hint: Any) -> Any:
@@ -85,13 +96,6 @@ def _dump(value: Any, hint: Any) -> Any:
         return value
     kinds = [kind for kind in fields.alternatives(hint) if kind in _registries]
     return dump(value, kinds[0] if kinds else None)
-
-
-def _name(instance: Any, kind: type) -> str:
-    """What the registry of a kind calls the class of this instance."""
-    cls = type(instance)
-    names = {registered: name for name, registered in _registries[kind].items()}
-    return names.get(cls, f"{cls.__module__}:{cls.__qualname__}")
 
 
 def _build(cls: type, mapping: Any, source: str, path: str, default: Any) -> Any:

@@ -7,11 +7,26 @@
 
 Any Gymnasium environment with vectors for observations and actions will do; where its reward is not known to
 `elites.envs`, the model learns it too. What comes out is in the run's folder; `python examples/report.py RUN…` puts
-runs side by side.
+runs side by side. `elites pets` is the same command.
 """
 
 from elites import cli
-from elites.runs.pets import main
+from elites.runs import train
+from elites.runs.commands.pets import asked
+
+
+def main() -> None:
+    with asked(__doc__) as run:  # run.settings is a PETSSettings: a file of configs/pets/, then the flags
+        summary = train(
+            run.settings,  # what is run: planner, horizon, model, training, episodes, …
+            run.folder,  # where it leaves its metrics, checkpoints and pictures
+            resume=run.resume,  # whether it goes on with what the folder holds
+            observers=run.observers,  # who watches: the screen, pictures at the end
+            stop=run.stop,  # Ctrl-C
+            device=run.device,
+        )
+        run.tell(summary)
+
 
 if __name__ == "__main__":
-    cli.run(lambda: main(__doc__))
+    cli.run(main)

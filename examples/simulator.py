@@ -24,6 +24,7 @@ from elites.dynamics import MujocoDynamics
 from elites.envs import TASKS, HalfCheetah, HumanoidStandup
 from elites.fields import Checked, Count
 from elites.planners import Planner
+from elites.runs.mujoco_log import mujoco_log
 
 ENVS = {f"elites/{env.__name__}-v0": env for env in (HalfCheetah, HumanoidStandup)}
 
@@ -48,6 +49,30 @@ def filmed(kind: type[Any]) -> Any:
     return env
 
 
+def drive(env: Any, mpc: MPC, settings: Settings, quiet: bool) -> tuple[float, list[float], list[Any]]:
+    """The return of one episode, the milliseconds of every plan, and frames where the environment has a camera."""
+    observation, _ = env.reset(seed=settings.seed)
+    total, milliseconds, frames = 0.0, [], []
+    for step in range(settings.steps):
+        observation, gained, *_ = env.step(mpc(observation))
+        total += gained
+        assert mpc.last is not None
+        milliseconds.append(1e3 * mpc.last.seconds)
+        if env.render_mode:
+            frames.append(env.render())
+        if not quiet:
+            note = f"\r{step + 1:5d}/{settings.steps} steps  return {total:9.1f}  plan {milliseconds[-1]:6.0f} ms "
+            print(note, end="", file=sys.stderr, flush=True)
+    return total, milliseconds, frames
+
+
+def save(frames: list[Any], path: Path, rate: float) -> None:
+    import imageio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imageio.mimsave(path, frames[::2], duration=2e3 / rate, loop=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="elites/HalfCheetah-v0", choices=ENVS)
@@ -63,18 +88,8 @@ def main() -> None:
     dynamics = MujocoDynamics(env.model, env.frame_skip, kind.physics, kind.observed)
     reward = TASKS[args.env].reward
     mpc = MPC.of(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
-    observation, _ = env.reset(seed=settings.seed)
-    total, milliseconds, frames, began = 0.0, [], [], time.perf_counter()
-    for step in range(settings.steps):
-        observation, gained, *_ = env.step(mpc(observation))
-        total += gained
-        assert mpc.last is not None
-        milliseconds.append(1e3 * mpc.last.seconds)
-        if env.render_mode:
-            frames.append(env.render())
-        if not args.json:
-            note = f"\r{step + 1:5d}/{settings.steps} steps  return {total:9.1f}  plan {milliseconds[-1]:6.0f} ms "
-            print(note, end="", file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    total, milliseconds, frames = drive(env, mpc, settings, args.json)
     median, wall = float(np.median(milliseconds)), time.perf_counter() - began
     if args.json:
         row = {"env": args.env, "planner": args.planner, "steps": settings.steps, "return": round(total, 1)}
@@ -82,12 +97,14 @@ def main() -> None:
     else:
         print(f"\n{args.env}, {args.planner}: return {total:.1f} of {settings.steps} steps, plan {median:.0f} ms")
     if frames:
-        import imageio
-
-        args.video.parent.mkdir(parents=True, exist_ok=True)
-        imageio.mimsave(args.video, frames[::2], duration=2e3 / env.metadata["render_fps"], loop=0)
+        save(frames, args.video, env.metadata["render_fps"])
     env.close()
 
 
+def warned(text: str) -> None:
+    print(f"simulator: {text}", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    with mujoco_log(warned):  # else MuJoCo writes its warnings into a file where one stands
+        cli.run(main)

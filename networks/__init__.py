@@ -1,1 +1,23 @@
-"""Batched networks: what they look like, what computes them, and the policies and critics that are made of them."""
+"""Batched networks, and what computes them."""
+
+from elites.networks.architecture import Architecture
+from elites.networks.critics import Critics, Value
+from elites.networks.heads import CategoricalHead, Deterministic, Head, NormalHead, head_for
+from elites.networks.mlp import MLP
+from elites.networks.policies import Policy
+from elites.networks.targets import follow, slow_copy
+
+__all__ = [
+    "MLP",
+    "Architecture",
+    "CategoricalHead",
+    "Critics",
+    "Deterministic",
+    "Head",
+    "NormalHead",
+    "Policy",
+    "Value",
+    "follow",
+    "head_for",
+    "slow_copy",
+]

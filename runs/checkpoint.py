@@ -4,42 +4,102 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from elites.agents.replay import Grown
+from elites.runs import segments
+from elites.runs.conversion import FORMAT, converted
+from elites.runs.files import replace
+from elites.runs.segments import Segment
 
 KEPT = 2
-TENSOR = "tensor:"
-GROWN = "grown:"
+TENSOR, GROWN = "tensor:", "rows:"  # what stands in the document for them
+Document = dict[str, Any]  # JSON: format, state, tensors (a digest), segments, document (a digest of the others)
+
+
+class Damaged(ValueError):
+    """Not as it was written."""
+
+
+class Checkpoints:
+    """Those of a run, in a folder: N.json, N.safetensors, and rows-N-*.safetensors of the rows that only grow.
+
+    The KEPT newest stay. Rows are written once, so a checkpoint may name segments that an earlier one has written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._segments: dict[str, list[Segment]] = {}  # of what was last read or written, by the place in the state
+
+    def write(self, state: Mapping[str, Any]) -> Path:
+        """Saves nested mappings and lists of tensors, `Grown` and JSON values, with the next number.
+
+        The document comes last, holds the digests of all, and so makes the checkpoint one.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = written(self.folder)
+        path = self.folder / f"{1 + max((int(old.stem) for old in found), default=0):06d}.json"
+        tensors: dict[str, Tensor] = {}
+        grown: dict[str, Grown] = {}
+        tree = _pack(state, "", tensors, grown)
+        held = {}
+        for number, (place, rows) in enumerate(grown.items()):
+            name = f"rows-{path.stem}-{number}.safetensors"
+            held[place] = segments.written(self.folder, name, rows, self._segments.get(place, ()))
+        data = save(tensors)
+        replace(path.with_suffix(".safetensors"), data)
+        document: Document = {"format": FORMAT, "state": tree, "tensors": hashlib.sha256(data).hexdigest()}
+        document["segments"] = {place: segments.to_json(each) for place, each in held.items()}
+        document["document"] = _digest(document)
+        replace(path, json.dumps(document).encode())
+        self._segments = held
+        self._tidy([*found, path])
+        return path
+
+    def _tidy(self, found: list[Path]) -> None:
+        """Removes the checkpoints before the KEPT newest, and the files that none of these names."""
+        for old in found[:-KEPT]:
+            old.unlink()
+        named = {name for path in found[-KEPT:] for name in (path.with_suffix(".safetensors").name, *_files(path))}
+        for pattern in ("[0-9]" * 6 + ".safetensors", "rows-*.safetensors", "*.part"):
+            for file in self.folder.glob(pattern):
+                if file.name not in named:
+                    file.unlink()
+
+    def newest(self, refused: Callable[[str], None]) -> dict[str, Any]:
+        """The newest that is intact; `refused` hears of every one that is not."""
+        found = written(self.folder)
+        for path in reversed(found):
+            try:
+                return self.read(path)
+            except Damaged as error:
+                refused(f"{error}; trying the one before it")
+        raise ValueError(f"{self.folder}: expected a checkpoint, found {'none that is intact' if found else 'none'}")
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The state in one checkpoint: Damaged where any bit of it is not as it was written."""
+        try:
+            document = json.loads(path.read_bytes())
+            data = path.with_suffix(".safetensors").read_bytes()
+            intact = document.pop("document") == _digest(document)
+            if not intact or document["tensors"] != hashlib.sha256(data).hexdigest():
+                raise ValueError("its digest does not match")
+            held = {place: segments.from_json(each) for place, each in document.get("segments", {}).items()}
+            state: dict[str, Any] = _unpack(document["state"], load(data), self.folder, held)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(f"{path}: damaged checkpoint: {error}") from None
+        self._segments = held
+        return converted(state, document.get("format", 1), str(path))
 
 
 def write(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Saves nested mappings and lists of tensors and JSON values as N.json and N.safetensors, with the next N.
-
-    The JSON comes last, holds the digests of both, and so makes the checkpoint one. The KEPT newest stay.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, Tensor] = {}
-    tree = _pack(state, "", tensors)
-    data = save(tensors)
-    path = folder / f"{1 + max((int(old.stem) for old in written(folder)), default=0):06d}.json"
-    replace(path.with_suffix(".safetensors"), data)
-    document = {"state": tree, "tensors": hashlib.sha256(data).hexdigest()}
-    document["document"] = _digest(document)
-    replace(path, json.dumps(document).encode())
-    for old in written(folder)[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-    return path
+    """One more checkpoint, which shares no rows with those before it."""
+    return Checkpoints(folder).write(state)
 
 
 def written(folder: Path) -> list[Path]:
@@ -48,85 +108,49 @@ def written(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path, refused: Callable[[str], None]) -> dict[str, Any]:
-    """The newest checkpoint that is intact; `refused` hears of every one that is not."""
-    found = written(folder)
-    for path in reversed(found):
-        try:
-            return read(path)
-        except ValueError as error:
-            refused(f"{error}; trying the one before it")
-    raise ValueError(f"{folder}: expected a checkpoint, found {'none that is intact' if found else 'none'}")
+    return Checkpoints(folder).newest(refused)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The state in one checkpoint; a ValueError where any bit of it is not as it was written."""
+    return Checkpoints(path.parent).read(path)
+
+
+def _files(path: Path) -> set[str]:
+    """The segments that a checkpoint names; none where it is damaged."""
     try:
-        document = json.loads(path.read_bytes())
-        data = path.with_suffix(".safetensors").read_bytes()
-        intact = document.pop("document") == _digest(document)
-        if not intact or document["tensors"] != hashlib.sha256(data).hexdigest():
-            raise ValueError("its digest does not match")
-        state: dict[str, Any] = _unpack(document["state"], load(data))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged checkpoint: {error}") from None
-    return state
+        found = json.loads(path.read_bytes())["segments"].values()
+        return {segment["file"] for each in found for segment in each}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        return set()
 
 
-def global_random_state() -> dict[str, Any]:
-    """The generators that a user's own code may draw from; the library's are its own."""
-    name, keys, *numpy_rest = np.random.get_state()  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "numpy": [name, np.asarray(keys).tolist(), *numpy_rest],
-        "python": random.getstate(),
-    }
-
-
-def set_global_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
-    version, keys, gauss = state["python"]
-    random.setstate((version, tuple(keys), gauss))
-
-
-def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def _pack(value: Any, path: str, tensors: dict[str, Tensor], grown: dict[str, Grown]) -> Any:
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().contiguous().clone()
         return TENSOR + path
     if isinstance(value, Grown):
-        return {GROWN: _pack(value.columns, path, tensors), "first": value.first}
+        grown[path] = value
+        columns = _pack(segments.without_rows(value).columns, path, tensors, grown)
+        return {GROWN: path, "first": value.first, "columns": columns}
     if isinstance(value, Mapping):
-        return {key: _pack(item, f"{path}.{key}" if path else str(key), tensors) for key, item in value.items()}
+        return {key: _pack(item, f"{path}.{key}" if path else str(key), tensors, grown) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_pack(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
+        return [_pack(item, f"{path}.{index}", tensors, grown) for index, item in enumerate(value)]
     return value
 
 
-def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _unpack(value: Any, tensors: Mapping[str, Tensor], folder: Path, held: Mapping[str, list[Segment]]) -> Any:
     if isinstance(value, str) and value.startswith(TENSOR):
         return tensors[value.removeprefix(TENSOR)].clone()  # aligned, as products round by the alignment
-    if isinstance(value, dict) and GROWN in value:
-        return Grown(_unpack(value[GROWN], tensors), value["first"])
     if isinstance(value, dict):
-        return {key: _unpack(item, tensors) for key, item in value.items()}
+        found = {key: _unpack(item, tensors, folder, held) for key, item in value.items()}
+        if GROWN in found:
+            return segments.read(folder, held[found[GROWN]], Grown(found["columns"], found["first"]))
+        return found
     if isinstance(value, list):
-        return [_unpack(item, tensors) for item in value]
+        return [_unpack(item, tensors, folder, held) for item in value]
     return value
 
 
 def _digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Writes beside, flushes to the disk, then renames: at no moment is there half a file of this name."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise

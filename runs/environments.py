@@ -1,4 +1,4 @@
-"""Several environments of one kind at once."""
+"""Environments as a run makes them: in one line what goes wrong, and several of one kind at once."""
 
 from __future__ import annotations
 
@@ -7,31 +7,77 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
+
+from elites.envs import name_of
+from elites.runs.faults import Fault, in_a_line
 
 Array = NDArray[Any]
 Environments = VectorEnv[Any, Any, Any]
 
 
+def make(name: str, episode_steps: int | None = None) -> gymnasium.Env[Any, Any]:
+    """gymnasium.make, with what goes wrong in one line."""
+    try:
+        return gymnasium.make(name, max_episode_steps=episode_steps)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"env: {' '.join(str(error).split())}") from error
+    except Exception as error:  # of the environment's own constructor, or of what it imports
+        raise ValueError(f"env: expected to make {name}, got {in_a_line(error)}") from error
+
+
+class Guarded(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """One of several: what it raises, and an observation of another shape, is a Fault that knows its number."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], number: int) -> None:
+        super().__init__(env)
+        self.number = number
+        self.shape = env.observation_space.shape
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrappers have it so, too
+        """Without this wrapper."""
+        return self.env.spec
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        try:
+            observation, info = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            raise Fault(self.number, "an observation", in_a_line(error)) from error
+        return self._checked(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            raise Fault(self.number, "an observation", in_a_line(error)) from error
+        return self._checked(observation), reward, terminated, truncated, info
+
+    def _checked(self, observation: Any) -> Any:
+        if self.shape is not None and np.shape(observation) != self.shape:
+            raise Fault(self.number, f"an observation of shape {self.shape}", f"one of {np.shape(observation)}")
+        return observation
+
+
 def together(envs: Sequence[gymnasium.Env[Any, Any]]) -> SyncVectorEnv:
     """Whose episodes end without the next ones beginning by themselves."""
-    return SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.DISABLED)  # type: ignore[misc]
-
-
-def reset(envs: Environments, seeds: Sequence[int], which: Array | None = None) -> Array:
-    """Observations (N, S), where new episodes begin in those where which (N) is true, or in all."""
-    options = None if which is None else {"reset_mask": which}
-    observation, _ = envs.reset(seed=list(seeds), options=options)  # type: ignore[arg-type]  # it takes lists, too
-    return np.asarray(observation)
-
-
-def inside(envs: Environments, action: Array) -> Array:
-    """Actions (N, A) of float32 as their space has them: its bounds may not be numbers of float32."""
-    space: Any = envs.single_action_space
-    return action if action.dtype == space.dtype else np.clip(action.astype(space.dtype), space.low, space.high)
+    guarded = [Guarded(env, number) for number, env in enumerate(envs)]
+    return SyncVectorEnv([lambda env=env: env for env in guarded], autoreset_mode=AutoresetMode.DISABLED)  # type: ignore[misc]
 
 
 def episode_seed(seed: int, episode: int) -> int:
     """Another one for every pair of the two."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
+
+
+def one_of(envs: Environments) -> gymnasium.Env[Any, Any] | None:
+    """One of them; None where they are in processes of their own."""
+    ours: Sequence[gymnasium.Env[Any, Any]] = getattr(envs, "envs", ())
+    return ours[0] if ours else None
+
+
+def name_and_spec(envs: Environments) -> tuple[str, EnvSpec | None]:
+    """Of one of them. Nobody knows the spec of what was not made by its id."""
+    return name_of(envs), (one_of(envs) or envs).spec

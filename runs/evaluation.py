@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elites.agents.learner import Learner
-from elites.runs.environments import Environments, inside, reset
+from elites.agents.lockstep import Lockstep, Watch, play
+from elites.runs.arena import Arena
+from elites.runs.environments import Environments
 
 Array = NDArray[Any]
-# number of the step, 0 before the first; observations, rewards, who is under way -> whether to go on
-Watch = Callable[[int, Array, Array, Array], bool]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """returns, lengths: (E), of every episode. The best one's seed and actions (T, A)."""
+    """returns, lengths: (E), of every episode. The best one's seed and actions (T, *A)."""
 
     returns: Array
     lengths: Array
@@ -32,35 +32,39 @@ class Evaluation:
         return {name: float(figure) for name, figure in figures.items()} | {"length": float(self.lengths.mean())}
 
 
-def evaluate(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | None:
+def evaluate(agent: Learner, envs: Lockstep | Environments, watch: Watch) -> Evaluation | None:
     """An episode in each environment; None where `watch` says no. The agent's generator is left as it was."""
-    chance = agent.rng.get_state()
+    stage = envs if isinstance(envs, Lockstep) else Lockstep(envs)
+    chance, seeds = agent.rng.get_state(), evaluation_seeds(stage.count)
     try:
-        return _episodes(agent, envs, watch)
+        played = play(lambda observation: agent.act(observation, explore=False), stage, seeds, watch)
     finally:
         agent.rng.set_state(chance)
-
-
-def _episodes(agent: Learner, envs: Environments, watch: Watch) -> Evaluation | None:
-    seeds = evaluation_seeds(envs.num_envs)
-    returns, lengths, under_way = np.zeros(len(seeds)), np.zeros(len(seeds), dtype=int), np.ones(len(seeds), dtype=bool)
-    actions: list[Array] = []
-    observation = reset(envs, seeds)
-    asked_for = watch(0, observation, returns, under_way)
-    while asked_for and under_way.any():
-        action = inside(envs, agent.act(observation, explore=False))
-        observation, reward, terminated, truncated, _ = envs.step(action)
-        actions.append(action)
-        asked_for = watch(len(actions), observation, reward, under_way)
-        returns += np.where(under_way, reward, 0.0)
-        lengths += under_way
-        if (ended := terminated | truncated).any():
-            under_way &= ~ended
-            observation = reset(envs, seeds, ended)  # of no account from here on
-    if not asked_for:
+    if played is None:
         return None
-    best = int(returns.argmax())
-    return Evaluation(returns, lengths, seeds[best], np.stack(actions)[: lengths[best], best])
+    best = int(played.returns.argmax())
+    return Evaluation(played.returns, played.lengths, seeds[best], played.actions_of(best))
+
+
+def evaluate_checked(agent: Learner, envs: Environments, going_on: Callable[[int, int], bool]) -> Evaluation | None:
+    """The same where an environment's faults say in which episode they happened, and at which step.
+
+    going_on: takes the number of the step and of the episodes under way, and says whether to go on.
+    """
+    taken = 0
+
+    def place(i: int) -> str:
+        return f"step {taken + 1} of evaluation episode {i + 1}"
+
+    def beginning(i: int) -> str:
+        return f"the beginning of evaluation episode {i + 1}"
+
+    def watch(step: int, observation: Array, reward: Array, under_way: Array) -> bool:
+        nonlocal taken
+        taken = step
+        return going_on(step, int(under_way.sum()))
+
+    return evaluate(agent, Arena(envs, place, beginning), watch)
 
 
 def evaluation_seeds(count: int) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,88 +9,57 @@ from typing import Any
 
 import yaml
 
-from elites import config
-from elites.runs import checkpoint
+from elites.runs.checkpoint import Checkpoints, written
+from elites.runs.files import replace
+from elites.runs.summary import Summary
 
-Row = dict[str, Any]
 
+class RunFolder:
+    """config.yaml, checkpoints/ and summary.json; observers add metrics.csv, events, pictures and a film."""
 
-class Run:
-    """config.yaml, metrics.csv, TensorBoard events, checkpoints/, summary.json, pictures and a video.
-
-    say: takes a line that a person should read.
-    """
-
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
-        self._events: Any = None
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._checkpoints = Checkpoints(path / "checkpoints")
 
     @classmethod
-    def begin(cls, folder: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> Run:
+    def begin(cls, path: Path, settings: Mapping[str, Any]) -> RunFolder:
         """A new folder, or one that holds no run."""
-        if (folder / "config.yaml").exists():
-            raise ValueError(f"{folder}: holds a run already; --resume {folder} goes on with it")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise ValueError(f"{folder}: expected a folder, found a file") from None
-        run = cls(folder, say)
-        run.configure(settings)
-        return run
+        if (path / "config.yaml").exists():
+            raise ValueError(f"{path}: holds a run already; --resume {path} goes on with it")
+        make_folder(path)
+        folder = cls(path)
+        folder.configure(settings)
+        return folder
 
     @classmethod
-    def resume(cls, folder: Path, say: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
-        """A folder that holds a run, and the settings that it was begun with."""
-        if not (folder / "config.yaml").exists():
-            raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
-        return cls(folder, say), config.load(folder / "config.yaml")
+    def resume(cls, path: Path) -> RunFolder:
+        """A folder that holds a run."""
+        if not (path / "config.yaml").exists():
+            raise ValueError(f"{path}: expected the folder of a run, found no config.yaml in it")
+        return cls(path)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(settings), sort_keys=False)
-        checkpoint.replace(self.folder / "config.yaml", text.encode())
+        replace(self.path / "config.yaml", text.encode())
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        checkpoint.write(self.folder / "checkpoints", state)
+    def save(self, state: Mapping[str, Any]) -> Path:
+        return self._checkpoints.write(state)
 
     @property
     def last_checkpoint(self) -> Path | None:
-        return max(checkpoint.written(self.folder / "checkpoints"), default=None)
+        return max(written(self._checkpoints.folder), default=None)
 
-    def load(self) -> dict[str, Any] | None:
-        """The newest intact checkpoint; None where the run was stopped before its first."""
-        return checkpoint.newest(self.folder / "checkpoints", self.say) if self.last_checkpoint else None
+    def load(self, refused: Callable[[str], None]) -> dict[str, Any] | None:
+        """The newest intact checkpoint; None where the run was stopped before its first. refused: see `Checkpoints`."""
+        return self._checkpoints.newest(refused) if self.last_checkpoint else None
 
-    def log(self, rows: list[Row], known: int = 0) -> None:
-        """metrics.csv, made anew from all rows; those after the first `known` go to TensorBoard."""
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        checkpoint.replace(self.folder / "metrics.csv", text.getvalue().encode())
-        if self._events is None and rows[known:]:
-            self._events = self._writer(rows[known]["env_steps"])
-        if not self._events:
-            return
-        for row in rows[known:]:
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    self._events.add_scalar(f"{row['phase']}/{name}", value, row["env_steps"])
-        self._events.flush()
+    def summarise(self, summary: Summary) -> None:
+        text = json.dumps(summary.as_dict(), indent=2) + "\n"
+        replace(self.path / "summary.json", text.encode())
 
-    def summarise(self, summary: Mapping[str, Any]) -> None:
-        text = json.dumps(summary, indent=2) + "\n"
-        checkpoint.replace(self.folder / "summary.json", text.encode())
 
-    def close(self) -> None:
-        if self._events:
-            self._events.close()
-
-    def _writer(self, step: int) -> Any:
-        """Events of an interrupted run that lie behind the checkpoint are purged; False where there is no writer."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.say('no TensorBoard events: pip install "elites[runs]" brings what they need')
-            return False
-        return SummaryWriter(str(self.folder), purge_step=step)
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ValueError(f"{path}: expected a folder, found a file") from None

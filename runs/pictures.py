@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import gymnasium
 import numpy as np
-from numpy.typing import NDArray
+from gymnasium.envs.registration import EnvSpec
 
 from elites.agents.pets import PETS
-from elites.runs.loop import PHASES, Loop
+from elites.runs.film import film
+from elites.runs.foreseen import Foreseen, foreseen
+from elites.runs.observers import Observer, Status, Watched
+from elites.runs.progress import Best
+from elites.runs.summary import PHASES, Summary
 
-Array = NDArray[Any]
-MOST_FRAMES = 500  # of a film: without a GPU MuJoCo draws some seven a second
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ENTRIES = 9  # of an observation
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
-def draw(loop: Loop) -> None:
+class Pictures(Observer):
     """returns.png and best.mp4 in the run's folder, and predictions.png of a PETS; else a line that says why not."""
-    folder, say = loop.run.folder, loop.run.say
-    try:
-        import matplotlib
-    except ImportError:
-        say('no plots: pip install "elites[runs]" brings what they need')
-    else:
-        matplotlib.use("Agg")
-        returns(loop, folder / "returns.png")
-        if isinstance(loop.agent, PETS):
-            predictions(loop.agent, loop, folder / "predictions.png")
-    if loop.best:
-        film(loop, folder / "best.mp4")
+
+    def began(self, run: Watched) -> None:
+        self._run = run
+
+    def status(self, status: Status) -> None:
+        self._last = status
+
+    def ended(self, summary: Summary) -> None:
+        run = self._run
+        if not summary.finished:
+            return
+        self._show("drawing")
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            run.observers.tell('no plots: pip install "elites[runs]" brings what they need')
+        else:
+            returns(run, run.folder / "returns.png")
+            if isinstance(run.agent, PETS):
+                predictions(run, run.agent, run.folder / "predictions.png")
+        if run.best and run.spec:
+            self._film(run.best, run.spec)
+
+    def _film(self, best: Best, spec: EnvSpec) -> None:
+        try:
+            film(best, spec, self._run.folder / "best.mp4", self._show)
+        except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._run.observers.tell(f"no video, as nothing can be filmed here: {reason}")
+
+    def _show(self, text: str) -> None:
+        last = self._last
+        self._run.observers.status(Status("pictures", last.episode, last.env_steps, last.wall_s, text=text))
 
 
-def returns(loop: Loop, path: Path) -> None:
-    from matplotlib import pyplot as plt
+def new_figure(width: float, height: float) -> Figure:
+    """Without pyplot, so that a user's own figures and backend are left alone, and threads do not meet."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def returns(run: Watched, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    along = loop.schedule.along
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for phases, colour in zip(PHASES, (GREY, BLUE, ORANGE), strict=True):
-        rows = [row for row in loop.rows if row["phase"] in phases]
+    along = run.schedule.along
+    figure = new_figure(7, 3.6)
+    axes = figure.subplots()
+    for (name, phases), colour in zip(PHASES.items(), (GREY, BLUE, ORANGE), strict=True):
+        rows = [row for row in run.rows if row["phase"] in phases]
         if not rows:
             continue
         x, y = [row[along] for row in rows], [row["return"] for row in rows]
@@ -50,83 +82,44 @@ def returns(loop: Loop, path: Path) -> None:
             ends = [row["worst"] for row in rows], [row["best"] for row in rows]
             axes.fill_between(x, *ends, color=colour, alpha=0.15, lw=0)
         few = len(rows) <= 50
-        axes.plot(x, y, "o-" if few else "-", color=colour, label=phases[0], lw=1.5 if few else 0.8, ms=4)
-    axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{loop.name}, seed {loop.seed}")
+        axes.plot(x, y, "o-" if few else "-", color=colour, label=name, lw=1.5 if few else 0.8, ms=4)
+    axes.set(xlabel=along.replace("env_", ""), ylabel="return", title=f"{run.env}, seed {run.seed}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    if run.rows:
+        axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def predictions(agent: PETS, loop: Loop, path: Path, most: int = 9) -> None:
-    """The last learning episode: what came, and what the model foresees from every `horizon` steps on, open loop."""
-    from matplotlib import pyplot as plt
-
-    horizon = agent.config.horizon
-    lengths = [row["length"] for row in loop.rows if row["phase"] == "learning"]
+def predictions(run: Watched, agent: PETS, path: Path) -> None:
+    """The last learning episode: what came, and what the model foresaw from every `horizon` steps on, open loop."""
+    lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
-    first = len(agent.replay) - lengths[-1]
-    segments: list[tuple[Array, Array, Array]] = []
-    for start in range(0, lengths[-1], horizon):
-        came, foreseen = agent.predict(first + start, min(horizon, lengths[-1] - start))
-        for entry in agent.task.angles if segments else ():
-            turns = np.round((segments[-1][1][-1, entry] - came[0, entry]) / (2 * np.pi))
-            came[:, entry], foreseen[..., entry] = (x[..., entry] + 2 * np.pi * turns for x in (came, foreseen))
-        segments.append((np.arange(start + 1, start + 1 + len(came)), came, foreseen))
-    truth = np.concatenate([came for _, came, _ in segments])
-    error = np.concatenate([foreseen.mean(0) - came for _, came, foreseen in segments])
-    size, spread = truth.shape[1], np.maximum(np.ptp(truth, 0), 1e-6)
-    shown = np.sort(np.argsort(-np.nan_to_num(np.abs(error).mean(0) / spread, nan=np.inf))[:most])
-
+    found, horizon = foreseen(agent, lengths[-1]), agent.config.horizon
+    shown = found.worst(MOST_ENTRIES)
     columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.4 * rows), layout="constrained", squeeze=False)
+    figure = new_figure(4.2 * columns, 2.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(shown) :]:
         axes.axis("off")
     for axes, entry in zip(grid.flat, shown, strict=False):
-        for number, (steps, came, foreseen) in enumerate(segments):
-            low, middle, high = np.percentile(foreseen[:, :, entry], [5, 50, 95], axis=0)
-            name = (lambda text: text) if number == 0 else (lambda text: None)  # once in the legend
-            axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0, label=name("90 % of the particles"))
-            axes.plot(steps, middle, color=BLUE, lw=1, label=name("their median"))
-            axes.plot(steps, came[:, entry], color="black", lw=1.2, label=name("what came"))
-        low, high = truth[:, entry].min(), truth[:, entry].max()
-        axes.set_ylim(low - 0.5 * spread[entry], high + 0.5 * spread[entry])
+        draw_entry(axes, found, int(entry))
         axes.set_title("reward" if entry >= agent.observed else f"observation[{entry}]", fontsize=9)
-        axes.grid(alpha=0.3)
     grid.flat[0].legend(fontsize=7)
-    some = f", the {len(shown)} of {size} entries foreseen worst" if len(shown) < size else ""
-    figure.suptitle(f"{loop.name}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
+    some = f", the {len(shown)} of {found.size} entries foreseen worst" if len(shown) < found.size else ""
+    figure.suptitle(f"{run.env}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
-def film(loop: Loop, path: Path) -> None:
-    """The best planned episode, gone through once more before a camera."""
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's environments look for a screen even so
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's as well
-    try:
-        from imageio.v2 import get_writer
-
-        first: Any = loop.envs.envs[0]  # type: ignore[union-attr]
-        env = gymnasium.make(first.spec, render_mode="rgb_array")
-        env.reset(seed=loop.best["seed"])
-        rate = env.metadata.get("render_fps", 30)
-        actions = loop.best["actions"].numpy()
-        stride = max(1, round(rate / 30), -(-len(actions) // MOST_FRAMES))
-        beside = path.with_name("part." + path.name)
-        writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2)
-        with writer:
-            for step, action in enumerate(actions):
-                env.step(action)
-                if step % stride == 0:
-                    writer.append_data(env.render())
-                    loop.screen.status(f"filming  step {step}/{len(actions)}")
-        beside.replace(path)
-        env.close()
-    except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
-        reason = str(error).strip().splitlines()
-        loop.run.say(f"no video, as nothing can be filmed here: {reason[0] if reason else type(error).__name__}")
+def draw_entry(axes: Axes, found: Foreseen, entry: int) -> None:
+    for number, (steps, came, particles) in enumerate(found.segments):
+        low, middle, high = np.percentile(particles[:, :, entry], [5, 50, 95], axis=0)
+        names = ("90 % of the particles", "their median", "what came") if number == 0 else (None,) * 3  # once
+        axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0, label=names[0])
+        axes.plot(steps, middle, color=BLUE, lw=1, label=names[1])
+        axes.plot(steps, came[:, entry], color="black", lw=1.2, label=names[2])
+    truth, margin = found.came[:, entry], 0.5 * found.spread[entry]
+    axes.set_ylim(truth.min() - margin, truth.max() + margin)
+    axes.grid(alpha=0.3)

@@ -16,7 +16,7 @@ class Schedule(Checked):
     """What both have: a checkpoint every `checkpoint_s` seconds, or where one takes long, a twentieth of the time."""
 
     along: ClassVar[str]  # what it counts
-    checkpoint_s: NonNegative = field(default=30.0, kw_only=True)
+    checkpoint_s: NonNegative = field(default=30.0, kw_only=True)  # seconds between checkpoints, at the least
 
     def phase(self, episode: int, steps: int) -> Phase | None:
         """Of the step that comes next, after so many; None at the end."""
@@ -35,9 +35,9 @@ class Episodes(Schedule):
     """In one environment: episodes at random, then planned ones, then some that only show what was learned."""
 
     along = "episode"
-    random_episodes: Natural = 5
-    episodes: Count = 8
-    evaluation_episodes: Natural = 0
+    random_episodes: Natural = 5  # of random actions, at first
+    episodes: Count = 8  # planned ones, each after a lesson
+    evaluation_episodes: Natural = 0  # at the end, without learning
 
     def phase(self, episode: int, steps: int) -> Phase | None:
         if episode < self.random_episodes:
@@ -59,10 +59,10 @@ class Steps(Schedule):
     """Steps at random, then learning with every step; evaluations, each of the same episodes, and one at the end."""
 
     along = "env_steps"
-    random_steps: Natural = 10_000
-    steps: Count = 100_000
-    evaluate_every: Count = 5_000
-    evaluation_episodes: Natural = 10
+    random_steps: Natural = 10_000  # of random actions, at first
+    steps: Count = 100_000  # in all
+    evaluate_every: Count = 5_000  # steps
+    evaluation_episodes: Natural = 10  # of each evaluation; 0 is no evaluation
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from elites.runs.commands.main import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = {"mbrl.md"}  # run by tests/mbrl, where mbrl-lib is installed
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,9 +38,32 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("contents", ["docs/index.md", "mkdocs.yml"])
+def test_every_page_is_in_the_contents(contents: str) -> None:
+    named = re.findall(r"(?:\]\(|: )(\w+\.md)", (ROOT / contents).read_text())
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert set(named) | {"index.md"} == pages
+    assert len(named) == len(set(named))
+
+
+def test_what_passes_before_a_commit_passes_in_ci() -> None:
+    """`make check` is what people run; CI runs all of it, the docs among it."""
+    (check,) = re.findall(r"^check: ([\w ]+?) +##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (ci,) = re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert {*check.split(), "docs"} <= {*ci.split()}
+
+
 def test_commands_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for script in re.findall(r"python ((?:examples|benchmarks)/\S+\.py)", page.read_text()):
         assert (ROOT / script).exists(), script
+    for command in re.findall(r"(?:^|[`$ ])elites ([a-z]+)\b", "\n".join(code(page)), re.MULTILINE):
+        assert command in COMMANDS, command
+
+
+def code(page: Path) -> list[str]:
+    """Blocks of no language, which are commands, and what stands in backticks."""
+    text = page.read_text()
+    return [*re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE), *re.findall(r"`(elites [^`\n]+)`", text)]

@@ -89,6 +89,18 @@ def test_wheel(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None
     install(python, tmp_path, wheel)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(tmp_path / "venv") in path for path in where)
+    the_command_works(python, user)
+
+
+def the_command_works(python: Path, user: Path) -> None:
+    """As installed, beside a user's own folders: it finds configs/, and the comments in its own source."""
+    command = python.parent / "elites"
+    assert run(command, "--version", cwd=user) == run(python, "-m", "elites", "--version", cwd=user)
+    told = run(command, "pets", "--env", "elites/HalfCheetah-v0", "--planner", "cem", "--help", cwd=user)
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.split()}
+    assert rows["random_episodes"][1] == "10"
+    assert " ".join(rows["planner.samples"][1:]).startswith("100 n, per iteration")
+    assert {path.name for path in user.iterdir()} == {*FOLDERS, "main.py"}
 
 
 @pytest.mark.parametrize("mode", ["lenient", "strict", "compat"])

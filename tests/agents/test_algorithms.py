@@ -16,9 +16,11 @@ from torch.distributions import Normal
 
 from elites import Box, config
 from elites.agents import AGENTS, CGP, DDPG, QGP, SAC, TD3, Agent, Algorithm, QtOpt, Replay, Rows, Transition
+from elites.networks import Architecture
 from elites.networks.critics import Critics
 from elites.planners import Plan
 
+ONE = Architecture((1, 1))
 UNIT = Box([-1.0], [1.0])
 
 
@@ -107,12 +109,12 @@ class Says:
 
 def test_target_of_td3_by_hand() -> None:
     """At s' = 2, a' = 0.6: Q'_1 = 6.8, Q'_2 = 7.6."""
-    assert target(agent(TD3(width=1, policy_noise=0.0))) == pytest.approx(10 + 0.99 * 6.8, rel=1e-5)
+    assert target(agent(TD3(architecture=ONE, policy_noise=0.0))) == pytest.approx(10 + 0.99 * 6.8, rel=1e-5)
 
 
 @pytest.mark.parametrize(("critics", "value"), [(1, 6.8), (2, 6.8)])
 def test_target_of_ddpg_by_hand(critics: int, value: float) -> None:
-    assert target(agent(DDPG(width=1, critics=critics))) == pytest.approx(10 + 0.99 * value, rel=1e-5)
+    assert target(agent(DDPG(architecture=ONE, critics=critics))) == pytest.approx(10 + 0.99 * value, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [TD3, QtOpt, CGP, QGP])
@@ -120,7 +122,7 @@ def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
     """A huge spread is always clipped: a' is 0.6 - 0.1 or 0.6 + 0.1; with a clip of 0.9, 0.6 - 0.9 or the bound 1."""
     search = {} if kind is TD3 else {"search": Says(0.6)}
     for clip, actions in ((0.1, (0.5, 0.7)), (0.9, (-0.3, 1.0))):
-        found = agent(kind(width=1, policy_noise=1e6, noise_clip=clip, **search))
+        found = agent(kind(architecture=ONE, policy_noise=1e6, noise_clip=clip, **search))
         values = {round(target(found), 2) for _ in range(40)}
         assert values == {round(10 + 0.99 * min(5 + 3 * a, 7 + a), 2) for a in actions}
 
@@ -128,13 +130,13 @@ def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [QtOpt, CGP, QGP])
 def test_target_of_cgp_by_hand(kind: Any) -> None:
     """At s' = 2, a' = 0.3 as the search says: Q'_1 = 5.9, Q'_2 = 7.3."""
-    found = agent(kind(width=1, policy_noise=0.0, search=Says()))
+    found = agent(kind(architecture=ONE, policy_noise=0.0, search=Says()))
     assert target(found) == pytest.approx(10 + 0.99 * 5.9, rel=1e-5)
 
 
 def test_target_of_sac_by_hand() -> None:
     """min Q' - α ln π(a'), with the same draw from a normal of mean 0.2 and spread e^-1, and α = 0.5."""
-    sac = agent(SAC(width=1))
+    sac = agent(SAC(architecture=ONE))
     always(sac.nets.policy, 0.2, -1.0)
     sac.nets.temperature.log.data.fill_(math.log(0.5))
     epsilon = torch.randn(1, 1, generator=sac.rng.clone_state())
@@ -146,7 +148,7 @@ def test_target_of_sac_by_hand() -> None:
 
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_what_has_terminated_has_no_future_and_what_was_truncated_has(name: str) -> None:
-    found = agent(config.build(Algorithm, {"name": name, "width": 1}))  # type: ignore[type-abstract]
+    found = agent(config.build(Algorithm, {"name": name, "architecture": {"hidden": [1, 1]}}))  # type: ignore[type-abstract]
     assert target(found, terminated=1.0) == pytest.approx(10, abs=1e-4)
     assert target(found, truncated=1.0) > 12
     assert target(found) > 12
@@ -157,7 +159,7 @@ def test_what_has_terminated_has_no_future_and_what_was_truncated_has(name: str)
 
 def test_the_critics_loss_and_figures_by_hand() -> None:
     """Q_1 = 1.4 and Q_2 = 0.8 at (1, 0.2), against 10 + 0.99 · 6.8."""
-    name, loss, figures = next(losses(agent(TD3(width=1, policy_noise=0.0))))
+    name, loss, figures = next(losses(agent(TD3(architecture=ONE, policy_noise=0.0))))
     aim = 10 + 0.99 * 6.8
     assert name == "critics"
     assert loss.item() == pytest.approx((1.4 - aim) ** 2 + (0.8 - aim) ** 2, rel=1e-5)
@@ -167,7 +169,7 @@ def test_the_critics_loss_and_figures_by_hand() -> None:
 @pytest.mark.parametrize("kind", [TD3, DDPG, QGP])
 def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
     """-Q_1(1, 0.5) = -2; the gradient of the last bias is -dQ_1/da · (1 - tanh²) = -2 · 0.75."""
-    found = agent(kind(width=1))
+    found = agent(kind(architecture=ONE))
     loss = loss_of(found, "policy", step=2)
     assert loss.item() == pytest.approx(-2, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, found.nets.policy.mlp.biases[-1])
@@ -176,12 +178,12 @@ def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
 
 def test_cgps_policy_loss_by_hand() -> None:
     """(0.5 - 0.3)² a dimension, and its gradient 2 · 0.2 · 0.75; a search over Q_1, not over its slow copy."""
-    cgp = agent(CGP(width=1, search=Says()))
+    cgp = agent(CGP(architecture=ONE, search=Says()))
     loss = loss_of(cgp, "policy")
     assert loss.item() == pytest.approx(0.04, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, cgp.nets.policy.mlp.biases[-1])
     assert slope.item() == pytest.approx(0.3, rel=1e-5)
-    two = Agent(CGP(width=1, search=Says()), 1, Box([-1.0] * 2, [1.0] * 2), 0)
+    two = Agent(CGP(architecture=ONE, search=Says()), 1, Box([-1.0] * 2, [1.0] * 2), 0)
     always(two.nets.modules["policy"], math.atanh(0.5), math.atanh(0.6))
     loss = two.algorithm.policy_loss(two.nets, Rows({"state": tensor([[1.0], [7.0]])}))
     assert loss.item() == pytest.approx(0.04 + 0.09, rel=1e-4)
@@ -189,7 +191,7 @@ def test_cgps_policy_loss_by_hand() -> None:
 
 def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:
     """Q_1 grows with the action, and the slow one falls."""
-    cgp = agent(CGP(width=1, policy_noise=0.0))
+    cgp = agent(CGP(architecture=ONE, policy_noise=0.0))
     linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
     assert cgp.act(np.ones((1, 1))).item() > 0.9
     assert target(cgp) == pytest.approx(10 + 0.99 * 3, abs=0.2)
@@ -198,7 +200,7 @@ def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:
 
 def test_sacs_losses_by_hand() -> None:
     """α ln π - min Q with α = 0.5; and the temperature's, whose slope is -(ln π - 1), as the target entropy is -1."""
-    sac = agent(SAC(width=1))
+    sac = agent(SAC(architecture=ONE))
     always(sac.nets.policy, 0.2, -1.0)
     sac.nets.temperature.log.data.fill_(math.log(0.5))
     chance = sac.rng.clone_state()
@@ -211,7 +213,7 @@ def test_sacs_losses_by_hand() -> None:
     assert found["temperature"].item() == pytest.approx(-math.log(0.5) * (log_density - 1), rel=1e-4)
     (slope,) = torch.autograd.grad(found["temperature"], sac.nets.temperature.log)
     assert slope.item() == pytest.approx(-(log_density - 1), rel=1e-4)
-    two = Agent(SAC(width=1), 1, Box([-1.0] * 2, [1.0] * 2), 0)
+    two = Agent(SAC(architecture=ONE), 1, Box([-1.0] * 2, [1.0] * 2), 0)
     assert two.nets.spaces.action_size == 2, "of which the target entropy is the negative"
 
 
@@ -219,16 +221,16 @@ def test_what_an_agent_explores_by() -> None:
     """TD3 and DDPG add noise and stay in the box, SAC samples, a search is random by itself."""
     states = np.ones((4000, 1))
     for kind in (TD3, DDPG):
-        actions = agent(kind(width=1)).act(states)
+        actions = agent(kind(architecture=ONE)).act(states)
         assert actions.mean() == pytest.approx(0.5, abs=0.01)
         assert actions.std() == pytest.approx(0.1, rel=0.05)
-        assert np.abs(agent(kind(width=1, exploration_noise=5.0)).act(states)).max() == 1
-    sac = agent(SAC(width=1))
+        assert np.abs(agent(kind(architecture=ONE, exploration_noise=5.0)).act(states)).max() == 1
+    sac = agent(SAC(architecture=ONE))
     always(sac.nets.policy, 0.2, -1.0)
     assert np.arctanh(sac.act(states).astype(float)).std() == pytest.approx(math.exp(-1), rel=0.05)
     assert sac.act(states, explore=False).std() < 1e-6
     for name in ("cgp", "qgp", "qt_opt"):
-        found = agent(config.build(Algorithm, {"name": name, "width": 1, "search": "cem"}))  # type: ignore[type-abstract]
+        found = agent(config.build(Algorithm, {"name": name, "architecture": {"hidden": [1, 1]}, "search": "cem"}))  # type: ignore[type-abstract]
         assert 0.8 < found.act(states[:50]).mean() < 1
 
 
@@ -241,7 +243,7 @@ def test_what_an_agent_explores_by() -> None:
 )
 def test_how_often_what_learns(kind: type[Algorithm], policy_every: int | None, target_every: int) -> None:
     """CGP: a step of the policy for each of Q (sec. 5.3), the targets' at every second one (Table 2)."""
-    found = agent(kind(width=4) if kind is SAC else kind(width=1))  # type: ignore[call-arg]
+    found = agent(kind(architecture=Architecture((4, 4))) if kind is SAC else kind(architecture=ONE))  # type: ignore[call-arg]
     found.replay = Always()
     policy_moved, target_moved = [], []
     for _ in range(4):
@@ -260,7 +262,7 @@ def equal(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("kind", [TD3, DDPG, SAC, CGP, QGP, QtOpt])
 def test_targets_follow_slowly(kind: Any) -> None:
-    found = agent(kind(width=1, tau=0.25, target_every=1))
+    found = agent(kind(architecture=ONE, tau=0.25, target_every=1))
     found.replay = Always()
     before = {name: [weight.clone() for weight in slow.parameters()] for name, slow in found.nets.copies.items()}
     found.update()
@@ -277,7 +279,7 @@ def test_targets_follow_slowly(kind: Any) -> None:
 @pytest.mark.parametrize(("kind", "every", "due"), [(CGP, 1, 40), (QGP, 2, 20)])
 def test_a_policy_that_waits_learns_only_at_the_end(kind: Any, every: int, due: int) -> None:
     """And acts by the search until then."""
-    found = Agent(kind(width=8, mode="offline", policy_every=every), 1, UNIT, seed=0)
+    found = Agent(kind(architecture=Architecture((8, 8)), mode="offline", policy_every=every), 1, UNIT, seed=0)
     policy, critics = (found.nets.modules[name] for name in ("policy", "critics"))
     before = copy.deepcopy(policy)
     said: list[str] = []
@@ -304,7 +306,7 @@ def test_a_policy_that_waits_learns_only_at_the_end(kind: Any, every: int, due: 
 
 
 def test_a_finish_that_is_interrupted_goes_on() -> None:
-    first, second = (Agent(CGP(width=8, mode="offline"), 1, UNIT, seed=0) for _ in range(2))
+    first, second = (Agent(CGP(architecture=Architecture((8, 8)), mode="offline"), 1, UNIT, seed=0) for _ in range(2))
     state, none = np.linspace(-1, 1, 30)[:, None], np.zeros(30, dtype=bool)
     for found in (first, second):
         found.observe(Transition(state, state, state[:, 0], state, none, none, np.arange(30)))
@@ -323,7 +325,7 @@ def _interrupt(text: str) -> None:
 
 
 def test_figures_are_means_since_they_were_last_asked_for() -> None:
-    found = agent(TD3(width=1, policy_noise=0.0))
+    found = agent(TD3(architecture=ONE, policy_noise=0.0))
     assert found.figures() == {}
     found.replay = Always()
     expected: dict[str, list[float]] = {}

@@ -30,7 +30,7 @@ ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 def made(name: str, **changes: Any) -> Algorithm:
     if name in SMALL:
         return replace(SMALL[name], **changes)
-    mapping = {"width": 8} | OFFLINE.get(name, {"name": name}) | changes
+    mapping = {"architecture": {"hidden": [8, 8]}} | OFFLINE.get(name, {"name": name}) | changes
     return config.build(Algorithm, mapping)  # type: ignore[type-abstract]
 
 
@@ -101,7 +101,7 @@ def regret(agent: Agent) -> float:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_agent_solves_an_easy_task(name: str) -> None:
-    width = {} if name in SMALL else {"width": 64}
+    width = {} if name in SMALL else {"architecture": {"hidden": [64, 64]}}
     agent = Agent(made(name, **width, **TUNED.get(name, {})), 1, UNIT, seed=0)
     learn(agent, 1600 if name in ("burst", "segment") else 1000)
     agent.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,11 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from elites.agents import PETS, PETSConfig, Transition
-from elites.cli import Screen
 from elites.dynamics import EnsembleConfig, Training
 from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.envs import Task, learned_reward
 from elites.planners import CEM, PLANNERS
-from elites.runs import Episodes, Loop, Run, checkpoint
-from elites.runs.loop import episode_seed
+from elites.runs import Episodes, Loop, RunFolder, checkpoint, episode_seed
 
 SMALL = PETSConfig(
     CEM(samples=30, iterations=2, elites=5),
@@ -54,9 +51,8 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def run(agent: PETS, folder: Path, **schedule: Any) -> Loop:
-    screen = Screen(io.StringIO(), quiet=True)
     options = {"random_episodes": 3, "episodes": 5, **schedule}
-    loop = Loop(agent, Reach(), Run.begin(folder, {}, screen.warn), Episodes(**options), 0, screen)
+    loop = Loop(agent, Reach(), RunFolder.begin(folder, {}), Episodes(**options), 0)
     loop()
     return loop
 

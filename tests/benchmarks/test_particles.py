@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +16,9 @@ from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble
 from elites.networks.architecture import Architecture
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import particles  # noqa: E402
 
 
-def test_rank_correlation_by_hand() -> None:
+def test_rank_correlation_by_hand(particles: Any) -> None:
     """1 - 6 Σ d² / n (n² - 1) without ties."""
     a = tensor([0.1, 5.0, 2.0, 3.0])  # ranks 0 3 1 2
     assert particles.rank_correlation(a, a.exp()) == pytest.approx(1)
@@ -29,7 +27,7 @@ def test_rank_correlation_by_hand() -> None:
     assert particles.rank_correlation(a, b) == pytest.approx(1 - 6 * (9 + 1 + 1 + 1) / (4 * 15))
 
 
-def test_gain_by_hand() -> None:
+def test_gain_by_hand(particles: Any) -> None:
     truth = torch.arange(40.0)
     assert particles.gain(truth, truth) == pytest.approx(1)
     assert particles.gain(-truth, truth) == pytest.approx(-1)
@@ -37,7 +35,7 @@ def test_gain_by_hand() -> None:
     assert particles.gain(scores, truth) == pytest.approx((29.5 - 19.5) / (34.5 - 19.5))
 
 
-def test_stratified_noise_has_a_particle_in_every_share_of_the_normal() -> None:
+def test_stratified_noise_has_a_particle_in_every_share_of_the_normal(particles: Any) -> None:
     model = ProbabilisticEnsemble(
         3, 1, EnsembleConfig(architecture=Architecture((8,), "silu")), rng=Generator().manual_seed(0)
     )
@@ -47,7 +45,7 @@ def test_stratified_noise_has_a_particle_in_every_share_of_the_normal() -> None:
     torch.testing.assert_close(share.sort(0).values, torch.arange(10.0).reshape(-1, 1, 1, 1).expand(10, 1, 6, 3))
 
 
-def test_a_tiny_run(tmp_path: Path) -> None:
+def test_a_tiny_run(particles: Any, tmp_path: Path) -> None:
     run, table, picture = tmp_path / "run", tmp_path / "all.csv", tmp_path / "all.png"
     tiny = "planner.samples=20 planner.elites=2 planner.iterations=1 horizon=5 model.architecture.hidden=[16]"
     tiny += " training.epochs=100 training.learning_rate=0.02 random_episodes=2 episodes=1 episode_steps=60"

@@ -14,12 +14,9 @@ import torch
 from torch import Generator
 
 from elites.dynamics import Return
-from elites.runs.pets import trained
+from elites.runs.load import load_pets
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import promise  # noqa: E402
 
 SIZES = ["model.architecture.hidden=[16]", "training.epochs=3", "horizon=5"]
 TINY = [*SIZES, "random_episodes=2", "episodes=1", "episode_steps=12"]
@@ -40,13 +37,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_episode_by_hand(run: Path) -> None:
+def test_an_episode_by_hand(promise: Any, run: Path) -> None:
     """The return is the world's; a promise is what the plan's own particles say, found out is what 200 others do."""
-    agent, settings = trained(run, print)
+    agent, settings = load_pets(run, print)
     env = gymnasium.make(settings.env)
     found = promise.episode(agent, env, start=7, steps=6)
 
-    agent, _ = trained(run, print)
+    agent, _ = load_pets(run, print)
     observation, _ = env.reset(seed=7)
     agent.begin()
     total, promised, others = 0.0, [], []

@@ -5,17 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import scaling  # noqa: E402
 
 
-def test_a_straight_line_is_found_and_what_is_none_is_told() -> None:
+def test_a_straight_line_is_found_and_what_is_none_is_told(scaling: Any) -> None:
     x = np.array([1.0, 2.0, 5.0, 9.0])
     line, worst = scaling.straight(x, 3 + 2 * x)
     assert line == pytest.approx(3 + 2 * x)
@@ -23,7 +21,7 @@ def test_a_straight_line_is_found_and_what_is_none_is_told() -> None:
     assert scaling.straight(x, x**2)[1] > 0.3
 
 
-def test_every_case_plans() -> None:
+def test_every_case_plans(scaling: Any) -> None:
     """Those of the shortest horizon; each kind of panel has its own model and shape."""
     cases = scaling.cases()
     assert {case.panel for case in cases} == {"horizon", "samples", "members", "actions", "problems"}

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 TINY = [
     "--env=InvertedPendulum-v5",  # its episodes end by themselves
     "--num-envs=2",
-    "--set=agent.width=8",
+    "--set=agent.architecture.hidden=[8,8]",
     "--set=agent.batch=8",
     "--set=random_steps=40",
     "--set=steps=240",
@@ -171,11 +171,11 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("num_envs=3", "--resume: expected the num_envs that the run was begun with, 2"),
-        ("seed=5", "--resume: expected the seed that the run was begun with, 0"),
-        ("agent.width=16", "--set: does not fit the checkpoints in "),
-        ("agent=sac", "--set: does not fit the checkpoints in "),
-        ("agent=qt_opt", "--set: does not fit the checkpoints in "),
+        ("num_envs=3", "num_envs: expected 2, with which the run was begun, got 3"),
+        ("seed=5", "seed: expected 0, with which the run was begun, got 5"),
+        ("agent.architecture.hidden=[16,16]", "settings: do not fit the checkpoints in "),
+        ("agent=sac", "settings: do not fit the checkpoints in "),
+        ("agent=qt_opt", "settings: do not fit the checkpoints in "),
     ],
 )
 def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:
@@ -221,7 +221,7 @@ def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
     flags = [flag for flag in TINY if "env" not in flag and "episode_steps" not in flag] + ["--env=endless:Endless-v0"]
     done = run(*flags, "--set=evaluation_episodes=0", "--set=steps=41", "--out", "a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Endless-v0 has no longest episode; --set episode_steps=1000 gives it one" in done.stderr
+    assert "Endless-v0 has no longest episode; episode_steps=1000 gives it one" in done.stderr
     done = run(*flags, "--set=episode_steps=30", "--set=steps=41", "--out", "b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "has no longest episode" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from elites import Box
+from elites.agents import AGENTS, Agent
 from elites.runs import checkpoint
+from elites.runs.deploy import WANTED
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SETS = ["agent.width=8", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]
+SETS = ["agent.architecture.hidden=[8,8]", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]
 TINY = [f"--set={one}" for one in SETS]
 
 
@@ -47,19 +51,41 @@ def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
     checkpoint.write(run / "checkpoints", state)
     done = script("deploy.py", run)
     assert done.returncode == 2
-    assert "expected a policy that has learned, but this one waits; cgp.py --resume goes on" in done.stderr
+    assert done.stderr == f"deploy: {run}: {WANTED}, got one whose policy waits: elites learn --resume {run} goes on\n"
     assert not list(run.glob("policy.*"))
 
 
+PETS = "planner.samples=8 planner.elites=2 horizon=4 model.architecture.hidden=[8] training.epochs=1"
+PETS += " random_episodes=1 episodes=1"
+
+
+def test_a_run_without_a_policy_is_told_what_it_is(tmp_path: Path) -> None:
+    plan = [f"--set={one}" for one in (*PETS.split(), "episode_steps=5")]
+    assert script("pets.py", *plan, "--planner=cem", "--out", tmp_path / "pets", "--quiet").returncode == 0
+    assert script("cgp.py", *TINY, "--agent=qt_opt", "--out", tmp_path / "qt_opt").returncode == 0
+    for name, what in (
+        ("pets", "a run of PETS, which plans with cem and has no policy"),
+        ("qt_opt", "a run of qt_opt, which searches its Q-function and has no policy"),
+    ):
+        done = script("deploy.py", tmp_path / name)
+        assert done.returncode == 2
+        assert done.stderr == f"deploy: {tmp_path / name}: {WANTED}, got {what}\n"
+
+
 def test_mistakes_in_one_line(tmp_path: Path) -> None:
-    assert script("cgp.py", *TINY, "--agent=qt_opt", "--out", tmp_path / "run").returncode == 0
     for arguments, message in (
-        ([tmp_path / "run"], "expected a run that trained a policy, but qt_opt has none; cgp and qgp do"),
         ([tmp_path / "nowhere"], "expected the folder of a run, found no config.yaml in it"),
-        ([tmp_path / "run", "--steps=0"], "--steps: expected at least 1, got 0"),
+        ([tmp_path / "run", "--steps=0"], "--steps: expected an integer of at least 1, got 0"),
     ):
         done = script("deploy.py", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.startswith("deploy: ")
         assert done.stderr.count("\n") == 1
+
+
+def test_those_that_are_said_to_have_a_policy_have_one() -> None:
+    """And the others have none."""
+    said = re.findall(r"\((?:with )?(.*)\)", WANTED)[0].replace(" or ", ", ").split(", ")
+    box = Box([-1.0], [1.0])
+    assert said == [name for name, kind in AGENTS.items() if "policy" in Agent(kind(), 2, box, seed=0).nets.modules]

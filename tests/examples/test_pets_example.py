@@ -54,7 +54,7 @@ def outcome(folder: Path) -> tuple[Any, Any, Any]:
     summary = json.loads((folder / "summary.json").read_text())
     state = checkpoint.newest(folder / "checkpoints", pytest.fail)
     agent = state["agent"]
-    tensors = [*agent["model"].values(), *agent["replay"]["columns"].values(), agent["rng"], agent["mpc"]["rng"]]
+    tensors = [*agent["model"].values(), *agent["replay"]["rows"].columns.values(), agent["rng"], agent["mpc"]["rng"]]
     return timeless, summary["episode_returns"], [tensor.tolist() for tensor in tensors]
 
 

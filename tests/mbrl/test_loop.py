@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from elites import cli
 from elites.agents import Transition
-from elites.runs import Loop, Run, Steps
+from elites.runs import Loop, RunFolder, Steps
+from elites.runs.bench.sb3 import Theirs, model_for
 from elites.runs.environments import episode_seed
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import sb3
 
 RANDOM, STEPS = 250, 650
 
@@ -32,7 +28,7 @@ class Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=episode_seed(0, self.begun - 1))
 
 
-class InOurLoop(sb3.Theirs):
+class InOurLoop(Theirs):
     """What their loop asks of an agent, when ours asks for it."""
 
     def sampled(self, observation: Any, random_steps: int) -> Any:
@@ -64,11 +60,11 @@ def test_our_loop_is_theirs(name: str, agent: str, tmp_path: Path) -> None:
     models = []
     for ours in (False, True):
         env = Seeded(gymnasium.make(name))
-        model = sb3.model_for(agent, env, seed=0, random_steps=RANDOM)
+        model = model_for(agent, env, seed=0, random_steps=RANDOM)
         if ours:
             model._setup_learn(0)
-            loop = InOurLoop(model), gymnasium.make(name), Run.begin(tmp_path / "run", {}, print)
-            Loop(*loop, Steps(random_steps=RANDOM, steps=STEPS), seed=0, screen=cli.Screen(quiet=True))()
+            loop = InOurLoop(model), gymnasium.make(name), RunFolder.begin(tmp_path / "run", {})
+            Loop(*loop, Steps(random_steps=RANDOM, steps=STEPS), seed=0)()
         else:
             model.learn(STEPS)
             assert env.begun >= STEPS // 200 + 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +14,7 @@ from torch import Tensor
 from elites import Box
 from elites.agents import SAC, TD3, Agent, Rows
 from elites.agents.q_learning import QLearning
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import sb3
+from elites.runs.bench.sb3 import model_for
 
 
 def pairs(ours: Agent, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
@@ -55,7 +51,7 @@ def test_an_update_is_theirs(name: str, algorithm: QLearning, monkeypatch: pytes
     """From the same weights, minibatches and noise a hundred of them come to the same weights."""
     env = gymnasium.make("HalfCheetah-v5")
     rows, size, box = algorithm.batch, env.observation_space.shape[0], Box.of(env.action_space)
-    ours, theirs = Agent(algorithm, size, box, seed=0), sb3.model_for(name, env, seed=0, random_steps=0)
+    ours, theirs = Agent(algorithm, size, box, seed=0), model_for(name, env, seed=0, random_steps=0)
     theirs._setup_learn(0)
     double(ours, theirs)  # in float32 Adam makes a difference of any rounding error
     if name == "sac":

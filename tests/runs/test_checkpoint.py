@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from elites.runs import checkpoint
+from elites.runs import chance, checkpoint
 
 STATE = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(True)},
@@ -131,12 +131,12 @@ def test_killed_between_the_two_files(tmp_path: Path) -> None:
 
 
 def test_the_generators_of_a_user(tmp_path: Path) -> None:
-    path = checkpoint.write(tmp_path, {"random": checkpoint.global_random_state()})
+    path = checkpoint.write(tmp_path, {"random": chance.global_state()})
 
     def draws() -> list[float]:
         return [torch.rand(()).item(), np.random.rand(), random.random(), np.random.normal()]  # noqa: NPY002
 
     first = draws()
     assert first != draws()
-    checkpoint.set_global_random_state(checkpoint.read(path)["random"])
+    chance.set_global_state(checkpoint.read(path)["random"])
     assert first == draws()

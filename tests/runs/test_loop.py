@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import random
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,7 @@ import torch
 from gymnasium.spaces import Box
 
 from elites.agents import Learner, Transition
-from elites.cli import Screen
-from elites.runs import Episodes, Loop, Run, Schedule, episode_seed
+from elites.runs import Episodes, Loop, MetricsCSV, Observer, RunFolder, Schedule, TensorBoard, episode_seed
 
 SCHEDULE = Episodes(random_episodes=2, episodes=4, evaluation_episodes=2, checkpoint_s=0.0)
 
@@ -61,8 +57,8 @@ class Counter(Learner):
         return torch.rand(count, 1, generator=self.rng).numpy() - np.float32(0.5)
 
     def observe(self, step: Transition) -> None:
-        columns = np.column_stack([step.observation, step.action, step.reward, step.next_observation, step.terminated])
-        self.seen += columns.tolist()
+        columns = [step.observation, step.action, step.reward, step.next_observation, step.terminated]
+        self.seen += np.column_stack(columns).tolist()
 
     def due(self, episode_begins: bool) -> bool:
         return len(self.seen) - self.learned_at >= 5
@@ -83,14 +79,20 @@ class Counter(Learner):
         self.seen, self.lessons, self.learned_at = state["seen"], state["lessons"], state["learned_at"]
 
 
-def loop(folder: Path, env: Drift, agent: Counter | None = None, schedule: Schedule = SCHEDULE) -> Loop:
+def loop(
+    folder: Path,
+    env: Drift,
+    agent: Counter | None = None,
+    schedule: Schedule = SCHEDULE,
+    stop: Callable[[], bool] = lambda: False,
+    observers: Sequence[Observer] = (),
+) -> Loop:
     """A new one, or one that goes on with what is in the folder."""
-    screen = Screen(io.StringIO(), quiet=True)
     resumed = (folder / "config.yaml").exists()
     random.seed(99 if list(folder.glob("checkpoints/*.json")) else 0)  # a user's own draws: it goes on elsewhere
-    run = Run.resume(folder, screen.warn)[0] if resumed else Run.begin(folder, {}, screen.warn)
-    made = Loop(agent or Counter(), env, run, schedule, 0, screen)
-    if state := run.load():
+    run = RunFolder.resume(folder) if resumed else RunFolder.begin(folder, {})
+    made = Loop(agent or Counter(), env, run, schedule, 0, stop=stop, observers=observers)
+    if state := run.load(pytest.fail):
         made.load_state_dict(state)
     return made
 
@@ -101,13 +103,13 @@ def outcome(finished: Loop) -> tuple[Any, Any]:
     return timeless, finished.agent.seen  # type: ignore[attr-defined]
 
 
-class Crash(Exception):
-    pass
+class Crash(BaseException):
+    """The process is gone, as if it had been killed."""
 
 
 def test_phases_and_figures(tmp_path: Path) -> None:
-    finished = loop(tmp_path, Drift())
-    summary = finished()
+    finished = loop(tmp_path, Drift(), observers=[MetricsCSV(), TensorBoard()])
+    summary = finished().as_dict()
     assert [row["phase"] for row in finished.rows] == ["random"] * 2 + ["learning"] * 4 + ["evaluation"] * 2
     assert len(summary["episode_returns"]) == 4
     assert len(summary["random_returns"]) == len(summary["evaluation_returns"]) == 2
@@ -181,36 +183,36 @@ def test_interrupted_again_and_again(tmp_path: Path, checkpoint_s: float, steps:
     assert outcome(finished) == outcome(uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_leaves(tmp_path: Path, number: signal.Signals) -> None:
-    def interrupt(step: int) -> None:
+def test_stopped_it_saves_and_leaves(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def ask(step: int) -> None:
         if step == 30:
-            os.kill(os.getpid(), number)
+            asked.append(step)
 
     schedule = Episodes(2, 4, 2, checkpoint_s=1e9)
-    stopped = loop(tmp_path / "stopped", Drift(interrupt), schedule=schedule)
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-    assert signal.getsignal(number) is before
+    found = loop(tmp_path / "stopped", Drift(ask), schedule=schedule, stop=lambda: bool(asked))()
+    assert not found.finished
+    assert not (tmp_path / "stopped/summary.json").exists()
     again = loop(tmp_path / "stopped", Drift(), schedule=schedule)
-    assert sum(row["length"] for row in again.rows) + len(again.actions[0]) == 30  # nothing is lost
+    assert sum(row["length"] for row in again.rows) + len(again.progress.actions[0]) == 30  # nothing is lost
     again()
     uninterrupted = loop(tmp_path / "whole", Drift())
-    uninterrupted()
+    assert uninterrupted().finished
     assert outcome(again) == outcome(uninterrupted)
 
 
-def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
+def test_stopped_while_it_learns(tmp_path: Path) -> None:
+    asked: list[int] = []
+
     class Slow(Counter):
         def learn(self, progress: Callable[[str], None]) -> dict[str, float]:
             super().learn(progress)
-            os.kill(os.getpid(), signal.SIGINT)
+            asked.append(1)
             progress("still learning")
             raise AssertionError("not stopped")  # pragma: no cover
 
-    with pytest.raises(KeyboardInterrupt):
-        loop(tmp_path / "stopped", Drift(), Slow())()
+    assert not loop(tmp_path / "stopped", Drift(), Slow(), stop=lambda: bool(asked))().finished
     again = loop(tmp_path / "stopped", Drift())
     assert again.agent.lessons == 0  # type: ignore[attr-defined]  # as before the lesson
     again()
@@ -224,7 +226,7 @@ def test_an_observation_that_is_not_finite(tmp_path: Path) -> None:
     said = r"Drift: expected finite numbers of 32 bits at step 3 of episode 3, got .*; the last checkpoint is .*json"
     with pytest.raises(ValueError, match=said):
         broken()
-    assert len(loop(tmp_path, Drift()).actions[0]) == 2  # saved up to the step before
+    assert len(loop(tmp_path, Drift()).progress.actions[0]) == 2  # saved up to the step before
 
 
 def test_an_environment_that_is_not_reproducible(tmp_path: Path) -> None:
@@ -239,11 +241,11 @@ def test_an_environment_that_is_not_reproducible(tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    Run.begin(tmp_path, {}, print)
+    RunFolder.begin(tmp_path, {})
     with pytest.raises(ValueError, match="holds a run already; --resume"):
-        Run.begin(tmp_path, {}, print)
+        RunFolder.begin(tmp_path, {})
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="expected a folder, found a file"):
-        Run.begin(tmp_path / "file", {}, print)
+        RunFolder.begin(tmp_path / "file", {})
     with pytest.raises(ValueError, match=r"expected the folder of a run, found no config.yaml in it"):
-        Run.resume(tmp_path / "nowhere", print)
+        RunFolder.resume(tmp_path / "nowhere")

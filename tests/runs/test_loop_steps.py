@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
-import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +13,21 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from tensorboard.backend.event_processing import event_accumulator
 
 from elites.agents import TD3, Agent, Learner, Transition
-from elites.cli import Screen
-from elites.runs import Episodes, Loop, Run, Steps, episode_seed, together
+from elites.networks import Architecture
+from elites.runs import Episodes, Loop, MetricsCSV, RunFolder, Steps, TensorBoard, episode_seed, together
+from elites.runs.arena import Arena
 from elites.runs.evaluation import evaluate, evaluation_seeds
 
 SCHEDULE = Steps(random_steps=12, steps=90, evaluate_every=15, evaluation_episodes=2, checkpoint_s=0.0)
 SELDOM = replace(SCHEDULE, checkpoint_s=1e9)
 
 
-class Crash(Exception):
-    pass
+class Crash(BaseException):
+    """The process is gone, as if it had been killed."""
 
 
 class Walk(gymnasium.Env[Any, Any]):
@@ -105,15 +103,16 @@ def loop(
     schedule: Steps = SCHEDULE,
     agent: Student | None = None,
     shown: Callable[[], Any] = lambda: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Loop:
     """A new one, or one that goes on with what is in the folder."""
-    screen = Screen(io.StringIO(), quiet=True)
     resumed = (folder / "config.yaml").exists()
-    run = Run.resume(folder, screen.warn)[0] if resumed else Run.begin(folder, {}, screen.warn)
+    run = RunFolder.resume(folder) if resumed else RunFolder.begin(folder, {})
     envs = together([Walk(surprise) for _ in range(count)])
     shows = together([Walk(shown) for _ in range(schedule.evaluation_episodes)])
-    made = Loop(agent or Student(), envs, run, schedule, 0, screen, shows)
-    if state := run.load():
+    watching = [MetricsCSV(), TensorBoard()]
+    made = Loop(agent or Student(), envs, run, schedule, 0, evaluation=shows, observers=watching, stop=stop)
+    if state := run.load(pytest.fail):
         made.load_state_dict(state)
     return made
 
@@ -132,7 +131,7 @@ def outcome(finished: Loop) -> tuple[Any, ...]:
 
 def test_phases_and_figures(tmp_path: Path) -> None:
     finished = loop(tmp_path)
-    summary = finished()
+    summary = finished().as_dict()
     assert summary["env_steps"] == len(student(finished).seen) == 90
     assert student(finished).improved == 90 - 12
     assert summary["evaluation_steps"] == [15, 30, 45, 60, 75, 90]
@@ -185,33 +184,27 @@ def test_interrupted_again_and_again(tmp_path: Path, count: int) -> None:
     assert outcome(finished) == outcome(uninterrupted)
 
 
-def test_ctrl_c_in_an_evaluation_and_at_the_end(tmp_path: Path) -> None:
+def test_stopped_in_an_evaluation_and_at_the_end(tmp_path: Path) -> None:
     asked: list[int] = []
-
-    def interrupt() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    def once() -> None:
-        if not asked:
-            asked.append(1)
-            interrupt()
 
     class Interrupted(Student):
         def finish(self, pause: Callable[[str], None]) -> None:
             def stopping(text: str) -> None:
                 if self.finished == 3:
-                    interrupt()
+                    asked.append(1)
                 pause(text)
 
             super().finish(stopping)
 
-    with pytest.raises(KeyboardInterrupt):
-        loop(tmp_path / "a", schedule=SELDOM, shown=once)()
-    stopped = loop(tmp_path / "a", schedule=SELDOM, agent=Interrupted())
-    assert stopped.steps == 15
-    assert stopped.evaluated == 0
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
+    def stop() -> bool:
+        return bool(asked)
+
+    assert not loop(tmp_path / "a", schedule=SELDOM, shown=lambda: asked.append(1), stop=stop)().finished
+    asked.clear()
+    stopped = loop(tmp_path / "a", schedule=SELDOM, agent=Interrupted(), stop=stop)
+    assert stopped.progress.steps == 15
+    assert stopped.progress.evaluated == 0
+    assert not stopped().finished
     again = loop(tmp_path / "a", schedule=SELDOM)
     assert student(again).finished == 3  # nothing is lost
     again()
@@ -234,7 +227,7 @@ def test_a_finished_run_goes_on_where_more_steps_are_asked_for(tmp_path: Path) -
     again()
     assert len(again.rows) == before
     longer = loop(tmp_path, schedule=Steps(12, 120, 15, 2))
-    assert longer()["evaluation_steps"] == [15, 30, 45, 60, 75, 90, 105, 120]
+    assert longer().evaluation_steps == [15, 30, 45, 60, 75, 90, 105, 120]
     assert longer.rows[-1]["phase"] == "final"
 
 
@@ -242,10 +235,10 @@ def test_a_finished_run_is_shown_again_where_settings_changed(tmp_path: Path) ->
     loop(tmp_path)()
     again = loop(tmp_path, schedule=replace(SCHEDULE, evaluation_episodes=5))
     again.reopen()
-    before, summary = len(again.rows), again()
+    before, summary = len(again.rows), again().as_dict()
     assert len(again.rows) == before + 1
     assert summary["evaluation_steps"] == [15, 30, 45, 60, 75, 90]
-    assert summary["final_evaluation_std"] != loop(tmp_path / "first")()["final_evaluation_std"]
+    assert summary["final_evaluation_std"] != loop(tmp_path / "first")().final_evaluation_std
     last = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))[-1]
     assert (last["phase"], float(last["return"])) == ("final", summary["final_evaluation_mean"])
 
@@ -286,7 +279,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     said = r"Walk: expected finite numbers of 32 bits at step"
     with pytest.raises(ValueError, match=said + r" \d of episode \d+, .*; the last checkpoint is .*000001.json"):
         loop(tmp_path / "a", lambda: sometimes(40), schedule=SELDOM)()
-    assert loop(tmp_path / "a").steps == 39  # the 40th is of the first environment's 14th step
+    assert loop(tmp_path / "a").progress.steps == 39  # the 40th is of the first environment's 14th step
     calls.clear()
     with pytest.raises(ValueError, match=said + r" 3 of evaluation episode 1, got reward .*000001.json"):
         loop(tmp_path / "b", shown=lambda: sometimes(5), schedule=SELDOM)()
@@ -308,7 +301,8 @@ def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
     """In the loop and in an evaluation: nothing of it is learned from."""
     for which, where in (("envs", "episode 2"), ("evaluation", "evaluation episode 2")):
         broken = loop(tmp_path / which)
-        walk: Any = getattr(broken, which).envs[1]
+        envs = broken.envs.envs if which == "envs" else broken.evaluation
+        walk: Any = envs.envs[1].env  # type: ignore[union-attr]
         walk._seen = lambda: np.full(2, np.nan)
         with pytest.raises(ValueError, match=f"32 bits at the beginning of {where}, got observation "):
             broken()
@@ -318,12 +312,12 @@ def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
 def test_an_episode_later_that_begins_so(tmp_path: Path) -> None:
     """What came before is kept, and goes on once the environment is well again."""
     broken = loop(tmp_path, count=1, schedule=SELDOM)
-    walk: Any = broken.envs.envs[0]
-    walk._seen = lambda seen=walk._seen: np.full(2, np.nan) if walk.age == 0 and broken.steps > 40 else seen()
+    walk: Any = broken.envs.envs.envs[0].env  # type: ignore[attr-defined]
+    walk._seen = lambda seen=walk._seen: np.full(2, np.nan) if walk.age == 0 and broken.progress.steps > 40 else seen()
     with pytest.raises(ValueError, match=r"32 bits at the beginning of episode \d+, .*000001.json"):
         broken()
     again = loop(tmp_path, count=1, schedule=SELDOM)
-    assert again.steps == broken.steps > 40
+    assert again.progress.steps == broken.progress.steps > 40
     again()
     uninterrupted = loop(tmp_path / "whole", count=1)
     uninterrupted()
@@ -362,24 +356,16 @@ def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
             assert self.action_space.contains(action)
             return super().step(action)
 
-    envs, run = together([Narrow()]), Run.begin(tmp_path, {}, print)
-    agent = Agent(TD3(width=4), 2, envs.single_action_space, seed=0)
+    envs, run = together([Narrow()]), RunFolder.begin(tmp_path, {})
+    agent = Agent(TD3(architecture=Architecture((4, 4))), 2, envs.single_action_space, seed=0)
     with torch.no_grad():
         agent.nets.policy.mlp.biases[-1].fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
-    Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, Screen(io.StringIO(), quiet=True), together([Narrow()]))()
-
-
-def test_autoreset_is_refused(tmp_path: Path) -> None:
-    run = Run.begin(tmp_path, {}, print)
-    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
-        envs = SyncVectorEnv([Walk], autoreset_mode=mode)
-        with pytest.raises(ValueError, match=r"Walk: expected environments of AutoresetMode.DISABLED, got AutoresetM"):
-            Loop(Student(), envs, run, SCHEDULE, 0, Screen())
+    Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, evaluation=together([Narrow()]))()
 
 
 def test_how_many_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Walk: expected one environment where episodes are counted, got 2"):
-        Loop(Student(), together([Walk(), Walk()]), Run.begin(tmp_path / "a", {}, print), Episodes(), 0, Screen())
+        Loop(Student(), together([Walk(), Walk()]), RunFolder.begin(tmp_path / "a", {}), Episodes(), 0)
     loop(tmp_path / "b")()
     with pytest.raises(ValueError, match="Walk: expected 3 at once, as in the checkpoint, got 2"):
         loop(tmp_path / "b", count=2)
@@ -387,8 +373,9 @@ def test_how_many_at_once(tmp_path: Path) -> None:
 
 def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
     here, there = loop(tmp_path / "here"), loop(tmp_path / "there")
-    there.envs = AsyncVectorEnv([Walk] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    envs = AsyncVectorEnv([Walk] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    there.envs = Arena(envs, there.progress.at_step, there.progress.at_beginning)
     here()
     there()
-    there.envs.close()
+    envs.close()
     assert outcome(there) == outcome(here)

@@ -1,135 +1,20 @@
-"""Who takes part in benchmarks/benchmark.py: one plan for all, our planners and other libraries'.
-
-Another library is one more entry of PEERS: a function that makes its planner of the same weights.
-"""
+"""Other libraries' planners over the same weights; one more is one more entry of PEERS."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from elites import Box, config
-from elites.agents import MPC
-from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return
-from elites.fields import Checked, Count
 from elites.networks import library
 from elites.networks.layers import Layers
-from elites.planners import PLANNERS, Planner
-
-# --- what is planned: the same for all --------------------------------------------------------------------------------
-
-SIZES = ["4,1", "18,6", "20,7", "45,17"]  # the cart-pole, HalfCheetah, the Pusher, HumanoidStandup
-WARM_UP = 3  # plans before the rounds: two whose memory is measured, and one that is not watched
-
-State = dict[str, Tensor]  # the weights of a ProbabilisticEnsemble
-
-
-@dataclass(frozen=True)
-class Setting(Checked):
-    """Of one table. observation, action: their sizes, S and A."""
-
-    observation: Count
-    action: Count
-    members: Count = 5
-    particles: Count = 20
-    horizon: Count = 45
-    rounds: Count = 15
-    threads: Count = 1
-    device: str = "cpu"
-
-
-def given(setting: Setting) -> tuple[State, Tensor]:
-    """Weights, with the little noise of a trained model, and a slow walk of observations (WARM_UP + rounds, S)."""
-    rng, size = Generator().manual_seed(0), setting.observation
-    model = ProbabilisticEnsemble(size, setting.action, EnsembleConfig(setting.members), rng=rng)
-    model.mlp.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
-    walk = 0.02 * torch.randn(WARM_UP + setting.rounds, size, generator=rng).cumsum(0)
-    return model.state_dict(), walk + 0.5 * torch.randn(size, generator=rng)
-
-
-def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """Rows -> (R,)."""
-    return -next_state.square().sum(1) - 0.01 * action.square().sum(1)
-
-
-# --- who plans it -----------------------------------------------------------------------------------------------------
-
-Work = Counter[tuple[int, bool]]  # the rollouts of a plan: (rows, with a gradient?) -> how often
-Planning = Callable[[Tensor], Work]  # from an observation (S), warm from the plan before
-
-PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM that it is compared with, and our planner
-    "cem 50": (50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
-    "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is spent before the clock runs
-    "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
-    **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
-    "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
-    "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
-}
-LONG = ("cem 15000", "cem_gd cold")
-VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of `model`
-    "torch": ({"ELITES_NATIVE": "0"}, {}),
-    "kernel": ({"ELITES_NATIVE": "1"}, {}),
-    "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
-    "kernel-float16": ({"ELITES_NATIVE": "1"}, {"sampling": "float16"}),
-}
-
-
-class Contender(NamedTuple):
-    planner: str  # of PLANS
-    by: str  # of VARIANTS or PEERS
-    noise: str = "independent"  # for every candidate, or `common` to all
-
-
-def ensemble(setting: Setting, state: State, **options: Any) -> ProbabilisticEnsemble:
-    known = config.build(EnsembleConfig, {"members": setting.members, **options}, "model")
-    model = ProbabilisticEnsemble(setting.observation, setting.action, known, rng=Generator(setting.device))
-    model.load_state_dict(state)
-    return model.requires_grad_(False)
-
-
-def ours(contender: Contender, setting: Setting, state: State) -> Planning:
-    work, model = Work(), ensemble(setting, state, **VARIANTS[contender.by][1])
-    particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble deals them
-
-    class Counted(Return):
-        def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
-            objective: Any = super().at(state, rng)
-
-            def counted(score: Callable[[Tensor], Tensor]) -> Any:
-                def scored(actions: Tensor) -> Tensor:
-                    work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
-                    return score(actions)
-
-                return scored
-
-            both = counted(objective)
-            both.rough = counted(objective.rough)
-            return both  # type: ignore[no-any-return]
-
-    planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
-    returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
-    one = torch.ones(setting.action)
-    mpc = MPC(planner, setting.horizon, returns, Box(-one, one), seed=0, device=setting.device)
-
-    def plan(observation: Tensor) -> Work:
-        work.clear()
-        if contender.planner == "cem_gd cold":
-            mpc.reset()
-        mpc(observation)
-        if (model.engine == "torch") != (contender.by == "torch"):
-            raise RuntimeError(f"expected the plan of {contender.by}, got {model.engine}'s")
-        return work
-
-    return plan
+from elites.runs.bench.ours import VARIANTS
+from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
 
 
 def population(contender: Contender) -> tuple[int, int]:

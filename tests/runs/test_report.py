@@ -1,9 +1,8 @@
-"""examples/report.py: the page it makes of a few small runs, and the line it says where it cannot."""
+"""`elites report`: the page it makes of a few small runs, and the line it says where it cannot."""
 
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 import re
 import sys
@@ -16,8 +15,8 @@ import pytest
 import yaml
 
 from elites import cli
+from elites.runs.commands.report import main
 
-ROOT = Path(__file__).parents[2]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -79,15 +78,13 @@ def rows(page: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """The script as its command line calls it, from an empty folder."""
+    """The command, in an empty folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    script = importlib.import_module("report")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
 
     def run(*arguments: str | Path) -> None:
-        monkeypatch.setattr(sys, "argv", ["examples/report.py", *map(str, arguments)])
-        cli.run(script.main)
+        cli.run(lambda: main([*map(str, arguments)], "elites report"), "elites report")
 
     return run
 
@@ -109,10 +106,37 @@ def test_one_line_with_the_path_of_the_page(
     report: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report(make(tmp_path / "run", [1.0]))
-    assert capsys.readouterr() == ("report.html\n", "")
+    assert capsys.readouterr() == (f"{tmp_path / 'report.html'}\n", "")
     report(tmp_path / "run", "--out", tmp_path / "new" / "page.html")
     assert capsys.readouterr() == (f"{tmp_path / 'new' / 'page.html'}\n", "")
-    assert (tmp_path / "new" / "page.html").read_text() == Path("report.html").read_text()
+    assert (tmp_path / "new" / "page.html").read_text() == (tmp_path / "report.html").read_text()
+
+
+def test_the_page_is_in_the_folder_that_holds_the_runs(
+    report: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is left where one stands."""
+    first, second = make(Path("outputs/group/first"), [1.0]), make(Path("outputs/second"), [1.0])
+    for runs, expected in (
+        ([], "outputs/report.html"),
+        ([second], "outputs/report.html"),
+        ([first, second], "outputs/report.html"),
+        ([first], "outputs/group/report.html"),
+        ([second, Path("outputs/report.html")], "outputs/report.html"),  # as `outputs/*` has it
+        ([make(tmp_path / "elsewhere/run", [1.0])], f"{tmp_path}/elsewhere/report.html"),
+        ([tmp_path / "elsewhere/run", second], f"{tmp_path}/report.html"),
+    ):
+        report(*runs)
+        assert capsys.readouterr().out == f"{expected}\n"
+        assert Path(expected).exists()
+    assert [path.name for path in Path().iterdir()] == ["outputs"]
+
+
+def test_without_arguments_all_runs_below_outputs(report: Callable[..., None], tmp_path: Path) -> None:
+    make(Path("outputs/group/first"), [1.0])
+    make(Path("outputs/second"), [2.0])
+    report()
+    assert list(rows(Path("outputs/report.html").read_text())) == ["firstcem", "secondcem"]
 
 
 def test_figures_of_every_run(page: Callable[..., str], tmp_path: Path) -> None:
@@ -172,6 +196,13 @@ def test_seeds_are_one_group_with_a_mean_as_far_as_all_have_come(page: Callable[
     assert "<title>one, episode 4: 7.000</title>" in chart
     hues = [re.findall(r"--hue:[\d.]+", heading) for heading in re.findall("<h3.*?</h3>", text)]
     assert hues[0] == hues[1] != hues[2]
+
+
+def test_the_kind_of_run_sets_nothing_apart(page: Callable[..., str], tmp_path: Path) -> None:
+    """As runs of the first edition have none."""
+    text = page(make(tmp_path / "old", [1.0]), make(tmp_path / "new", [1.0], kind="pets", seed=1))
+    assert text.count("<li>") == 1
+    assert "What differs" not in text
 
 
 def test_figures_of_the_model(page: Callable[..., str], tmp_path: Path) -> None:
@@ -285,7 +316,7 @@ def test_damage_is_told_in_one_line(
 ) -> None:
     harm(make(tmp_path / "run", [1.0]))
     assert message in refused(report, capsys, tmp_path / "run")
-    assert not Path("report.html").exists()
+    assert not list(tmp_path.rglob("*.html"))
 
 
 def refused(report: Callable[..., None], capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -294,7 +325,7 @@ def refused(report: Callable[..., None], capsys: pytest.CaptureFixture[str], *ar
     assert stopped.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("report: ")
+    assert err.startswith("elites report: ")
     assert err.count("\n") == 1
     return err
 
@@ -303,7 +334,8 @@ def test_what_cannot_be_is_told_in_one_line(
     report: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make(tmp_path / "run", [1.0])
-    assert "expected the folders of runs" in refused(report, capsys)
+    assert "expected the folders of runs, and found none below outputs" in refused(report, capsys)
+    assert "unknown argument '--uot'; did you mean '--out'?" in refused(report, capsys, run, "--uot=x")
     assert "nowhere: expected the folder of a run" in refused(report, capsys, tmp_path / "nowhere")
     assert "config.yaml: expected the folder of a run" in refused(report, capsys, run / "config.yaml")
     assert f"{tmp_path}: cannot be written: Is a directory" in refused(report, capsys, run, "--out", tmp_path)

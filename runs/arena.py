@@ -1,0 +1,70 @@
+"""Environments whose faults say where they happened: what they raise, and numbers that nobody can learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from elites.agents.learner import Array
+from elites.agents.lockstep import Lockstep, Step
+from elites.envs import name_of
+from elites.runs.environments import Environments
+from elites.runs.faults import Fault, in_a_line
+
+Place = Callable[[int], str]  # the number of an environment -> where in its episode it is, in words
+LARGEST = np.finfo(np.float32).max  # that learning knows; no comparison holds for NaN
+
+
+class Arena(Lockstep):
+    """N environments in lockstep. All that goes wrong in them is a Fault.
+
+    place, beginning: where they are in their episodes, at a step and before the first.
+    """
+
+    def __init__(self, envs: Environments, place: Place, beginning: Place) -> None:
+        self.name, self.place, self.beginning = name_of(envs), place, beginning
+        try:
+            super().__init__(envs)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+
+    def reset(self, seeds: Sequence[int], which: Array | None = None) -> Array:
+        with self._faults(self.beginning):
+            observation = super().reset(seeds, which)
+        self.check(self.beginning, observation)
+        return observation
+
+    def step(self, action: Array) -> Step:
+        with self._faults(self.place):
+            step = super().step(action)
+        self.check(self.place, step.next_observation, step.reward)
+        if step.began.any():
+            self.check(self.beginning, step.observation)
+        return step
+
+    def check(self, place: Place, observation: Array, reward: Array | None = None) -> None:
+        """Observations (N, S) and rewards (N,); without rewards where episodes begin."""
+        shape = (self.count, *(self.envs.single_observation_space.shape or ()))
+        if observation.shape != shape:
+            raise Fault(None, f"observations of shape {shape} at {self._somewhere(place)}", f"{observation.shape}")
+        finite = (np.abs(observation) <= LARGEST).all(-1) & (True if reward is None else np.abs(reward) <= LARGEST)
+        if finite.all():
+            return
+        i = int(finite.argmin())
+        got = f"observation {observation[i]}" if reward is None else f"reward {reward[i]}, observation {observation[i]}"
+        raise Fault(i, f"finite numbers of 32 bits at {place(i)}", got)
+
+    @contextmanager
+    def _faults(self, place: Place) -> Iterator[None]:
+        try:
+            yield
+        except Fault as fault:
+            at = self._somewhere(place) if fault.number is None else place(fault.number)
+            raise Fault(fault.number, f"{fault.expected} at {at}", fault.got) from fault.__cause__
+        except Exception as error:
+            raise Fault(None, f"an observation at {self._somewhere(place)}", in_a_line(error)) from error
+
+    def _somewhere(self, place: Place) -> str:
+        return " or ".join(map(place, range(self.count)))

@@ -1,0 +1,113 @@
+"""`elites bench`: one plan's time and memory, here and in other libraries."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from elites import cli
+from elites.planners import PLANNERS
+from elites.runs.bench.comparison import contenders_of, in_turn, machine, rows_of, table, together
+from elites.runs.bench.peers import EVERYONE, absent
+from elites.runs.bench.setting import SIZES, Contender, Setting
+from elites.runs.commands.flags import Parser
+
+DESCRIPTION = """How long one plan takes and what memory it needs, here and in other libraries.
+
+  elites bench --planner cem cem_gd --size 4,1 --by torch kernel --rounds 5
+  elites bench --reference torch --noise independent common --json > bench.json
+
+All plan through one model, for one reward, from the same observations: 5 members of 3 × 200 with SiLU, 45 steps, 20
+particles, float32. Each has a process of its own; they plan one at a time, in turn, so that a noisy machine hits all
+alike. What the columns mean: docs/performance.md."""
+
+
+def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
+    parser = Parser(description, program)
+    parser.add_argument("--planner", nargs="+", default=list(PLANNERS), metavar="NAME", help="ours: cem, cem_gd, …")
+    parser.add_argument("--size", nargs="+", default=SIZES, metavar="S,A", help="of observations and actions")
+    parser.add_argument("--by", nargs="+", default=EVERYONE, metavar="NAME", help=", ".join(EVERYONE))
+    parser.add_argument("--noise", nargs="+", default=["independent"], metavar="KIND", help="of ours; common, too")
+    parser.add_argument("--reference", metavar="NAME", help="of --by: whom to compare with; mbrl-lib, else torch")
+    parser.add_argument("--cold", action="store_true", help="plans of 5 × 3000 too, such as CEM-GD's first")
+    for name in ("members", "particles", "horizon", "rounds"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(Setting, name), help=f"{getattr(Setting, name)}")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of each process")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--markdown", action="store_true", help="the tables as the docs have them")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON document, beside the tables")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def settings_of(args: argparse.Namespace) -> list[Setting]:
+    """One for each size; what is wrong with the arguments is said before anything is run."""
+    known = {"planner": list(PLANNERS), "by": EVERYONE, "noise": ["independent", "common"], "reference": EVERYONE}
+    for name, choices in known.items():
+        for text in np.atleast_1d(getattr(args, name)).tolist():
+            if text not in choices:
+                raise ValueError(f"--{name}: expected {', '.join(choices[:-1])} or {choices[-1]}, got {text!r}")
+    for text in args.size:
+        if not re.fullmatch(r"\d+,\d+", text):
+            raise ValueError(f"--size: expected two numbers such as 4,1, got {text!r}")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device) or (args.device != "cpu" and not torch.cuda.is_available()):
+        raise ValueError(f"--device: expected cpu, or cuda where there is one, got {args.device!r}")
+    if args.out:
+        args.out.touch()
+    sizes = [[int(number) for number in text.split(",")] for text in args.size]
+    same = {key: getattr(args, key) for key in ("members", "particles", "horizon", "rounds", "threads", "device")}
+    return [Setting(observation, action, **same) for observation, action in sizes]
+
+
+def compared(contenders: list[Contender], setting: Setting, reference: str, screen: cli.Screen) -> list[dict[str, Any]]:
+    """A row for each that lived, plan by plan."""
+    rows, alive = list[dict[str, Any]](), contenders
+    for plan in dict.fromkeys(one.planner for one in contenders):
+        group = together(plan, alive, reference)
+        found = in_turn(group, setting, screen)
+        alive = [one for one in alive if one in found or one not in group]
+        rows += [row for row in rows_of(found, setting, reference) if row["planner"] == plan]
+    return rows
+
+
+def compare(args: argparse.Namespace, command: Sequence[str]) -> None:
+    """command: what was asked for, which the document repeats."""
+    args.reference = args.reference or ("torch" if absent("mbrl-lib", args.device) else "mbrl-lib")
+    settings, screen = settings_of(args), cli.Screen(quiet=args.quiet)
+    left_out = {by: why for by in args.by if (why := absent(by, args.device))}
+    for by, why in left_out.items():
+        screen.line(f"elites bench: {by} is left out: {why}")
+    present = [by for by in args.by if by not in left_out]
+    contenders, rows = contenders_of(args.planner, args.noise, args.cold, present), list[dict[str, Any]]()
+    for setting in settings:
+        part = compared(contenders, setting, args.reference, screen)
+        rows += part
+        if not args.json:
+            title = f"{'### ' * args.markdown}{setting.observation} observations, {setting.action} actions"
+            print(f"{title}\n\n{table(part, args.reference, args.markdown)}\n", flush=True)
+    document: dict[str, Any] = {"command": shlex.join(command), "rows": rows, "machine": machine(args.device)}
+    document |= {"left_out": left_out, "reference": args.reference}
+    document["settings"] = {
+        key: value for key, value in asdict(settings[0]).items() if key not in ("observation", "action")
+    }
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
+    if args.json:
+        print(json.dumps(document))
+    if len(rows) < len(contenders) * len(settings):
+        sys.exit(1)  # some died
+
+
+def main(arguments: Sequence[str], program: str) -> None:
+    compare(flags(program=program).parse_args(arguments), [*program.split(), *arguments])

@@ -1,0 +1,56 @@
+"""`elites deploy`: the policy of a run as files that need no part of this library."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elites import cli
+from elites.runs import kinds
+from elites.runs.commands.flags import Parser, count, run_flag
+from elites.runs.deploy import compared, exported, table, with_policy
+from elites.runs.mujoco_log import mujoco_log
+
+DESCRIPTION = """Takes the policy out of a run of `elites learn`, and says what an action costs with and without search.
+
+  elites deploy outputs/HalfCheetah-v5-cgp-0
+
+writes policy.pt2 (torch.export) and, where elites[onnx] is installed, policy.onnx into the run's folder. A fresh
+process without this library then loads them and acts on observations of the replay buffer; its actions must be the
+agent's."""
+
+
+def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
+    parser = Parser(description, program)
+    run_flag(parser)
+    parser.add_argument("--steps", type=count, default=1000, help="observations to act on")
+    parser.add_argument("--json", action="store_true", help="one line of JSON, and no table")
+    return parser
+
+
+def tell(args: argparse.Namespace, files: Sequence[Path], seconds: Mapping[str, Sequence[float]]) -> None:
+    """The table of medians, or one line of JSON."""
+    screen = cli.Screen(quiet=args.json)
+    medians = {name: 1e3 * float(np.median(times)) for name, times in seconds.items()}
+    if args.json:
+        env = kinds.settings_of(args.run).env
+        print(json.dumps({"env": env, "files": [str(file) for file in files], "ms": medians}))
+        return
+    if len(files) == 1:
+        screen.line('no policy.onnx: pip install "elites[onnx]" brings what it needs')
+    screen.line(f"{', '.join(map(str, files))}; {torch.get_num_threads()} threads, {args.steps} observations, medians:")
+    print(table(medians))
+
+
+def main(arguments: Sequence[str], program: str) -> None:
+    args = flags(program=program).parse_args(arguments)
+    say = cli.Screen().warn
+    with mujoco_log(say):
+        agent = with_policy(args.run, say)
+    files = exported(agent, args.run)
+    tell(args, files, compared(agent, files, args.steps))

@@ -1,0 +1,52 @@
+"""`elites learn`: learn a Q-function and a policy, without a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from elites import config
+from elites.agents import AGENTS
+from elites.runs.commands.training import Asked, Kind, training_flags
+from elites.runs.commands.training import asked as asked_of
+from elites.runs.learn import CONFIGS, LearnSettings
+
+DESCRIPTION = """Learning without a model: CGP, which searches a Q-function, and the agents it is measured against.
+
+  elites learn --env Pendulum-v1
+  elites learn --env HalfCheetah-v5 --agent td3 --set steps=200000
+  elites learn --env Hopper-v5 --agent qgp --mode offline --num-envs 4
+  elites learn --resume outputs/Pendulum-v1-cgp-0
+
+Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
+folder; `elites deploy RUN` takes the policy out."""
+
+
+def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
+    given: dict[str, Any] = {} if args.num_envs is None else {"num_envs": args.num_envs}
+    if args.agent:
+        given["agent"] = config.named(args.agent)
+    return given, [f"agent.mode={args.mode}"] if args.mode else []
+
+
+KIND = Kind(LearnSettings, CONFIGS, "Pendulum-v1", flagged)
+
+
+def asked(
+    description: str | None = DESCRIPTION,
+    arguments: Sequence[str] | None = None,
+    program: str | None = None,
+) -> AbstractContextManager[Asked[LearnSettings]]:
+    """What a command line (this process's own where no arguments are given) asks `train` for."""
+    parser = training_flags(description, program)
+    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}; a YAML file; package.module:Class")
+    parser.add_argument("--mode", choices=["online", "offline"], help="when the policy of cgp or qgp learns")
+    parser.add_argument("--num-envs", type=int, metavar="N", help="environments that collect at once")
+    return asked_of(parser, KIND, arguments, program)
+
+
+def main(arguments: Sequence[str], program: str) -> None:
+    with asked(DESCRIPTION, arguments, program) as run:
+        run.tell(run.train())

@@ -1,0 +1,53 @@
+"""The command `elites`: which subcommand is asked for, and how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import elites
+from elites import cli
+from elites.runs.commands.flags import nearest
+
+COMMANDS = {  # each is a module beside this one, with main(arguments, program)
+    "pets": "learn a model of an environment, and plan through it",
+    "learn": "learn a Q-function and a policy, without a model",
+    "play": "play episodes with what a run has learned, and film them",
+    "report": "put runs side by side in one HTML page",
+    "deploy": "take the policy out of a run, as files that need no part of elites",
+    "bench": "measure one plan's time and memory, here and in other libraries",
+}
+HELP = f"""usage: elites COMMAND [FLAG …]
+
+Model-based planning and model-free learning over one search core.
+
+commands:
+{chr(10).join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+
+  elites pets --planner cem_gd               # learns the cart-pole swing-up from nothing
+  elites learn --env Pendulum-v1 --agent td3
+  elites play outputs/Pendulum-v1-td3-0 --video
+  elites report                              # all runs below outputs/
+
+`elites COMMAND --help` lists its flags, and of pets and learn every setting: `elites pets --planner mppi --help`.
+`elites --version` says which release this is.
+"""
+
+
+def main() -> None:
+    """The entry point of the package."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    program = f"elites {command}" if command in COMMANDS else "elites"
+    cli.run(lambda: dispatch(command, arguments, program), program)
+
+
+def dispatch(command: str, arguments: Sequence[str], program: str) -> None:
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+    elif command in ("-V", "--version"):
+        print(f"elites {elites.__version__}")
+    elif command in COMMANDS:
+        importlib.import_module(f"elites.runs.commands.{command}").main(arguments, program)
+    else:
+        raise ValueError(f"unknown command {command!r}; {nearest(command, COMMANDS)}")

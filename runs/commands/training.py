@@ -1,0 +1,176 @@
+"""What `elites pets` and `elites learn` share: their flags, and the way from those to the arguments of `train`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from elites import cli, config
+from elites.help import explain, lines
+from elites.runs import kinds
+from elites.runs.commands.flags import Parser
+from elites.runs.observers import Observer
+from elites.runs.pictures import Pictures
+from elites.runs.recorders import TensorBoard
+from elites.runs.screen import OnScreen
+from elites.runs.settings import RunSettings
+from elites.runs.summary import Summary
+from elites.runs.train import train
+
+GOING_ON = ("help", "set", "resume", "device", "quiet", "json")  # flags for a run that there is already
+S = TypeVar("S", bound=RunSettings)
+Flags = Callable[[argparse.Namespace], tuple[Mapping[str, Any], Sequence[str]]]  # settings, and assignments as --set's
+
+
+@dataclass(frozen=True)
+class Kind(Generic[S]):
+    """A kind of run as a command line has it.
+
+    configs: a folder with a file for some environments. flagged: what flags of its own say.
+    """
+
+    settings: type[S]
+    configs: Path
+    env: str  # where none is named
+    flagged: Flags
+
+
+@dataclass(frozen=True)
+class Asked(Generic[S]):
+    """What a command line asks `train` for, and how to say what came of it."""
+
+    settings: S
+    folder: Path
+    resume: bool
+    device: torch.device
+    screen: cli.Screen
+    interrupt: cli.Interrupt
+    again: str  # the command that goes on with a run
+    as_json: bool
+    observers: Sequence[Observer]
+
+    def stop(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self.interrupt.asked
+
+    def train(self) -> Summary:
+        return train(
+            self.settings,
+            self.folder,
+            resume=self.resume,
+            observers=self.observers,
+            stop=self.stop,
+            device=self.device,
+        )
+
+    def tell(self, summary: Summary) -> None:
+        """The run's last line; leaves as Ctrl-C does where that stopped it."""
+        if not summary.finished:
+            self.screen.line(f"{self.again} --resume {self.folder} goes on from here")
+            raise KeyboardInterrupt
+        if self.as_json:
+            print(json.dumps(summary.as_dict()))
+        else:
+            self.screen.line(f"{self.settings.report(summary)}; summary, plots and video in {self.folder}")
+
+
+def training_flags(description: str | None, program: str | None) -> Parser:
+    parser = Parser(description, program, add_help=False, usage="%(prog)s [FLAG …]")
+    parser.add_argument("-h", "--help", action="store_true", help="this page; other flags decide what it lists")
+    parser.add_argument("--env", help="a Gymnasium id; configs/ has settings for some")
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings, for one environment or for any")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting listed below")
+    parser.add_argument("--seed", type=int, help="0 where it is not given")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; outputs/… where it is not given")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="goes on with the run in this folder")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="the summary as one line of JSON, and no progress")
+    return parser
+
+
+@contextmanager
+def asked(parser: Parser, kind: Kind[S], arguments: Sequence[str] | None, program: str | None) -> Iterator[Asked[S]]:
+    """Within it, the first Ctrl-C asks the run to stop, and the second one stops it. program: None is the script's."""
+    args = parser.parse_args(arguments)
+    settings = settings_of(args, kind)
+    if args.help:
+        print(page(parser, settings))
+        raise SystemExit(0)
+    screen = cli.Screen(quiet=args.quiet or args.json)
+    folder = args.resume or args.out or free_folder(settings.title())
+    interrupt = cli.Interrupt(screen)
+    device, again = device_of(args.device), program or f"python {sys.argv[0]}"
+    observers = [OnScreen(screen), TensorBoard(), Pictures()]
+    with interrupt:
+        yield Asked(settings, folder, bool(args.resume), device, screen, interrupt, again, args.json, observers)
+
+
+def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
+    """By a file, the flags and --set, or the run's own and --set; what is wrong is blamed on where it stands."""
+    if args.resume:
+        if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
+            raise ValueError("--resume goes on with the run's own settings; only --set may change some")
+        mapping, source = kinds.mapping_of(args.resume), str(args.resume / "config.yaml")
+        given, assignments = dict[str, Any](), list(args.set)
+    else:
+        mapping, source = chosen(args, kind.configs, kind.env)
+        own, more = kind.flagged(args)
+        given = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None} | dict(own)
+        assignments = [*args.set, *more]
+    if args.resume or kinds.KIND in mapping:
+        wanted, found = kinds.name_of(kind.settings), kinds.kind_of(mapping)
+        if found != wanted:
+            raise ValueError(f"{source}: expected settings of `elites {wanted}`, got those of `elites {found}`")
+    mapping.pop(kinds.KIND, None)
+    try:
+        return config.build(kind.settings, config.override(mapping | given, assignments), "flags")
+    except ValueError:
+        config.build(kind.settings, mapping, source)  # which complains where the mistake is the file's own
+        raise
+
+
+def chosen(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, Any], str]:
+    """The settings of a file, --config or the environment's own in the folder, and where that is.
+
+    A --config that names no environment, such as a preset, goes over that file.
+    """
+    given = config.load(args.config) if args.config else {}
+    name = (args.env or given.get("env", env)).rpartition("/")[2]
+    own = folder / f"{name.rpartition('-v')[0] or name}.yaml"
+    mapping = config.load(own) if own.exists() and "env" not in given else {}
+    source = args.config or (own if mapping else "settings")
+    return {"env": env} | mapping | given, str(source)
+
+
+def page(parser: Parser, settings: RunSettings) -> str:
+    """The help: flags, and every setting with the value that this command line gives it."""
+    listed = lines(explain(settings), shutil.get_terminal_size().columns)
+    return (
+        f"{parser.format_help()}\n"
+        "settings, for --set KEY=VALUE and in YAML files; the values are those that this command line comes to, and\n"
+        f"what stands below a choice (planner, agent, …) is what the chosen one takes:\n\n{listed}"
+    )
+
+
+def device_of(name: str) -> torch.device:
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+def free_folder(title: str) -> Path:
+    """outputs/TITLE, with a number where there has been one."""
+    numbered = (Path("outputs") / (title if n == 1 else f"{title}-{n}") for n in itertools.count(1))
+    return next(folder for folder in numbered if not folder.exists())

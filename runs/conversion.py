@@ -1,0 +1,47 @@
+"""Checkpoints of other releases: converted step by step to this one's format, or refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from elites.agents.replay import Grown
+
+FORMAT = 2  # what this release writes
+State = dict[str, Any]
+
+
+def converted(state: State, version: Any, source: str) -> State:
+    """The state in this release's format. source: the checkpoint, for what is said of it."""
+    while version != FORMAT:
+        if version not in CONVERTERS:
+            known = ", ".join(map(str, (*CONVERTERS, FORMAT)))
+            raise ValueError(f"{source}: expected a checkpoint of format {known}, got one of format {version}")
+        try:
+            state, version = CONVERTERS[version](state), version + 1
+        except (KeyError, TypeError, AttributeError) as error:
+            reason = f"format {version}, which cannot be converted: {type(error).__name__}: {error}"
+            raise ValueError(f"{source}: expected a checkpoint of format {FORMAT}, got one of {reason}") from None
+    return state
+
+
+def from_1(state: State) -> State:
+    """The first edition's: no choice under way, every episode begun with its seed, replay as rows that have a number.
+
+    An agent's parts are taken as they are: see `elites.runs.train`, which says so where they do not fit.
+    """
+    if "agent" not in state:  # somebody's own, of which nothing is known
+        return state
+    seeded = torch.ones(len(state["numbers"]), dtype=torch.bool)
+    state = state | {"chosen": None, "seeded": seeded, "best": state["best"] or None}
+    agent = state["agent"]
+    if "replay" in agent:
+        columns = agent["replay"]["columns"]
+        held = min((len(column) for column in columns.values()), default=0)
+        state["agent"] = agent | {"replay": {"rows": Grown(columns, agent["replay"]["total"] - held)}}
+    return state
+
+
+CONVERTERS: dict[Any, Callable[[State], State]] = {1: from_1}

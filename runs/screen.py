@@ -1,0 +1,61 @@
+"""The observer that a person sees: a line for each episode or evaluation, and one that says how things stand."""
+
+from __future__ import annotations
+
+from elites.cli import Screen
+from elites.runs.observers import Observer, Status, Watched
+from elites.runs.progress import Row
+
+OWN = ("episode", "phase", "env_steps", "return", "length", "terminated", "steps_per_s", "act_ms")  # the loop's
+
+
+class OnScreen(Observer):
+    """What is said of an agent's figures follows from its rows alone."""
+
+    speaks = True
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._wall_s = 0.0
+
+    def began(self, run: Watched) -> None:
+        self._run = run
+        self.screen.line(f"{run.env} in {run.folder}")
+
+    def tell(self, text: str) -> None:
+        self.screen.warn(text)
+
+    def row(self, row: Row) -> None:
+        along = self._run.schedule.along
+        now = self._run.schedule.progress(row.get("episode", 1) - 1, row["env_steps"])
+        text = f"{now}  {row['phase']:<10}"
+        if "worst" in row:
+            spread = f"return {row['return']:9.2f}  ({row['worst']:.1f} to {row['best']:.1f})"
+            self.screen.line(f"{text}  {spread}  {elapsed(self._wall_s)}")
+        elif along == "episode":
+            text += f"  {row['length']:5d} steps  return {row['return']:9.2f}  {row['steps_per_s']:7.1f} steps/s"
+            self.screen.line(text + acting(row.get("act_ms")) + figures(row))
+
+    def status(self, status: Status) -> None:
+        self._wall_s = status.wall_s
+        text = status.text
+        if not text:
+            now = self._run.schedule.progress(status.episode, status.env_steps)
+            text = f"{now}  {status.phase:<10}  {status.length:5d} steps  return {status.total:9.2f}"
+            text += acting(status.act_ms)
+        self.screen.status(f"{text}  {elapsed(status.wall_s)}")
+
+
+def acting(ms: float | None) -> str:
+    return "" if ms is None else f"  act {ms:.0f} ms"
+
+
+def figures(row: Row) -> str:
+    """Those of the agent, in three digits: `  model_rmse 0.0123`."""
+    own = ((name, value) for name, value in row.items() if name not in OWN)
+    return "".join(f"  {name} {value:.3g}" for name, value in own if isinstance(value, int | float))
+
+
+def elapsed(wall_s: float) -> str:
+    seconds = int(wall_s)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

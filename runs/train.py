@@ -1,0 +1,89 @@
+"""From settings to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from elites.runs import chance, kinds
+from elites.runs.environments import name_and_spec, one_of
+from elites.runs.faults import fitting
+from elites.runs.folder import RunFolder, make_folder
+from elites.runs.lock import Lock
+from elites.runs.loop import Loop, never
+from elites.runs.mujoco_log import mujoco_log
+from elites.runs.observers import Observer, Observers
+from elites.runs.recorders import MetricsCSV
+from elites.runs.settings import RunSettings
+from elites.runs.summary import Summary
+
+
+def train(
+    settings: RunSettings,
+    folder: Path | str,
+    *,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
+    stop: Callable[[], bool] = never,
+    device: torch.device | str = "cpu",
+) -> Summary:
+    """Runs to the end of the schedule, or until `stop` says so; the folder holds all that it takes to go on.
+
+    It leaves config.yaml, metrics.csv, checkpoints/ and, at the end, summary.json; observers may add others. A new run
+    needs a folder that holds none. resume: goes on with the run in the folder, by these settings, which may be others
+    than before but for those in FIXED. stop: asked between steps and in lessons; where it says yes, the run is saved
+    and the summary is not `finished`. Mistakes are ValueErrors of one line.
+
+    It takes no signals and works in threads and processes. In the main thread alone it seeds the global generators of
+    random, NumPy and torch, for what users bring; the library draws from its own.
+    """
+    path, watching = Path(folder), Observers([MetricsCSV(), *observers])
+    before = settings_before(settings, path) if resume else settings
+    chance.seed_globally(settings.seed)
+    with ExitStack() as stack:
+        log = stack.enter_context(mujoco_log(watching.tell))
+        envs = settings.make_environments()
+        stack.callback(envs.close)
+        if evaluation := settings.make_evaluation_environments():
+            stack.callback(evaluation.close)
+        name, spec = name_and_spec(envs)
+        if spec and spec.max_episode_steps is None:
+            watching.tell(f"{name} has no longest episode; episode_steps=1000 gives it one")
+        with fitting(name, device, lambda: "for the agent"):
+            agent = settings.make_agent(one_of(envs) or settings.make_environment(), device)
+        make_folder(path)
+        stack.enter_context(Lock(path))
+        run = RunFolder.resume(path) if resume else RunFolder.begin(path, kinds.dump(settings))
+        log.into(path)
+        loop = Loop(agent, envs, run, settings, settings.seed, evaluation=evaluation, observers=watching, stop=stop)
+        if resume:
+            restore(loop, run, kinds.dump(settings) != kinds.dump(before))
+            run.configure(kinds.dump(settings))
+        return loop()
+
+
+def settings_before(settings: RunSettings, folder: Path) -> RunSettings:
+    """Those of the run in a folder; a ValueError where these are for another one."""
+    before = kinds.settings_of(folder)
+    if type(before) is not type(settings):
+        raise ValueError(f"{folder}: expected {type(before).__name__}, got {type(settings).__name__}")
+    for name in settings.FIXED:
+        first, now = getattr(before, name), getattr(settings, name)
+        if first != now:
+            raise ValueError(f"{name}: expected {first!r}, with which the run was begun, got {now!r}")
+    return before
+
+
+def restore(loop: Loop, folder: RunFolder, changed: bool) -> None:
+    """The loop as the newest intact checkpoint has it. changed: whether the settings are others now."""
+    if state := folder.load(loop.observers.tell):
+        try:
+            loop.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:  # another algorithm's, or size
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(f"settings: do not fit the checkpoints in {folder.path}: {reason}") from error
+    if changed:
+        loop.reopen()

@@ -1,0 +1,304 @@
+"""Environments that begin their episodes themselves: what is a transition, and what can be gone on with."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from elites.agents import Learner, Transition
+from elites.agents.lockstep import Lockstep, play
+from elites.runs import Episodes, Loop, RunFolder, Steps
+from elites.runs.evaluation import evaluate
+
+MODES = list(AutoresetMode)
+OTHERS = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
+
+
+class Count(gymnasium.Env[Any, Any]):
+    """Observes (its number, its episode, its step): the length of an episode follows from the first two alone."""
+
+    observation_space = Box(-np.inf, np.inf, (3,), np.float64)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, number: int, lengths: tuple[int, ...] = (3, 5, 4)) -> None:
+        self.number, self.lengths, self.episode = number, lengths, -1
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episode, self.at = self.episode + 1, 0
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.at += 1
+        over = self.at == self.lengths[(self.episode + self.number) % len(self.lengths)]
+        even = self.episode % 2 == 0
+        return self._seen(), 100.0 * self.number + self.at, over and even, over and not even, {}
+
+    def _seen(self) -> Any:
+        return np.array([self.number, self.episode, self.at], dtype=float)
+
+
+class Watcher(Learner):
+    """Acts by what it sees alone, and remembers all."""
+
+    def __init__(self) -> None:
+        self.rng, self.seen, self.begun = torch.Generator(), list[tuple[Any, ...]](), list[list[int]]()
+        self.improved, self.asked = 0, 0
+
+    def begin(self, which: Any) -> None:
+        self.begun.append(which.tolist())
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        self.asked += 1
+        return (np.tanh(observation @ np.array([0.1, 0.2, 0.3]))[:, None]).astype(np.float32)
+
+    def act_at_random(self, count: int) -> Any:
+        return np.zeros((count, 1), dtype=np.float32)
+
+    def observe(self, step: Transition) -> None:
+        for row in zip(*(getattr(step, name).tolist() for name in Transition.__annotations__), strict=True):
+            self.seen.append(tuple(tuple(x) if isinstance(x, list) else x for x in row))
+
+    def improve(self, steps: int) -> None:
+        self.improved += steps
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": [list(map(list_of, row)) for row in self.seen]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seen = [tuple(tuple(x) if isinstance(x, list) else x for x in row) for row in state["seen"]]
+
+
+def list_of(x: Any) -> Any:
+    return list(x) if isinstance(x, tuple) else x
+
+
+def environments(mode: AutoresetMode, lengths: tuple[int, ...], count: int = 3) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda i=i: Count(i, lengths) for i in range(count)], autoreset_mode=mode)  # type: ignore[misc]
+
+
+def went(folder: Path, envs: VectorEnv[Any, Any, Any], steps: int) -> tuple[Watcher, Loop]:
+    agent = Watcher()
+    schedule = Steps(random_steps=0, steps=steps, evaluate_every=10**9, evaluation_episodes=0)
+    loop = Loop(agent, envs, RunFolder.begin(folder, {}), schedule, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loop()
+    return agent, loop
+
+
+@pytest.mark.parametrize("mode", OTHERS)
+def test_the_same_transitions_as_where_nothing_begins_by_itself(tmp_path: Path, mode: AutoresetMode) -> None:
+    """Episodes of one length end together, so that all environments come equally far."""
+    (one, first), (other, second) = (
+        went(tmp_path / each.name, environments(each, (4,)), 60) for each in (AutoresetMode.DISABLED, mode)
+    )
+    assert Counter(one.seen) == Counter(other.seen)
+    assert len(one.seen) == 60 == one.improved == other.improved
+    columns = ("episode", "return", "length", "terminated", "env_steps")
+    assert [[row[name] for name in columns] for row in first.rows] == [
+        [row[name] for name in columns] for row in second.rows
+    ]
+
+
+@pytest.mark.parametrize("mode", OTHERS)
+def test_episodes_of_other_lengths(tmp_path: Path, mode: AutoresetMode) -> None:
+    """Each environment's transitions are the first of those that it has where nothing begins by itself."""
+    whole, _ = went(tmp_path / "whole", environments(AutoresetMode.DISABLED, (3, 5, 4)), 300)
+    part, loop = went(tmp_path / "part", environments(mode, (3, 5, 4)), 120)
+    assert len(part.seen) >= 120
+    for number in range(3):
+        expected = [row for row in whole.seen if row[-1] == number]
+        found = [row for row in part.seen if row[-1] == number]
+        assert len(found) > 25
+        assert found == expected[: len(found)]
+    for row in part.seen:  # observation, action, reward, next observation, terminated, truncated, where
+        (number, episode, at), (_, following, then) = row[0], row[3]
+        assert (number, following, then) == (row[-1], episode, at + 1)
+        assert row[1] == (np.tanh(np.array(row[0]) @ [0.1, 0.2, 0.3]).astype(np.float32),)
+    for row in loop.rows:
+        assert row["return"] % 100 == sum(range(row["length"] + 1)) % 100
+        assert row["length"] in (3, 4, 5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_agent_hears_where_episodes_begin(tmp_path: Path, mode: AutoresetMode) -> None:
+    """After the last transition of the one and before the first of the next."""
+    agent, _ = went(tmp_path, environments(mode, (3,), 2), 13)
+    assert agent.begun == [[True, True]] * 3
+
+
+def test_nothing_is_planned_for_a_step_that_is_ignored(tmp_path: Path) -> None:
+    agent, _ = went(tmp_path, environments(AutoresetMode.NEXT_STEP, (3,), 2), 12)
+    assert agent.asked == 6
+
+
+@pytest.mark.parametrize("mode", OTHERS)
+def test_episodes_that_are_counted(tmp_path: Path, mode: AutoresetMode) -> None:
+    found = []
+    for each in (AutoresetMode.DISABLED, mode):
+        agent = Watcher()
+        run = RunFolder.begin(tmp_path / each.name, {})
+        loop = Loop(agent, environments(each, (3, 5, 4), 1), run, Episodes(1, 3, 2), 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            summary = loop()
+        found.append((agent.seen, summary.episode_returns, summary.evaluation_returns, agent.improved))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("mode", OTHERS)
+def test_it_is_said_that_a_run_is_not_resumed_bit_for_bit(tmp_path: Path, mode: AutoresetMode) -> None:
+    said = rf"Count: its episodes begin by themselves \(autoreset mode {mode.name}\), .* DISABLED is resumed bit for "
+    schedule = Steps(random_steps=0, steps=20, evaluate_every=10**9, evaluation_episodes=0, checkpoint_s=1e9)
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 4
+
+    agent = Watcher()
+    loop = Loop(agent, environments(mode, (5,)), RunFolder.begin(tmp_path, {}), schedule, 0, stop=stop)
+    with pytest.warns(UserWarning, match=said):
+        assert not loop().finished
+    assert len(agent.seen) == 12
+    folder, again = RunFolder.resume(tmp_path), Watcher()
+    loop = Loop(again, environments(mode, (5,)), folder, schedule, 0)
+    loop.load_state_dict(folder.load(pytest.fail) or {})
+    with pytest.warns(UserWarning, match=said):
+        loop()
+    assert again.begun[0] == [True] * 3
+    assert again.seen[:12] == agent.seen
+    assert [row[0] for row in again.seen[12:15]] == [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (2.0, 0.0, 0.0)]  # new episodes
+    assert len(again.seen) == 21
+    assert {row["length"] for row in loop.rows} <= {5}
+
+
+def test_a_film_is_of_an_episode_whose_seed_is_known(tmp_path: Path) -> None:
+    """The first one's alone, where others begin by themselves."""
+    _, loop = went(tmp_path, environments(AutoresetMode.SAME_STEP, (3, 5, 4), 1), 40)
+    assert loop.progress.best
+    assert loop.progress.best.total == 1 + 2 + 3
+    assert len(loop.progress.best.actions) == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_evaluations_in_any_mode(mode: AutoresetMode) -> None:
+    found = evaluate(Watcher(), environments(mode, (3, 5, 4)), lambda *_: True)
+    assert found
+    assert found.lengths.tolist() == [3, 5, 4]
+    assert found.returns.tolist() == [6.0, 515.0, 810.0]
+    assert len(found.best_actions) == 4
+
+
+@pytest.mark.parametrize("mode", OTHERS)
+def test_played_in_processes_of_their_own(mode: AutoresetMode) -> None:
+    envs = AsyncVectorEnv([lambda: Count(0), lambda: Count(1)], autoreset_mode=mode)
+    stage = Lockstep(envs)
+    stage.reset([0, 0])
+    ends = []
+    for _ in range(4):
+        step = stage.step(np.zeros((2, 1), dtype=np.float32))
+        ends.append((step.ended.tolist(), step.next_observation[:, 2].tolist(), step.valid.tolist()))
+    envs.close()
+    assert ends[2][:2] == ([True, False], [3.0, 3.0])
+    at, valid = ([0.0, 4.0], [False, True]) if mode == AutoresetMode.NEXT_STEP else ([1.0, 4.0], [True, True])
+    assert ends[3] == ([False, False], at, valid)
+
+
+def test_a_mode_that_nobody_knows() -> None:
+    envs = environments(AutoresetMode.DISABLED, (3,))
+    envs.metadata = {}
+    with pytest.raises(ValueError, match="expected an autoreset mode of DISABLED, NEXT_STEP, SAME_STEP, got None"):
+        Lockstep(envs)
+
+
+class Signs(gymnasium.Env[Any, Any]):
+    """Two buttons, numbered from 3 on; the second one moves on."""
+
+    observation_space = Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = Discrete(2, start=3)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.at, self.left = np.float32(self.np_random.uniform()), 6
+        return np.array([self.at]), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        self.at, self.left = self.at + np.float32(action - 3), self.left - 1
+        return np.array([self.at]), float(self.at), False, self.left == 0, {}
+
+
+class Presser(Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng.manual_seed(0)
+
+    def act(self, observation: Any, explore: bool = True) -> Any:
+        return self.act_at_random(len(observation))
+
+    def act_at_random(self, count: int) -> Any:
+        return torch.randint(3, 5, (count,), generator=self.rng).numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.rng.set_state(state["rng"])
+
+
+def test_actions_that_are_choices_are_kept_and_gone_through_again(tmp_path: Path) -> None:
+    def loop(folder: Path, stop_at: int = -1) -> Loop:
+        asked: list[int] = []
+
+        def stop() -> bool:
+            asked.append(1)
+            return len(asked) == stop_at
+
+        run = RunFolder.resume(folder) if folder.exists() else RunFolder.begin(folder, {})
+        envs = SyncVectorEnv([Signs, Signs], autoreset_mode=AutoresetMode.DISABLED)
+        made = Loop(Presser(), envs, run, Steps(4, 40, 10**6, 0), 0, stop=stop)
+        if state := run.load(pytest.fail):
+            made.load_state_dict(state)
+        return made
+
+    whole = loop(tmp_path / "whole")
+    whole()
+    assert not loop(tmp_path / "parts", 8)().finished
+    again = loop(tmp_path / "parts")
+    assert [len(taken) for taken in again.progress.actions] == [2, 2]
+    assert {int(action) for taken in again.progress.actions for action in taken} <= {3, 4}
+    again()
+    assert again.agent.seen == whole.agent.seen  # type: ignore[attr-defined]
+    assert {row[1] for row in whole.agent.seen} == {3, 4}  # type: ignore[attr-defined]
+
+
+def test_an_action_as_its_space_has_it() -> None:
+    envs = Lockstep(SyncVectorEnv([Signs], autoreset_mode=AutoresetMode.DISABLED))
+    assert envs.executed(np.array([4], dtype=np.int32)).dtype == np.int64
+    box = Lockstep(environments(AutoresetMode.DISABLED, (3,)))
+    assert box.executed(np.array([[2.0]])).tolist() == [[1.0]]  # of another precision: inside its bounds
+    assert box.executed(np.array([[0.5]])).dtype == np.float32
+
+
+def test_play_stops_where_it_is_told_to() -> None:
+    stage, asked = Lockstep(environments(AutoresetMode.DISABLED, (3,))), list[int]()
+
+    def watch(step: int, *_: Any) -> bool:
+        asked.append(step)
+        return step < 2
+
+    assert play(Watcher().act, stage, [0, 0, 0], watch) is None
+    assert asked == [0, 1, 2]

@@ -1,0 +1,252 @@
+"""The command `elites`: what it lists, where a run's settings come from, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import elites
+from elites.agents import SAC
+from elites.planners import CEMGD, MPPI
+from elites.runs import LearnSettings, PETSSettings, kinds
+from elites.runs.commands import learn, main, pets, training
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    line = [sys.executable, "-m", "elites", *map(str, arguments)]
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """In this process: (exit code, stdout, stderr)."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["elites", *arguments])
+        code = 0
+        try:
+            main.main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+# --- which command ----------------------------------------------------------------------------------------------------
+
+
+def test_help_and_version(run: Any) -> None:
+    for arguments in ((), ("--help",), ("-h",), ("help",)):
+        assert run(*arguments) == (0, main.HELP, "")
+    for name, text in main.COMMANDS.items():
+        assert f"  {name:<8}{text}\n" in main.HELP
+    assert max(map(len, main.HELP.splitlines())) <= 120
+    assert run("--version") == run("-V") == (0, f"elites {elites.__version__}\n", "")
+
+
+def test_as_a_module_from_anywhere(tmp_path: Path) -> None:
+    done = command("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"elites {elites.__version__}\n", "")
+    done = command("play", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "elites play: nowhere: expected the folder of a run, found no config.yaml in it\n"
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_has_help(run: Any, name: str) -> None:
+    code, out, err = run(name, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: elites {name} ")
+    assert f"  elites {name}" in out  # an example
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pest"], "elites: unknown command 'pest'; did you mean 'pets'?"),
+        (["--verison"], "elites: unknown command '--verison'; known are pets, learn, play, report, deploy, bench"),
+        (["pets", "--plannr", "cem"], "elites pets: unknown argument '--plannr'; did you mean '--planner'?"),
+        (["pets", "--planner"], "elites pets: --planner: expected one argument"),
+        (["pets", "--planner", "cem_dg"], "elites pets: flags: planner.name: unknown planner 'cem_dg'; did you mean"),
+        (["pets", "--set", "horizont=3"], "elites pets: flags: horizont: unknown key; did you mean 'horizon'?"),
+        (["pets", "--planner", "cem_dg", "--help"], "elites pets: flags: planner.name: unknown planner 'cem_dg'"),
+        (["learn", "--mode", "offlin"], "elites learn: --mode: invalid choice: 'offlin' (choose from "),
+        (["learn", "--num-envs", "two"], "elites learn: --num-envs: invalid int value: 'two'"),
+        (["learn", "--agent", "td3", "--mode", "offline"], "elites learn: flags: agent.mode: unknown key"),
+        (["play"], "elites play: the following arguments are required: RUN"),
+        (["play", "x", "--episodes", "0"], "elites play: --episodes: expected an integer of at least 1, got 0"),
+        (["deploy", "nowhere"], "elites deploy: nowhere: expected the folder of a run, found no config.yaml in it"),
+        (["bench", "--by", "nobody"], "elites bench: --by: expected mbrl-lib, "),
+    ],
+)
+def test_mistakes_in_one_line(run: Any, arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+def test_who_reads_may_have_had_enough() -> None:
+    """As `elites pets --help | head` has."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "elites", "pets", "--help"]
+    done = subprocess.run(line, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+# --- what help lists --------------------------------------------------------------------------------------------------
+
+
+def listed(page: str) -> dict[str, str]:
+    """The first word after each key."""
+    words = [line.split() for line in page.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
+    return {first: rest[0] if rest else "" for first, *rest in words}
+
+
+def test_help_below_a_choice(run: Any) -> None:
+    _, out, _ = run("pets", "--planner", "cem_gd", "--help")
+    of = listed(out)
+    assert of["planner"] == "cem_gd"
+    assert (of["planner.cold.samples"], of["planner.ascent.steps"], of["training.epochs"]) == ("500", "10", "50")
+    assert "n, per iteration (an integer of at least 1)" in out
+    assert not any(key.startswith("agent") for key in of)
+    _, out, _ = run("pets", "--help", "--planner", "mppi", "--set", "planner.temperature=0.3")  # in any order
+    assert listed(out)["planner.temperature"] == "0.3"
+    assert "planner.cold.samples" not in listed(out)
+    _, out, _ = run("learn", "--agent", "sac", "--help")
+    assert listed(out)["agent.critic_rate"] == str(SAC().critic_rate)
+    assert "agent.search.samples" not in listed(out)
+    _, out, _ = run("learn", "--help")
+    assert listed(out)["agent.search.samples"] == "64"  # CGP's
+
+
+def test_help_shows_the_values_that_the_run_would_have(run: Any, tmp_path: Path) -> None:
+    _, out, _ = run("pets", "--env", "elites/HalfCheetah-v0", "--help")
+    assert (listed(out)["random_episodes"], listed(out)["episode_steps"]) == ("10", "150")
+    (tmp_path / "run").mkdir()
+    settings = PETSSettings(env="elites/CartpoleSwingup-v0", planner=MPPI(samples=7), horizon=9)
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(kinds.dump(settings)))
+    _, out, _ = run("pets", "--resume", str(tmp_path / "run"), "--help")
+    assert (listed(out)["planner.samples"], listed(out)["horizon"]) == ("7", "9")
+
+
+# --- where settings come from -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Hopper.yaml").write_text("env: Hopper-v5\nepisodes: 3\nhorizon: 7\n")
+    (tmp_path / "preset.yaml").write_text("horizon: 2\n")
+    (tmp_path / "whole.yaml").write_text("env: Hopper-v5\nhorizon: 4\n")
+    return tmp_path
+
+
+def settings(kind: Any, *flags: Any) -> Any:
+    """What a command line comes to."""
+    with kind.asked(None, [*map(str, flags), "--quiet"], "elites") as found:
+        return found.settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], {"env": "Ant-v5"}),
+        (["--env", "Hopper-v5", "--seed", "3"], {"env": "Hopper-v5", "episodes": 3, "horizon": 7, "seed": 3}),
+        (["--env", "my/Hopper-v9"], {"env": "my/Hopper-v9", "episodes": 3, "horizon": 7}),
+        (["--config", "preset"], {"env": "Ant-v5", "horizon": 2}),
+        (["--config", "preset", "--env", "Hopper-v5"], {"env": "Hopper-v5", "episodes": 3, "horizon": 2}),
+        (["--config", "whole"], {"env": "Hopper-v5", "horizon": 4}),
+        (["--config", "preset", "--set", "horizon=5"], {"env": "Ant-v5", "horizon": 5}),
+        (["--planner", "mppi", "--set", "planner.samples=3"], {"env": "Ant-v5", "planner": MPPI(samples=3)}),
+    ],
+)
+def test_where_settings_come_from(
+    folder: Path, flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pets, "KIND", training.Kind(PETSSettings, folder, "Ant-v5", pets.flagged))
+    flags = [str(folder / f"{flag}.yaml") if flag in ("preset", "whole") else flag for flag in flags]
+    assert settings(pets, *flags) == PETSSettings(**expected)
+
+
+def test_a_preset_for_any_environment() -> None:
+    found = settings(pets, "--config", pets.CONFIGS / "fast.yaml", "--env", "elites/HalfCheetah-v0")
+    assert (found.episode_steps, found.particles) == (150, 1)
+
+
+def test_the_defaults_are_the_main_jobs() -> None:
+    assert settings(pets) == PETSSettings(env="elites/CartpoleSwingup-v0", planner=CEMGD())
+    assert settings(learn, "--agent", "sac", "--num-envs", 2, "--env", "Hopper-v5") == LearnSettings(
+        env="Hopper-v5", agent=SAC(), num_envs=2
+    )
+    assert settings(learn, "--mode", "offline").agent.mode == "offline"
+    assert settings(learn, "--set", "agent.mode=online", "--mode", "offline").agent.mode == "offline"
+
+
+@pytest.mark.parametrize("kinded", [True, False])
+def test_a_run_of_another_kind_is_told(tmp_path: Path, kinded: bool) -> None:
+    """By its own word, or where the first edition wrote it, by its keys."""
+    for kind, found, other in ((pets, PETSSettings(), learn), (learn, LearnSettings(), pets)):
+        name = kind.__name__.rpartition(".")[2]
+        folder = tmp_path / name
+        folder.mkdir()
+        mapping = kinds.dump(found)
+        assert mapping["kind"] == name
+        (folder / "config.yaml").write_text(yaml.safe_dump(mapping if kinded else {**mapping, "kind": None}))
+        if not kinded:
+            del mapping["kind"]
+            (folder / "config.yaml").write_text(yaml.safe_dump(mapping))
+        assert settings(kind, "--resume", folder) == found
+        with pytest.raises(ValueError, match=f"config.yaml: expected settings of `elites .*`, got .* `elites {name}`"):
+            settings(other, "--resume", folder)
+        if kinded:
+            with pytest.raises(ValueError, match=f"got those of `elites {name}`"):
+                settings(other, "--config", folder / "config.yaml")
+            assert settings(kind, "--config", folder / "config.yaml") == found
+
+
+def test_a_mistake_is_blamed_on_the_file_where_it_stands(folder: Path) -> None:
+    (folder / "wrong.yaml").write_text("env: Hopper-v5\nhorizon: 0\n")
+    with pytest.raises(ValueError, match=r"wrong\.yaml: horizon: expected an integer of at least 1, got 0"):
+        settings(pets, "--config", folder / "wrong.yaml")
+    assert settings(pets, "--config", folder / "wrong.yaml", "--set", "horizon=3").horizon == 3
+    with pytest.raises(ValueError, match=r"flags: horizon: expected an integer of at least 1, got 0"):
+        settings(pets, "--config", folder / "whole.yaml", "--set", "horizon=0")
+
+
+def test_a_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for expected in ("outputs/a", "outputs/a-2", "outputs/a-3"):
+        found = training.free_folder("a")
+        assert str(found) == expected
+        found.mkdir(parents=True)
+
+
+def test_signals_are_the_commands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within `asked`, and not a moment longer."""
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    with pets.asked(None, ["--quiet"], "elites pets") as run:
+        assert signal.getsignal(signal.SIGINT) != before
+        assert not run.stop()
+        signal.raise_signal(signal.SIGINT)
+        assert run.stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before

@@ -1,0 +1,135 @@
+"""What stands in a run's pictures: lines, bands, axes and titles; their sizes are in test_pictures.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elites.runs import pictures
+from elites.runs.schedule import Episodes, Steps
+
+SLOPE, HORIZON, LENGTH = 1.7, 4, 10  # of the angle: several turns in an episode
+PARTICLES = np.linspace(-0.2, 0.2, 41)
+
+
+class Foresees:
+    """A PETS as far as the picture asks: entries (angle, 1, 2, …), of which the first grows by SLOPE at every step."""
+
+    config = SimpleNamespace(horizon=HORIZON)
+    observed = 2
+
+    def __init__(self, size: int, before: int = 5) -> None:
+        self.task, self.size, self.replay = SimpleNamespace(angles=(0,)), size, range(before + LENGTH)
+        self.before = before
+
+    def predict(self, start: int, steps: int) -> tuple[Any, Any]:
+        """What came is unwrapped within a segment, and begins in (-π, π]; the particles lie around it."""
+        step = np.arange(start - self.before + 1, start - self.before + 1 + steps)
+        angle = SLOPE * step
+        angle = angle - 2 * np.pi * np.round(angle[0] / (2 * np.pi))
+        came = np.stack([angle, *(entry + 0.1 * step for entry in range(1, self.size))], 1)
+        errors = 1 + np.arange(self.size)  # the later, the worse
+        return came, came + PARTICLES[:, None, None] * errors + 0.01 * errors
+
+
+def run(rows: list[dict[str, Any]], schedule: Any = None) -> Any:
+    return SimpleNamespace(env="Toy-v0", seed=3, rows=rows, schedule=schedule or Episodes())
+
+
+EPISODES = [{"phase": "random", "episode": 1, "length": 5, "return": 1.0, "env_steps": 5}]
+EPISODES += [{"phase": "learning", "episode": 2, "length": LENGTH, "return": 4.0, "env_steps": 15}]
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn."""
+    drawn: list[Any] = []
+    real = pictures.new_figure
+
+    def new(width: float, height: float) -> Any:
+        drawn.append(real(width, height))
+        return drawn[-1]
+
+    monkeypatch.setattr(pictures, "new_figure", new)
+    return drawn
+
+
+def predicted(figures: list[Any], size: int, tmp_path: Path) -> Any:
+    agent: Any = Foresees(size)
+    pictures.predictions(run(EPISODES), agent, tmp_path / "predictions.png")
+    assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
+    (figure,) = figures
+    figures.clear()
+    return figure
+
+
+def test_an_angle_goes_on_where_the_last_segment_ended(figures: list[Any], tmp_path: Path) -> None:
+    """Without a jump by full turns, and the particles with it."""
+    axes = predicted(figures, 2, tmp_path).axes[0]
+    came = [line for line in axes.lines if line.get_color() == "black"]
+    middle = [line for line in axes.lines if line.get_color() == pictures.BLUE]
+    assert [list(line.get_xdata()) for line in came] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    truth = np.concatenate([line.get_ydata() for line in came])
+    np.testing.assert_allclose(np.diff(truth), SLOPE)
+    assert abs(truth[0]) < np.pi
+    assert truth[-1] > 4 * np.pi
+    np.testing.assert_allclose(np.concatenate([line.get_ydata() for line in middle]), truth + 0.01)
+    first, *_ = axes.collections
+    band = first.get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((truth[0] + 0.01 - 0.18, truth[3] + 0.01 + 0.18))  # 5 and 95 %
+
+
+def test_the_axis_is_of_what_came(figures: list[Any], tmp_path: Path) -> None:
+    """With half of its range above and below, whatever is foreseen."""
+    axes = predicted(figures, 2, tmp_path).axes[1]
+    assert axes.get_ylim() == pytest.approx((1.1 - 0.45, 2.0 + 0.45))
+
+
+@pytest.mark.parametrize(
+    ("size", "columns", "rows"),
+    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 2, 2), (5, 3, 2), (7, 3, 3), (9, 3, 3), (12, 3, 3)],
+)
+def test_a_picture_is_as_large_as_what_it_shows(
+    figures: list[Any], tmp_path: Path, size: int, columns: int, rows: int
+) -> None:
+    figure = predicted(figures, size, tmp_path)
+    assert tuple(figure.get_size_inches()) == pytest.approx((4.2 * columns, 2.4 * rows))
+    assert len(figure.axes) == columns * rows
+    shown = [axes.get_title() for axes in figure.axes if axes.axison]
+    names = ["observation[0]", "observation[1]", *["reward"] * size][:size]
+    assert shown == (names if size <= 9 else names[-9:])  # those that are foreseen worst, in their order
+    assert ("foreseen worst" in figure.get_suptitle()) == (size > 9)
+
+
+@pytest.mark.parametrize("schedule", [Episodes(), Steps()])
+def test_returns(figures: list[Any], tmp_path: Path, schedule: Any) -> None:
+    rows = [*EPISODES, {"phase": "evaluation", "episode": 3, "env_steps": 20, "return": 6.0, "worst": 5.0, "best": 8.0}]
+    pictures.returns(run(rows, schedule), tmp_path / "returns.png")
+    (figure,) = figures
+    (axes,) = figure.axes
+    along = "episode" if isinstance(schedule, Episodes) else "env_steps"
+    drawn = [(line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert drawn == [(row["phase"], [row[along]], [row["return"]]) for row in rows]
+    assert tuple(figure.get_size_inches()) == (7, 3.6)
+    assert axes.get_xlabel() == along.replace("env_", "")
+    (band,) = axes.collections
+    assert (band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()) == (5, 8)
+
+
+@pytest.mark.parametrize(("count", "marker"), [(50, "o"), (51, "None")])
+def test_few_points_are_marked(figures: list[Any], tmp_path: Path, count: int, marker: str) -> None:
+    rows = [{"phase": "learning", "episode": n, "return": float(n)} for n in range(count)]
+    pictures.returns(run(rows), tmp_path / "returns.png")
+    (line,) = figures[0].axes[0].lines
+    assert line.get_marker() == marker
+
+
+def test_a_run_without_an_episode_has_a_picture_without_a_line(figures: list[Any], tmp_path: Path) -> None:
+    """And nobody is warned of that."""
+    pictures.returns(run([]), tmp_path / "returns.png")
+    assert not figures[0].axes[0].lines
+    assert figures[0].axes[0].get_legend() is None

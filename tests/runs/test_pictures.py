@@ -1,0 +1,208 @@
+"""What is drawn: the sizes, the phases, and an angle without its jumps."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from elites.agents import PETS, PETSConfig
+from elites.runs import Pictures, Status, Summary
+from elites.runs.film import film
+from elites.runs.foreseen import Foreseen, foreseen
+from elites.runs.pictures import predictions, returns
+from elites.runs.progress import Best
+from elites.runs.schedule import Episodes
+
+TURN = 2 * np.pi
+
+
+@dataclass
+class Task:
+    angles: tuple[int, ...] = (1,)
+
+
+class Wheel:
+    """Stands for a PETS that has seen 10 transitions of a wheel, in [0, 2π), which turns by 1.5 at every step."""
+
+    task, config = Task(), PETSConfig(horizon=4)
+    replay = range(30)  # of which the last 10 are the episode
+    observed = 2
+
+    def predict(self, start: int, steps: int) -> tuple[Any, Any]:
+        assert start >= 20
+        assert start + steps <= 30
+        at = 1.5 * np.arange(start + 1, start + steps + 1)
+        angle = np.unwrap(at % TURN)
+        came = np.stack([at, angle], 1)
+        return came, came[None] + np.array([-0.1, 0.3])[:, None, None] * np.array([1.0, 4.0])
+
+
+def test_an_angle_goes_on_from_one_segment_to_the_next() -> None:
+    found = foreseen(Wheel(), 10)  # type: ignore[arg-type]
+    assert [steps.tolist() for steps, *_ in found.segments] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    assert np.allclose(np.diff(found.came[:, 1]), 1.5)
+    for _, came, particles in found.segments:
+        assert particles.shape == (2, len(came), 2)
+        assert np.allclose(particles - came, [[[-0.1, -0.4]], [[0.3, 1.2]]])
+    assert np.allclose(found.spread, 9 * 1.5)
+    assert found.size == 2
+    assert found.worst(1).tolist() == [1]
+    assert found.worst(2).tolist() == [0, 1]
+
+
+def test_the_entries_that_are_foreseen_worst() -> None:
+    came = np.array([[0.0, 0.0, 0.0, 5.0], [2.0, 10.0, 1.0, 5.0]])
+    particles = came + np.array([[[1.0, 1.0, np.nan, 0.0]], [[3.0, -1.0, 0.0, 0.0]]])  # mean errors of 2, 0, none, 0
+    found = Foreseen([(np.arange(2), came, particles)])
+    assert found.worst(1).tolist() == [2]  # what is not a number is worst of all
+    assert found.worst(2).tolist() == [0, 2]
+    assert found.spread.tolist() == [2.0, 10.0, 1.0, 1e-6]
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Of a PNG."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+class Run:
+    """As much of a Watched as pictures look at."""
+
+    env, seed, schedule = "Walk-v0", 3, Episodes(1, 3)
+    spec = best = None
+
+    def __init__(self, folder: Path, rows: list[dict[str, Any]], agent: Any = None) -> None:
+        self.folder, self.rows, self.agent, self.observers = folder, rows, agent, self
+        self.told: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+
+    def status(self, status: Status) -> None:
+        assert status.text
+
+
+ROWS = [
+    {"episode": 1, "phase": "random", "return": 0, "length": 10},
+    {"episode": 2, "phase": "learning", "return": -1, "length": 10},
+]
+
+
+def test_the_sizes_of_the_pictures(tmp_path: Path) -> None:
+    run: Any = Run(tmp_path, [*ROWS, {"episode": 3, "phase": "final", "return": 0, "worst": -1, "best": 2}])
+    returns(run, tmp_path / "returns.png")
+    assert size_of(tmp_path / "returns.png") == (840, 432)
+    agent: Any = Wheel()
+    predictions(run, agent, tmp_path / "predictions.png")
+    assert size_of(tmp_path / "predictions.png") == (1008, 288)  # two entries side by side
+    before = sorted(tmp_path.iterdir())
+    predictions(Run(tmp_path, ROWS[:1]), agent, tmp_path / "none.png")  # type: ignore[arg-type]
+    assert sorted(tmp_path.iterdir()) == before  # nothing was planned
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"), [(1, (504, 288)), (3, (1512, 288)), (4, (1008, 576)), (11, (1512, 864))]
+)
+def test_the_grid_of_predictions(tmp_path: Path, entries: int, expected: tuple[int, int]) -> None:
+    class Wide(Wheel):
+        task = Task(())
+
+        def predict(self, start: int, steps: int) -> tuple[Any, Any]:
+            came = np.random.default_rng(start).normal(size=(steps, entries))
+            return came, came[None] + 0.1
+
+    agent: Any = Wide()
+    predictions(Run(tmp_path, ROWS), agent, tmp_path / "a.png")  # type: ignore[arg-type]
+    assert size_of(tmp_path / "a.png") == expected
+
+
+def test_a_users_own_plots_are_left_alone(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    before, pyplot = mpl.rcParams._get("backend"), "matplotlib.pyplot" in sys.modules  # type: ignore[attr-defined]
+    returns(Run(tmp_path, ROWS), tmp_path / "returns.png")  # type: ignore[arg-type]
+    assert mpl.rcParams._get("backend") == before  # type: ignore[attr-defined]
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot
+
+
+def summary(finished: bool) -> Summary:
+    return Summary("Walk-v0", 0, finished, (), None, None, (), (), 0, 0.0)
+
+
+def test_a_run_that_was_stopped_is_not_drawn(tmp_path: Path) -> None:
+    pictures, run = Pictures(), Run(tmp_path, ROWS)
+    pictures.began(run)  # type: ignore[arg-type]
+    pictures.status(Status("learning", 0, 0, 0.0))
+    for finished in (False, True):
+        pictures.ended(summary(finished))
+        assert (tmp_path / "returns.png").exists() == finished
+
+
+def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, run = Pictures(), Run(tmp_path, ROWS)
+    pictures.began(run)  # type: ignore[arg-type]
+    pictures.status(Status("learning", 0, 0, 0.0))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    pictures.ended(summary(True))
+    assert run.told == ['no plots: pip install "elites[runs]" brings what they need']
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "frames", "fps"), [(60, 40, 20, 30.0), (30, 1100, 367, 10.0), (20, 7, 7, 20.0)]
+)
+def test_the_frames_of_a_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, steps: int, frames: int, fps: float
+) -> None:
+    """Some 30 a second, and 500 at most."""
+    written: list[int] = []
+
+    class Camera:
+        metadata = {"render_fps": rate}  # noqa: RUF012
+        at, closed = 0, False
+
+        def reset(self, seed: int) -> None:
+            assert seed == 9
+
+        def step(self, action: Any) -> None:
+            assert action == self.at
+            self.at += 1
+
+        def render(self) -> int:
+            return self.at
+
+        def close(self) -> None:
+            Camera.closed = True
+
+    class Writer:
+        def __init__(self, path: Path, fps: float, macro_block_size: int) -> None:
+            self.path, self.fps = path, fps
+
+        def __enter__(self) -> None:
+            written.clear()
+
+        def __exit__(self, *_: object) -> None:
+            self.path.write_text(str(self.fps))
+
+        def append_data(self, frame: int) -> None:
+            written.append(frame)
+
+    monkeypatch.setattr(gymnasium, "make", lambda spec, render_mode: Camera())
+    monkeypatch.setattr("imageio.v2.get_writer", Writer)
+    film(Best(1.0, 9, np.arange(steps)), None, tmp_path / "best.mp4", lambda text: None)  # type: ignore[arg-type]
+    assert len(written) == frames
+    assert written[:2] == [1, 1 + -(-steps // frames)]
+    assert float((tmp_path / "best.mp4").read_text()) == fps
+    assert Camera.closed
+
+
+def test_a_pets_is_what_predictions_are_of() -> None:
+    assert hasattr(PETS, "predict")
