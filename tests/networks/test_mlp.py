@@ -158,9 +158,10 @@ def test_the_last_layers_scale() -> None:
 
 
 def test_the_normalizer() -> None:
-    inputs = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    inputs = torch.tensor([[1.0, 5.0], [5.0, 5.0]])
     mlp = MLP(Architecture((5,), normalise_inputs=True), 2, 1, 2, rng())
     mlp.normalise(inputs)
+    assert mlp.input_std.tolist() == [2, 1]
     assert mlp.normalised(inputs).tolist() == [[-1, 0], [1, 0]]  # the biased spread; what never varied keeps its unit
     torch.testing.assert_close(mlp(inputs), TORCH.function(mlp.layers())(mlp.normalised(inputs).unsqueeze(0)))
     without = MLP(Architecture((5,)), 2, 1, 2, rng())
