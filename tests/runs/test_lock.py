@@ -70,7 +70,7 @@ def of(**changed: object) -> str:
     return json.dumps(vars(Owner.this()) | changed)
 
 
-@pytest.mark.parametrize("text", [of(start="another"), of(pid=2**22 + 1), of(pid=2**22 + 1, start=None)])
+@pytest.mark.parametrize("text", [of(start="another"), of(pid=2**22 + 1), of(pid=2**22 + 1, start=None)], ids=range(3))
 def test_a_dead_owner_is_taken_over(tmp_path: Path, text: str) -> None:
     """Its number is nobody's, or that of a process which began at another time."""
     (tmp_path / NAME).write_text(text)
@@ -78,7 +78,7 @@ def test_a_dead_owner_is_taken_over(tmp_path: Path, text: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("text", [of(), of(start=None)])
+@pytest.mark.parametrize("text", [of(), of(start=None)], ids=["started", "unknown"])
 def test_a_living_one_is_not(tmp_path: Path, text: str) -> None:
     """One whose start nobody knows lives as long as its number does."""
     (tmp_path / NAME).write_text(text)
