@@ -27,14 +27,18 @@ class Step:
     next_observation: Array  # of the transition: an episode's last observation where one ended
     terminated: Array
     truncated: Array
-    valid: Array  # bool: whether the row is a transition; else the action was ignored and an episode began
+    ended: Array  # bool: either of these
     began: Array  # bool: whether an episode began by itself, with `observation`
+    where: Array  # (n,): the rows that are transitions; in the others the action was ignored and an episode began
 
     @property
-    def ended(self) -> Array:
-        """(N,) bool."""
-        ended: Array = self.terminated | self.truncated
-        return ended
+    def whole(self) -> bool:
+        """Whether all are."""
+        return len(self.where) == len(self.reward)
+
+    def rows(self, column: Array) -> Array:
+        """(N, …) -> (n, …): of the transitions."""
+        return column if self.whole else column[self.where]
 
 
 class Lockstep:
@@ -51,6 +55,7 @@ class Lockstep:
         if self.mode not in MODES:
             raise ValueError(f"environments: expected an autoreset mode of {', '.join(MODES)}, got {self.mode}")
         self.waiting = np.zeros(self.count, dtype=bool)  # for their reset, which their next step is
+        self._everywhere, self._nowhere = np.arange(self.count), np.zeros(self.count, dtype=bool)
 
     @property
     def seeded(self) -> bool:
@@ -66,17 +71,16 @@ class Lockstep:
 
     def step(self, action: Array) -> Step:
         observation, reward, terminated, truncated, info = self.envs.step(action)
-        last, valid, ended = observation, ~self.waiting, terminated | truncated
-        began = self.waiting
+        last, ended = observation, terminated | truncated
+        began, where = self._nowhere, self._everywhere
         if self.mode == NEXT_STEP:
+            began, where = self.waiting, np.flatnonzero(~self.waiting)
             self.waiting = ended
-        elif self.mode == SAME_STEP:
-            began = ended
-            if ended.any():
-                last = np.array(observation)
-                for i in np.flatnonzero(ended):
-                    last[i] = info["final_obs"][i]
-        return Step(observation, reward, last, terminated, truncated, valid, began)
+        elif self.mode == SAME_STEP and ended.any():
+            began, last = ended, np.array(observation)
+            for i in np.flatnonzero(ended):
+                last[i] = info["final_obs"][i]
+        return Step(observation, reward, last, terminated, truncated, ended, began, where)
 
     def executed(self, action: Array) -> Array:
         """Actions (N, *A) as their space has them: a box's bounds may be no numbers of the action's own precision."""

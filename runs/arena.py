@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,16 +30,20 @@ class Arena(Lockstep):
             raise ValueError(f"{self.name}: {error}") from None
 
     def reset(self, seeds: Sequence[int], which: Array | None = None) -> Array:
-        with self._faults(self.beginning):
+        try:
             observation = super().reset(seeds, which)
+        except Exception as error:
+            raise self._fault(error, self.beginning) from cause_of(error)
         self.check(self.beginning, observation)
         return observation
 
     def step(self, action: Array) -> Step:
-        with self._faults(self.place):
+        try:
             step = super().step(action)
+        except Exception as error:
+            raise self._fault(error, self.place) from cause_of(error)
         self.check(self.place, step.next_observation, step.reward)
-        if step.began.any():
+        if not self.seeded and step.began.any():
             self.check(self.beginning, step.observation)
         return step
 
@@ -56,15 +59,16 @@ class Arena(Lockstep):
         got = f"observation {observation[i]}" if reward is None else f"reward {reward[i]}, observation {observation[i]}"
         raise Fault(i, f"finite numbers of 32 bits at {place(i)}", got)
 
-    @contextmanager
-    def _faults(self, place: Place) -> Iterator[None]:
-        try:
-            yield
-        except Fault as fault:
-            at = self._somewhere(place) if fault.number is None else place(fault.number)
-            raise Fault(fault.number, f"{fault.expected} at {at}", fault.got) from fault.__cause__
-        except Exception as error:
-            raise Fault(None, f"an observation at {self._somewhere(place)}", in_a_line(error)) from error
+    def _fault(self, error: Exception, place: Place) -> Fault:
+        if not isinstance(error, Fault):
+            return Fault(None, f"an observation at {self._somewhere(place)}", in_a_line(error))
+        at = self._somewhere(place) if error.number is None else place(error.number)
+        return Fault(error.number, f"{error.expected} at {at}", error.got)
 
     def _somewhere(self, place: Place) -> str:
         return " or ".join(map(place, range(self.count)))
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """What an environment raised."""
+    return error.__cause__ if isinstance(error, Fault) else error

@@ -124,26 +124,28 @@ class Loop:
 
     def _step(self, phase: Phase) -> None:
         now = self.progress
-        fresh = bool((now.fresh & ~self.envs.waiting).any())
+        fresh = not all(now.actions) and bool((now.fresh & ~self.envs.waiting).any())
         if phase != "random" and self.agent.due(fresh) and (phase == "learning" or fresh):
             self._learn()
         if now.chosen is None:
             now.chosen = self._act(phase)
         action = self._action = now.chosen
         step = self.envs.step(action)
-        if phase != "evaluation" and step.valid.any():
+        if phase != "evaluation" and len(step.where):
             self._tell_agent(action, step)
         if phase == "learning":
-            self.agent.improve(int(step.valid.sum()))
+            self.agent.improve(len(step.where))
         now.took(action, step)
-        ended = step.ended & step.valid
-        if ended.any():
+        if (ended := step.ended).any():
             now.figures = now.figures | self.agent.figures()
             for i in np.flatnonzero(ended):
                 self._finish(int(i), phase, bool(step.terminated[i]))
             now.renew(ended, self.envs.seeded)
             self._episode_began[ended], self._act_ms = time.perf_counter(), []
-        self._begin_episodes(ended, step)
+            if self.envs.seeded:
+                self._begin_episodes(ended)
+        if not self.envs.seeded and step.began.any():
+            self.agent.begin(step.began)
         act_ms = self._act_ms[-1] if self._act_ms else None
         self._pause(self._status(phase, len(now.actions[0]), float(now.returns[0]), act_ms))
 
@@ -158,11 +160,11 @@ class Loop:
         return self.envs.executed(action)
 
     def _tell_agent(self, action: Array, step: Step) -> None:
-        where = np.flatnonzero(step.valid)
-        before, after = self.progress.observation[where], step.next_observation[where]
-        ends = step.terminated[where], step.truncated[where]
-        self.agent.observe(Transition(before, action[where], step.reward[where], after, *ends, where))
-        self.progress.steps += len(where)
+        rows, before = step.rows, self.progress.observation
+        ends = rows(step.terminated), rows(step.truncated)
+        moved = rows(before), rows(action), rows(step.reward), rows(step.next_observation)
+        self.agent.observe(Transition(*moved, *ends, step.where))
+        self.progress.steps += len(step.where)
 
     def _learn(self) -> None:
         self._save()  # so that stopping while it learns loses nothing
@@ -185,14 +187,11 @@ class Loop:
         now.observation = observation
         self._episode_began[:] = time.perf_counter()
 
-    def _begin_episodes(self, ended: Array, step: Step) -> None:
-        """The next ones, where they do not begin by themselves; the agent hears of all that have begun."""
-        began = step.began
-        if self.envs.seeded and ended.any():
-            self.progress.observation = np.empty(0)  # until it is known to be good, so that a checkpoint has none
-            self.progress.observation, began = self.envs.reset(self.progress.seeds, ended), ended
-        if began.any():
-            self.agent.begin(began)
+    def _begin_episodes(self, ended: Array) -> None:
+        """The next ones, with their seeds, where others (N,) have ended."""
+        self.progress.observation = np.empty(0)  # until it is known to be good, so that a checkpoint has none
+        self.progress.observation = self.envs.reset(self.progress.seeds, ended)
+        self.agent.begin(ended)
 
     def _finish(self, i: int, phase: Phase, terminated: bool) -> None:
         now = self.progress

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gymnasium.envs.registration import EnvSpec
 
@@ -16,8 +17,7 @@ from elites.runs.schedule import Schedule
 from elites.runs.summary import Summary
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """How things stand, at every step and every epoch of a lesson."""
 
     phase: str  # random, learning, evaluation, final; lesson, finishing, filming

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_ENTRIES = 9  # of an observation
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
 
 
@@ -44,7 +43,7 @@ class Pictures(Observer):
         else:
             returns(run, run.folder / "returns.png")
             if isinstance(run.agent, PETS):
-                predictions(run, run.agent, run.folder / "predictions.png")
+                predictions(run.agent, run, run.folder / "predictions.png")
         if run.best and run.spec:
             self._film(run.best, run.spec)
 
@@ -91,13 +90,13 @@ def returns(run: Watched, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def predictions(run: Watched, agent: PETS, path: Path) -> None:
+def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
     """The last learning episode: what came, and what the model foresaw from every `horizon` steps on, open loop."""
     lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
     found, horizon = foreseen(agent, lengths[-1]), agent.config.horizon
-    shown = found.worst(MOST_ENTRIES)
+    shown = found.worst(most)
     columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure(4.2 * columns, 2.4 * rows)

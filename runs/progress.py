@@ -65,9 +65,9 @@ class Progress:
 
     def took(self, action: Array, step: Step) -> None:
         """The episodes under way went on by actions (N, *A), where these were not ignored."""
-        for i in np.flatnonzero(step.valid):
+        for i in range(len(action)) if step.whole else step.where:
             self.actions[i].append(action[i])
-        self.returns += np.where(step.valid, step.reward, 0.0)
+        self.returns[step.where] += step.reward[step.where]
         self.observation, self.chosen = step.observation, None
 
     def consider(self, total: float, seed: int, actions: Array) -> None:

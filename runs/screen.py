@@ -8,6 +8,8 @@ from elites.runs.progress import Row
 
 OWN = ("episode", "phase", "env_steps", "return", "length", "terminated", "steps_per_s", "act_ms")  # the loop's
 
+EVERY_S = 0.05  # no eye sees more
+
 
 class OnScreen(Observer):
     """What is said of an agent's figures follows from its rows alone."""
@@ -16,7 +18,7 @@ class OnScreen(Observer):
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self._wall_s = 0.0
+        self._wall_s, self._next_s = 0.0, 0.0
 
     def began(self, run: Watched) -> None:
         self._run = run
@@ -38,6 +40,9 @@ class OnScreen(Observer):
 
     def status(self, status: Status) -> None:
         self._wall_s = status.wall_s
+        if status.wall_s < self._next_s:
+            return
+        self._next_s = status.wall_s + EVERY_S
         text = status.text
         if not text:
             now = self._run.schedule.progress(status.episode, status.env_steps)

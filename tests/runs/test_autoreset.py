@@ -209,10 +209,10 @@ def test_played_in_processes_of_their_own(mode: AutoresetMode) -> None:
     ends = []
     for _ in range(4):
         step = stage.step(np.zeros((2, 1), dtype=np.float32))
-        ends.append((step.ended.tolist(), step.next_observation[:, 2].tolist(), step.valid.tolist()))
+        ends.append((step.ended.tolist(), step.next_observation[:, 2].tolist(), step.where.tolist()))
     envs.close()
     assert ends[2][:2] == ([True, False], [3.0, 3.0])
-    at, valid = ([0.0, 4.0], [False, True]) if mode == AutoresetMode.NEXT_STEP else ([1.0, 4.0], [True, True])
+    at, valid = ([0.0, 4.0], [1]) if mode == AutoresetMode.NEXT_STEP else ([1.0, 4.0], [0, 1])
     assert ends[3] == ([False, False], at, valid)
 
 

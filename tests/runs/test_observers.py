@@ -65,6 +65,15 @@ def test_how_things_stand() -> None:
     assert line == "epoch 3/9  0:01:01"
 
 
+def test_no_more_than_an_eye_sees() -> None:
+    stream = Terminal()
+    screen = OnScreen(Screen(stream))
+    screen.began(Run(Steps(10, 100)))  # type: ignore[arg-type]
+    for number in range(100):
+        screen.status(Status("lesson", 0, 95, number / 32, text=f"{number}."))
+    assert stream.getvalue().count("\r\x1b[K") == 49
+
+
 # --- measured ---------------------------------------------------------------------------------------------------------
 
 

@@ -102,10 +102,10 @@ def test_the_sizes_of_the_pictures(tmp_path: Path) -> None:
     returns(run, tmp_path / "returns.png")
     assert size_of(tmp_path / "returns.png") == (840, 432)
     agent: Any = Wheel()
-    predictions(run, agent, tmp_path / "predictions.png")
+    predictions(agent, run, tmp_path / "predictions.png")
     assert size_of(tmp_path / "predictions.png") == (1008, 288)  # two entries side by side
     before = sorted(tmp_path.iterdir())
-    predictions(Run(tmp_path, ROWS[:1]), agent, tmp_path / "none.png")  # type: ignore[arg-type]
+    predictions(agent, Run(tmp_path, ROWS[:1]), tmp_path / "none.png")  # type: ignore[arg-type]
     assert sorted(tmp_path.iterdir()) == before  # nothing was planned
 
 
@@ -121,7 +121,7 @@ def test_the_grid_of_predictions(tmp_path: Path, entries: int, expected: tuple[i
             return came, came[None] + 0.1
 
     agent: Any = Wide()
-    predictions(Run(tmp_path, ROWS), agent, tmp_path / "a.png")  # type: ignore[arg-type]
+    predictions(agent, Run(tmp_path, ROWS), tmp_path / "a.png")  # type: ignore[arg-type]
     assert size_of(tmp_path / "a.png") == expected
 
 
