@@ -1,4 +1,4 @@
-"""What stands in a run's pictures: lines, bands, axes and titles; their sizes are in test_pictures.py."""
+"""What stands in a run's pictures: lines, bands, axes and titles; their sizes are in test_drawing.py."""
 
 from __future__ import annotations
 
