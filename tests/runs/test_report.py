@@ -240,6 +240,17 @@ def test_higher_values_are_drawn_higher(page: Callable[..., str], tmp_path: Path
     assert float(x1) + float(x3) == pytest.approx(2 * float(x2), abs=0.2)
 
 
+def test_random_episodes_are_dashed_up_to_the_first_that_is_not(page: Callable[..., str], tmp_path: Path) -> None:
+    chart = re.findall("<svg.*?</svg>", page(make(tmp_path / "run", [1.0, 2.0])))[0]
+    circles = re.findall(r'<circle cx="(\S+)" cy="(\S+)"', chart)
+    points = [",".join(at) for at in circles]
+    (dashed,) = re.findall(r'<polyline class="random" points="(.*?)"/>', chart)
+    (whole,) = re.findall(r'<polyline class="" points="(.*?)"/>', chart)
+    assert (dashed.split(), whole.split()) == (points[:2], points[1:])
+    model = re.findall("<svg.*?</svg>", page(tmp_path / "run"))[1]  # which there is of no random episode
+    assert 'class="random"' not in model
+
+
 def test_ticks_are_round_numbers_inside() -> None:
     assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
     assert ticks(-0.5, 10.5, 5) == [0, 5, 10]
