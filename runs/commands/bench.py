@@ -41,8 +41,9 @@ def flags(description: str | None = DESCRIPTION, program: str | None = None) -> 
     parser.add_argument("--reference", metavar="NAME", help="of --by: whom to compare with; mbrl-lib, else torch")
     parser.add_argument("--cold", action="store_true", help="plans of 5 × 3000 too, such as CEM-GD's first")
     for name in ("members", "particles", "horizon", "rounds"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Setting, name), help=f"{getattr(Setting, name)}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of each process")
+        default = getattr(Setting, name)
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{default} unless given")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--markdown", action="store_true", help="the tables as the docs have them")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import yaml
 import elites
 from elites.agents import SAC
 from elites.planners import CEMGD, MPPI
-from elites.runs import LearnSettings, PETSSettings, kinds
+from elites.runs import LearnSettings, PETSSettings, Summary, kinds
 from elites.runs.commands import learn, main, pets, training
 
 ROOT = Path(__file__).parents[2]
@@ -237,10 +239,45 @@ def test_a_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found.mkdir(parents=True)
 
 
+def summary(finished: bool) -> Summary:
+    return Summary("Toy-v0", 0, finished, (1.0, 3.0), 3.0, 2.0, (), (), 7, 0.5, agent={"plan_ms_median": 4.0})
+
+
+@pytest.mark.parametrize(("program", "again"), [("elites pets", "elites pets"), (None, "python mine.py")])
+def test_how_a_run_that_was_stopped_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str | None, again: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mine.py"])
+    with pets.asked(None, ["--out", "there"], program) as run, pytest.raises(KeyboardInterrupt):
+        run.tell(summary(finished=False))
+    assert capsys.readouterr() == ("", f"{again} --resume there goes on from here\n")
+
+
+def test_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, expected in (
+        (["--json"], (json.dumps(summary(True).as_dict()) + "\n", "")),
+        (["--quiet"], ("", "")),
+        ([], ("", "best return 3.0, mean of the last three 2.0, plan 4 ms; summary, plots and video in there\n")),
+    ):
+        with pets.asked(None, ["--out", "there", *flags], "elites pets") as run:
+            run.tell(summary(finished=True))
+        assert capsys.readouterr() == expected
+
+
+def test_what_a_command_line_asks_train_for(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(kinds.dump(PETSSettings(env="Ant-v5"))))
+    with pets.asked(None, ["--resume", str(tmp_path), "--set", "episodes=9"], "elites pets") as run:
+        assert (run.resume, run.folder, run.device.type) == (True, tmp_path, "cpu")
+        assert run.settings == PETSSettings(env="Ant-v5", episodes=9)
+        assert [type(each).__name__ for each in run.observers] == ["OnScreen", "TensorBoard", "Pictures"]
+    with pytest.raises(ValueError, match="--resume goes on with the run's own settings; only --set may change some"):
+        settings(pets, "--resume", tmp_path, "--planner", "cem")
+    with pets.asked(None, ["--out", str(tmp_path)], "elites pets") as run:
+        assert (run.resume, run.folder) == (False, tmp_path)
+
+
 def test_signals_are_the_commands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within `asked`, and not a moment longer."""
-    import signal
-
     before = signal.getsignal(signal.SIGINT)
     with pets.asked(None, ["--quiet"], "elites pets") as run:
         assert signal.getsignal(signal.SIGINT) != before

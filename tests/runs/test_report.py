@@ -16,6 +16,7 @@ import yaml
 
 from elites import cli
 from elites.runs.commands.report import main
+from elites.runs.report.charts import ticks
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -107,9 +108,10 @@ def test_one_line_with_the_path_of_the_page(
 ) -> None:
     report(make(tmp_path / "run", [1.0]))
     assert capsys.readouterr() == (f"{tmp_path / 'report.html'}\n", "")
-    report(tmp_path / "run", "--out", tmp_path / "new" / "page.html")
-    assert capsys.readouterr() == (f"{tmp_path / 'new' / 'page.html'}\n", "")
-    assert (tmp_path / "new" / "page.html").read_text() == (tmp_path / "report.html").read_text()
+    page = tmp_path / "new/folder/page.html"
+    report(tmp_path / "run", "--out", page)
+    assert capsys.readouterr() == (f"{page}\n", "")
+    assert page.read_text() == (tmp_path / "report.html").read_text()
 
 
 def test_the_page_is_in_the_folder_that_holds_the_runs(
@@ -236,6 +238,26 @@ def test_higher_values_are_drawn_higher(page: Callable[..., str], tmp_path: Path
     assert float(x1) < float(x2) < float(x3)
     assert float(y2) < float(y1) < float(y3)
     assert float(x1) + float(x3) == pytest.approx(2 * float(x2), abs=0.2)
+
+
+def test_random_episodes_are_dashed_up_to_the_first_that_is_not(page: Callable[..., str], tmp_path: Path) -> None:
+    chart = re.findall("<svg.*?</svg>", page(make(tmp_path / "run", [1.0, 2.0])))[0]
+    circles = re.findall(r'<circle cx="(\S+)" cy="(\S+)"', chart)
+    points = [",".join(at) for at in circles]
+    (dashed,) = re.findall(r'<polyline class="random" points="(.*?)"/>', chart)
+    (whole,) = re.findall(r'<polyline class="" points="(.*?)"/>', chart)
+    assert (dashed.split(), whole.split()) == (points[:2], points[1:])
+    model = re.findall("<svg.*?</svg>", page(tmp_path / "run"))[1]  # which there is of no random episode
+    assert 'class="random"' not in model
+
+
+def test_ticks_are_round_numbers_inside() -> None:
+    assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
+    assert ticks(-0.5, 10.5, 5) == [0, 5, 10]
+    assert ticks(0, 24, 5) == [0, 5, 10, 15, 20]
+    assert ticks(0.05, 0.65, 5) == pytest.approx([0.2, 0.4, 0.6])
+    assert ticks(0.5, 3.5, 8, least=1) == [1, 2, 3]
+    assert ticks(-9, 95, 8) == [0, 20, 40, 60, 80]
 
 
 def test_a_run_that_goes_on_is_shown_as_far_as_it_got(page: Callable[..., str], tmp_path: Path) -> None:

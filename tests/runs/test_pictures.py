@@ -1,15 +1,18 @@
-"""What stands in a run's pictures: lines, bands, axes and titles; their sizes are in test_pictures.py."""
+"""What a run's pictures and film hold: their lines, sizes and frames."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 
 from elites.runs import pictures
+from elites.runs.film import film
+from elites.runs.progress import Best
 from elites.runs.schedule import Episodes, Steps
 
 SLOPE, HORIZON, LENGTH = 1.7, 4, 10  # of the angle: several turns in an episode
@@ -58,9 +61,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return drawn
 
 
-def predicted(figures: list[Any], size: int, tmp_path: Path) -> Any:
+def predicted(figures: list[Any], size: int, tmp_path: Path, **options: Any) -> Any:
     agent: Any = Foresees(size)
-    pictures.predictions(run(EPISODES), agent, tmp_path / "predictions.png")
+    pictures.predictions(agent, run(EPISODES), tmp_path / "predictions.png", **options)
     assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = figures
     figures.clear()
@@ -105,6 +108,13 @@ def test_a_picture_is_as_large_as_what_it_shows(
     assert ("foreseen worst" in figure.get_suptitle()) == (size > 9)
 
 
+def test_the_entries_foreseen_worst(figures: list[Any], tmp_path: Path) -> None:
+    """Errors count in units of each entry's own range: the angle's is 15.3, the others' is 0.9."""
+    figure = predicted(figures, 4, tmp_path, most=2)
+    assert [axes.get_title() for axes in figure.axes] == ["reward", "reward"]
+    assert "the 2 of 4 entries foreseen worst" in figure.get_suptitle()
+
+
 @pytest.mark.parametrize("schedule", [Episodes(), Steps()])
 def test_returns(figures: list[Any], tmp_path: Path, schedule: Any) -> None:
     rows = [*EPISODES, {"phase": "evaluation", "episode": 3, "env_steps": 20, "return": 6.0, "worst": 5.0, "best": 8.0}]
@@ -133,3 +143,63 @@ def test_a_run_without_an_episode_has_a_picture_without_a_line(figures: list[Any
     pictures.returns(run([]), tmp_path / "returns.png")
     assert not figures[0].axes[0].lines
     assert figures[0].axes[0].get_legend() is None
+
+
+class Filmed(gymnasium.Env[Any, Any]):
+    """Whose picture is the number of its step, and of its seed."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
+    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, render_mode: str | None = None, fps: int = 30) -> None:
+        self.render_mode, self.metadata = render_mode, Filmed.metadata | {"render_fps": fps}  # type: ignore[misc]
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.count, self.seed = 0, seed
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.count += 1
+        return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    def render(self) -> Any:
+        return self.count, self.seed
+
+
+@pytest.mark.parametrize(
+    ("fps", "steps", "stride"),
+    [(30, 100, 1), (10, 100, 1), (44, 7, 1), (46, 7, 2), (100, 60, 3), (30, 500, 1), (30, 501, 2), (60, 1500, 3)],
+)
+def test_frames_of_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: int, steps: int, stride: int) -> None:
+    """Thirty a second, or where an episode is long, 500 in all; as fast as the world."""
+    import imageio.v2
+
+    frames: list[Any] = []
+
+    class Writer:
+        def __init__(self, path: Path, **options: Any) -> None:
+            self.path, frames[:] = path, [options]
+
+        def append_data(self, frame: Any) -> None:
+            frames.append(frame)
+
+        def __enter__(self) -> Writer:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.path.write_bytes(b"film")
+
+    monkeypatch.setattr(imageio.v2, "get_writer", Writer)
+    gymnasium.register("Filmed-v0", Filmed, disable_env_checker=True, order_enforce=False)
+    try:
+        spec = gymnasium.spec("Filmed-v0")
+        spec.kwargs["fps"] = fps
+        said: list[str] = []
+        film(Best(0.0, 11, np.zeros((steps, 1), np.float32)), spec, tmp_path / "film.mp4", said.append)
+    finally:
+        del gymnasium.registry["Filmed-v0"]
+    options, *shown = frames
+    assert shown == [(step, 11) for step in range(1, steps + 1, stride)]
+    assert options["fps"] == pytest.approx(fps / stride)
+    assert said[-1] == f"filming  step {shown[-1][0] - 1}/{steps}"
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
