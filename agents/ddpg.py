@@ -20,7 +20,7 @@ class DDPG(QLearning):
 
     critics: Count = 1
     target_every: Count = 1
-    exploration_noise: NonNegative = 0.1
+    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
 
     def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
         parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}

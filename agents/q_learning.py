@@ -34,13 +34,18 @@ class QLearning(Algorithm):
 
     architecture: Architecture = Architecture((256, 256))  # of critics and policy
     critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
-    critic_rate: Positive = 1e-3
-    policy_rate: Positive = 1e-3
-    batch: Count = 128
-    discount: Fraction = 0.99
-    tau: Rate = 0.005
+    critic_rate: Positive = 1e-3  # learning rate of the Q-functions
+    policy_rate: Positive = 1e-3  # and of the policy
+    batch: Count = 128  # transitions of an update
+    discount: Fraction = 0.99  # of the reward, at every step
+    tau: Rate = 0.005  # how far a slow copy follows
     policy_every: Count = 1  # updates of the critics for one of the policy
     target_every: Count = 2  # and for one of the targets
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.architecture.normalise_inputs:
+            raise ValueError("architecture.normalise_inputs: expected false, as nothing shows these networks their inputs")
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
         critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)

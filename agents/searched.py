@@ -26,10 +26,10 @@ class Searched(QLearning):
     else float32; nothing is learned in them. The fastest are float16, else bfloat16.
     """
 
-    search: Planner = PI_CEM
+    search: Planner = PI_CEM  # over Q, for every action and every target
     sampling: Precision = "fastest"
-    policy_noise: NonNegative = 0.2
-    noise_clip: NonNegative = 0.5
+    policy_noise: NonNegative = 0.2  # spread, on the actions of targets, in half widths of the box
+    noise_clip: NonNegative = 0.5  # the most of it
 
     @torch.no_grad()
     def best(self, critics: Critics, nets: Nets, state: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from elites.fields import Count, NonNegative
 class TD3(QLearning):
     """The noises are in half widths of the box."""
 
-    policy_every: Count = 2
-    exploration_noise: NonNegative = 0.1
-    policy_noise: NonNegative = 0.2
-    noise_clip: NonNegative = 0.5
+    policy_every: Count = 2  # updates of the critics for one of the policy
+    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
+    policy_noise: NonNegative = 0.2  # spread, on the actions of targets
+    noise_clip: NonNegative = 0.5  # the most of it
 
     def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
         parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}

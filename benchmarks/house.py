@@ -1,7 +1,7 @@
 """How large the house is: lines and the longest function by folder, and the files that run for a plan and an update.
 
-    python benchmarks/house.py
-    python benchmarks/house.py --root ANOTHER_CHECKOUT     # lines and functions alone
+python benchmarks/house.py
+python benchmarks/house.py --root ANOTHER_CHECKOUT     # lines and functions alone
 """
 
 from __future__ import annotations

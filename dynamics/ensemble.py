@@ -41,8 +41,8 @@ class EnsembleConfig(Checked):
         "width": "architecture.hidden",
         "elites": "best_members",
     }
-    members: Count = 5
-    architecture: Architecture = PETS_NETWORKS
+    members: Count = 5  # networks of the ensemble
+    architecture: Architecture = PETS_NETWORKS  # of each
     best_members: Count | None = None  # how many, the best by validation loss, are planned with; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
     sampling: Precision = "float32"

@@ -43,7 +43,7 @@ class CEM(SamplingPlanner):
     samples: Count = 100  # n, per iteration
     iterations: Count = 5  # m
     elites: Count = 10  # k
-    alpha: Rate = 0.9
+    alpha: Rate = 0.9  # how far mean and variance move towards the elites
     spread: Positive = 0.5  # the first one, in half widths of the box: PETS's (high - low) / 4
     floor: NonNegative = 0.0  # the least spread, in half widths
     distribution: Distribution = TruncatedNormal()

@@ -26,7 +26,7 @@ class CEMGD(Solver):
     cold: CEM = CEM(samples=500, iterations=5, elites=50)
     warm: CEM = CEM(samples=10, iterations=5, elites=1)
     ascent: GradientAscent = GradientAscent()
-    top_k: Count = 1
+    top_k: Count = 1  # elites that climb
 
     def __post_init__(self) -> None:
         super().__post_init__()

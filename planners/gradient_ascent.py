@@ -33,7 +33,7 @@ class GradientAscent(Solver):
     step: Positive = 0.01  # η_init
     decay: Rate = 0.67  # ρ
     starts: Count = 8  # the paper's baseline has 1; a composition that climbs brings its own points
-    direction: Literal["gradient", "adam"] = "gradient"
+    direction: Literal["gradient", "adam"] = "gradient"  # the gradient itself, or what Adam makes of it
     line_search: Literal["sequential", "batched"] = "batched"  # all trials but the first: one by one, or in one call
 
     def solve(self, evaluator: Evaluator) -> Plan:

@@ -45,7 +45,7 @@ class ICEM(SamplingPlanner):
     """
 
     samples: Count = 100  # N, of the first iteration
-    iterations: Count = 5
+    iterations: Count = 5  # of drawing, scoring and refitting
     elites: Count = 10  # K
     alpha: Rate = 0.9  # weight of the new elites; the paper's momentum is 1 - alpha
     beta: NonNegative = 2.0  # colour: the exponent of the noise's power spectrum

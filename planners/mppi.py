@@ -51,12 +51,12 @@ class MPPI(SamplingPlanner):
     The values are the objective's alone: a cost of control is part of the objective.
     """
 
-    samples: Count = 100
-    iterations: Count = 5
+    samples: Count = 100  # of each iteration
+    iterations: Count = 5  # of drawing, scoring and averaging
     spread: Positive = 0.5  # in half widths of the box; it stays
     temperature: Positive = 0.1  # λ
     standardise: bool = True  # the temperature counts in standard deviations of the candidates' values
-    noise: Noise = Smoothed()
+    noise: Noise = Smoothed()  # in time
 
     def search(self, problem: Problem) -> Search:
         distribution = suited(ClippedNormal(self.noise), problem.space)

@@ -22,8 +22,8 @@ class PredictiveSampling(SamplingPlanner):
 
     RENAMED: ClassVar = {"proposal": "distribution"}
 
-    samples: Count = 100
-    iterations: Count = 1
+    samples: Count = 100  # of each iteration
+    iterations: Count = 1  # of drawing and taking the best
     spread: Positive = 0.5  # in half widths of the box; it stays
     distribution: Distribution = SplineKnots()
 

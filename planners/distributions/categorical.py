@@ -28,7 +28,7 @@ class Categorical(Checked):
     An answer is the argmax of ln p + a Gumbel number, -ln(-ln Φ(ε)). So ε may be correlated in time as for a normal.
     """
 
-    noise: Noise = White()
+    noise: Noise = White()  # in time
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:
         even = uniform_share(space).expand(*batch, *space.shape)

@@ -81,7 +81,7 @@ class TruncatedNormal(BoxNormal):
     half a normal, so that a mean on a bound can move.
     """
 
-    cut: Positive = 2.0
+    cut: Positive = 2.0  # spreads
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -100,7 +100,7 @@ class TruncatedNormal(BoxNormal):
 class ClippedNormal(BoxNormal):
     """Normal, white or correlated in time; what falls outside lands on the bound."""
 
-    noise: Noise = White()
+    noise: Noise = White()  # in time
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -115,7 +115,7 @@ class TanhNormal(BoxNormal):
     On [-1, 1] this is CGP's Algorithm 1 (Simmons-Edler et al. 2019). Near the centre u and x have one unit.
     """
 
-    noise: Noise = White()
+    noise: Noise = White()  # in time
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state

@@ -24,8 +24,8 @@ class SplineKnots(BoxNormal):
     `cubic` is Hermite with finite differences for slopes. A point of one axis has no time: every entry is a knot.
     """
 
-    knots: Count = 8
-    order: Literal["zero", "linear", "cubic"] = "cubic"
+    knots: Count = 8  # over the horizon
+    order: Literal["zero", "linear", "cubic"] = "cubic"  # of the curve between them
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from elites import config
-from elites.agents import CGP, DDPG, QGP, SAC, TD3, Pace, PETSConfig, QtOpt
+from elites.agents import CGP, DDPG, QGP, SAC, TD3, Algorithm, Pace, PETSConfig, QtOpt
 from elites.agents.searched import PI_CEM
 from elites.networks import Architecture
 from elites.planners import CEM, CEMGD, GradientAscent, Planner, TanhNormal, TruncatedNormal
@@ -76,3 +76,17 @@ def test_distributions_are_the_papers() -> None:
     """Algorithm 1's normal goes through a tanh; PETS's is truncated at two of its spreads."""
     assert TanhNormal() in vars(PI_CEM).values()
     assert all(TruncatedNormal(cut=2.0) in vars(cem).values() for cem in (CEM(), CEMGD().cold, CEMGD().warm))
+
+
+def test_a_setting_without_an_effect_is_refused() -> None:
+    with pytest.raises(ValueError, match="normalise_inputs: expected false"):
+        TD3(architecture=Architecture(normalise_inputs=True))
+
+
+def test_names_of_before_are_answered_with_todays() -> None:
+    for mapping, said in (
+        ({"name": "cem"}, "'cem' is now called 'qt_opt'"),
+        ({"name": "td3", "width": 8}, "'width' is now called 'architecture.hidden'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            config.build(Algorithm, mapping)  # type: ignore[type-abstract]
