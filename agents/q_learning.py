@@ -45,7 +45,7 @@ class QLearning(Algorithm):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.architecture.normalise_inputs:
-            raise ValueError("architecture.normalise_inputs: expected false, as nothing shows these networks their inputs")
+            raise ValueError("architecture.normalise_inputs: expected false, as nobody measures these inputs")
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
         critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)
