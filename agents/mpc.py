@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from elites import config
 from elites.agents.learner import restore
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check, renaming
-from elites.planners import Distribution, Fill, Objective, Plan, Planner, shift
-from elites.planners.plan import like_state
+from elites.planners import Fill, Objective, Plan, Planner, shift
+from elites.planners.saving import loaded, saved
 from elites.spaces import Space
 
 COLD = -1  # the age of a row whose next plan is a cold one
@@ -292,24 +291,3 @@ class MPC:
         self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
         self._guess = None if state["guess"] is None else state["guess"].to(self.space.device)
         restore(self.rng, state["rng"])
-
-
-TENSORS = ("best", "value", "elites", "ok")
-
-
-def saved(plan: Plan) -> dict[str, Any]:
-    """A plan as tensors and JSON values."""
-    found: dict[str, Any] = {name: getattr(plan, name) for name in (*TENSORS, "evaluations")}
-    by = None if plan.by is None else config.dump(plan.by, Distribution)
-    return found | {"by": by, "state": None if plan.state is None else list(plan.state)}
-
-
-def loaded(found: Mapping[str, Any], space: Space) -> Plan:
-    """The plan (B, …) that was saved so."""
-    tensors = {name: found[name].to(space.device) for name in TENSORS}
-    by, state = None, None
-    if found["by"] is not None:
-        by = config.build(Distribution, found["by"], "checkpoint")  # type: ignore[type-abstract]  # from the registry
-        kind = by.begin(space, tuple(tensors["value"].shape), 1.0)
-        state = like_state(kind, [x.to(space.device) for x in found["state"]])
-    return Plan(**tensors, evaluations=found["evaluations"], by=by, state=state)

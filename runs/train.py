@@ -30,15 +30,12 @@ def train(
     stop: Callable[[], bool] = never,
     device: torch.device | str = "cpu",
 ) -> Summary:
-    """Runs to the end of the schedule, or until `stop` says so; the folder holds all that it takes to go on.
+    """Runs to the end of the schedule, or until `stop` says so; the folder then holds all that it takes to go on.
 
-    It leaves config.yaml, metrics.csv, checkpoints/ and, at the end, summary.json; observers may add others. A new run
-    needs a folder that holds none. resume: goes on with the run in the folder, by these settings, which may be others
-    than before but for those in FIXED. stop: asked between steps and in lessons; where it says yes, the run is saved
-    and the summary is not `finished`. Mistakes are ValueErrors of one line.
-
-    It takes no signals and works in threads and processes. In the main thread alone it seeds the global generators of
-    random, NumPy and torch, for what users bring; the library draws from its own.
+    resume: goes on with the run in the folder. The settings may be others than before, except for those in FIXED.
+    stop: asked between steps and in lessons. If it says yes, the run is saved and the summary is not `finished`.
+    It works in threads and processes, and takes no signals. Only the main thread seeds the global generators of random,
+    NumPy and torch, for what users bring. Mistakes are ValueErrors of one line.
     """
     path, watching = Path(folder), Observers([MetricsCSV(), *observers])
     before = settings_before(settings, path) if resume else settings
