@@ -319,6 +319,17 @@ def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name:
         assert torch.equal(agent.replay.column("raw_action")[3:], agent.replay.column("action")[3:])
 
 
+def test_an_episode_that_begins_anew_is_another() -> None:
+    """In that environment alone, whether or not the last one has ended."""
+    agent = Agent(made("td3"), 1, UNIT, seed=0)
+    x, none, where = np.zeros((2, 1)), np.zeros(2, dtype=bool), np.arange(2)
+    for _ in range(2):
+        agent.begin(np.array([False, True]))
+        agent.observe(Transition(x, x, x[:, 0], x, none, none, where))
+    assert [episode.length for episode in agent.replay.episodes()] == [2, 1, 1]
+    assert not any(episode.ends for episode in agent.replay.episodes())
+
+
 def test_a_box_without_bounds_is_refused() -> None:
     for box in (Box([-math.inf], [math.inf]), Box([[-1.0]], [[1.0]])):
         with pytest.raises(ValueError, match="action space: expected a vector with finite bounds, got Box"):
