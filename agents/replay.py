@@ -155,8 +155,7 @@ class Replay:
         """Of these rows (T,), counted from the oldest one."""
         places = (rows + (self._first - self._origin)) % self.capacity
         first, last = int(places[0]), int(places[-1])
-        together = last - first == len(rows) - 1 and bool((places.diff() == 1).all())
-        chosen = slice(first, last + 1) if together else places
+        chosen = slice(first, last + 1) if last - first == len(rows) - 1 else places
         columns = {name: column[chosen] for name, column in self._columns.items() if name not in PLACES}
         return Episode(columns, begins, bool(columns["terminated"][-1] | columns["truncated"][-1]))
 

@@ -4,7 +4,8 @@
 
 One loop drives an environment for every seed, planned all at once. Returns are in the environment's own reward. The
 search is after something smoother, since both environments pay the same for every step: a pole that is upright in the
-middle of the track, and the height of Acrobot's tip.
+middle of the track, and the height of Acrobot's tip. iCEM's noise is red for CartPole, as by default, and pink for
+Acrobot: with red noise one seed in ten takes more than a hundred steps.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +28,7 @@ from elites import cli, config
 from elites.agents import MPC
 from elites.envs import TASKS
 from elites.envs.classic import CARTPOLE_TILT, CARTPOLE_TRACK, acrobot_height
-from elites.planners import Planner
+from elites.planners import ICEM, Planner
 
 
 def upright(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
@@ -43,9 +45,10 @@ def height(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 class Case(NamedTuple):
     horizon: int
     reward: Callable[[Tensor, Tensor, Tensor], Tensor]  # what the search is after
+    beta: float  # the colour of iCEM's noise
 
 
-CASES = {"CartPole-v1": Case(30, upright), "Acrobot-v1": Case(35, height)}
+CASES = {"CartPole-v1": Case(15, upright, 2.0), "Acrobot-v1": Case(30, height, 1.0)}
 
 
 def drive(env: str, planner: Planner, seeds: int) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
@@ -86,6 +89,7 @@ def main() -> None:
     for env in args.env:
         for name in args.planner:
             planner = config.build(Planner, config.named(name), "--planner")  # type: ignore[type-abstract]
+            planner = replace(planner, beta=CASES[env].beta) if planner == ICEM() else planner
             began = time.perf_counter()
             lengths, returns, plan_ms = drive(env, planner, args.seeds)
             steps = f"{lengths.mean():.1f} ({lengths.min()} to {lengths.max()})"

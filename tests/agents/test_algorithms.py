@@ -15,10 +15,10 @@ from torch import Generator, Tensor, tensor
 from torch.distributions import Normal
 
 from elites import Box, config
-from elites.agents import AGENTS, CGP, DDPG, QGP, SAC, TD3, Agent, Algorithm, QtOpt, Replay, Rows, Transition
+from elites.agents import AGENTS, CGP, DDPG, QGP, SAC, TD3, Agent, Algorithm, Optimizer, QtOpt, Replay, Rows, Transition
 from elites.networks import Architecture
 from elites.networks.critics import Critics
-from elites.planners import Plan
+from elites.planners import CEM, Plan
 
 ONE = Architecture((1, 1))
 UNIT = Box([-1.0], [1.0])
@@ -271,6 +271,21 @@ def test_targets_follow_slowly(kind: Any) -> None:
         expected = [0.75 * a + 0.25 * b for a, b in pairs]
         torch.testing.assert_close(list(found.nets.copies[name].parameters()), expected)
     assert set(before) == ({"critics", "policy"} if kind in (TD3, DDPG) else {"critics"})
+
+
+@pytest.mark.parametrize("kind", [TD3, DDPG, SAC, CGP, QGP, QtOpt])
+def test_each_module_has_a_rate_of_its_own(kind: Any) -> None:
+    """The temperature's is the policy's."""
+    nets = Agent(kind(architecture=ONE, critic_rate=0.5, policy_rate=0.25), 1, UNIT, seed=0).nets
+    rates = {name: Optimizer(0.5 if name == "critics" else 0.25) for name in nets.modules}
+    assert {name: part.optimizer for name, part in nets.parts.items()} == rates
+
+
+def test_whether_a_search_can_search_is_found_out_by_other_draws() -> None:
+    """So an agent's own do not depend on its planner."""
+    one, other = (Agent(QtOpt(architecture=ONE, search=CEM(samples=n)), 1, UNIT, seed=0) for n in (20, 30))
+    assert torch.equal(one.rng.get_state(), other.rng.get_state())
+    assert np.array_equal(one.act_at_random(3), other.act_at_random(3))
 
 
 # --- a policy that waits ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from small_algorithms import SMALL
+from small_algorithms import SMALL, Burst
 from torch import Generator, Tensor, tensor
 
 from elites import Box, config
@@ -319,6 +319,17 @@ def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name:
         assert torch.equal(agent.replay.column("raw_action")[3:], agent.replay.column("action")[3:])
 
 
+def test_an_episode_that_begins_anew_is_another() -> None:
+    """In that environment alone, whether or not the last one has ended."""
+    agent = Agent(made("td3"), 1, UNIT, seed=0)
+    x, none, where = np.zeros((2, 1)), np.zeros(2, dtype=bool), np.arange(2)
+    for _ in range(2):
+        agent.begin(np.array([False, True]))
+        agent.observe(Transition(x, x, x[:, 0], x, none, none, where))
+    assert [episode.length for episode in agent.replay.episodes()] == [2, 1, 1]
+    assert not any(episode.ends for episode in agent.replay.episodes())
+
+
 def test_a_box_without_bounds_is_refused() -> None:
     for box in (Box([-math.inf], [math.inf]), Box([[-1.0]], [[1.0]])):
         with pytest.raises(ValueError, match="action space: expected a vector with finite bounds, got Box"):
@@ -328,3 +339,19 @@ def test_a_box_without_bounds_is_refused() -> None:
 def test_the_name_of_before_is_answered_with_the_new_one() -> None:
     with pytest.raises(ValueError, match=r"^config: name: 'cem' is now called 'qt_opt'$"):
         config.build(Algorithm, {"name": "cem"})  # type: ignore[type-abstract]
+
+
+def test_showing_what_was_learned_leaves_the_raw_action_alone() -> None:
+    """Also while what explores does everything."""
+
+    class Waiting(Burst):
+        def finishing(self, updates: int) -> int:
+            return 1
+
+    agent = Agent(Waiting(), 1, UNIT, seed=0)
+    states, none = np.zeros((4, 1)), np.zeros(4, dtype=bool)
+    taken = agent.act(states)
+    shown = agent.act(states, explore=False)
+    assert not np.array_equal(taken, shown)
+    agent.observe(Transition(states, taken, states[:, 0], states, none, none, np.arange(4)))
+    assert np.array_equal(agent.replay.column("raw_action").clamp(-1, 1).numpy(), taken)

@@ -91,6 +91,7 @@ def test_whole_episodes_and_the_one_under_way() -> None:
     for i in range(8):
         replay.extend(row(i, terminated=i == 2, truncated=i == 5))
     assert described(replay) == [([0, 1, 2], True, True), ([3, 4, 5], True, True), ([6, 7], True, False)]
+    assert replay.column("time").tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
     first = replay.episodes()[0]
     assert first.length == 3
     assert first.terminated.tolist() == [False, False, True]
