@@ -16,9 +16,10 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from elites.agents import Learner, Transition
-from elites.agents.lockstep import Lockstep, play
-from elites.runs import Episodes, Loop, RunFolder, Steps
+from elites.agents.lockstep import Lockstep, Step, play
+from elites.runs import EnvironmentFault, Episodes, Loop, RunFolder, Steps
 from elites.runs.evaluation import evaluate
+from elites.runs.progress import Progress
 
 MODES = list(AutoresetMode)
 OTHERS = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
@@ -302,3 +303,58 @@ def test_play_stops_where_it_is_told_to() -> None:
 
     assert play(Watcher().act, stage, [0, 0, 0], watch) is None
     assert asked == [0, 1, 2]
+
+
+def test_a_reset_ends_all_waiting() -> None:
+    stage = Lockstep(environments(AutoresetMode.NEXT_STEP, (2,)))
+    for _ in range(2):
+        stage.reset([0, 0, 0])
+        steps = [stage.step(np.zeros((3, 1), dtype=np.float32)) for _ in range(2)]
+        assert [len(step.where) for step in steps] == [3, 3]
+        assert stage.waiting.all()
+
+
+def test_what_is_ignored_is_no_step_of_an_episode() -> None:
+    """Nor is what it is paid."""
+    progress, no = Progress(0, 2), np.zeros(2, dtype=bool)
+    observation = np.zeros((2, 3))
+    step = Step(observation, np.array([5.0, 1.0]), observation, no, no, no, np.array([True, False]), np.array([1]))
+    progress.took(np.ones((2, 1)), step)
+    assert progress.returns.tolist() == [0.0, 1.0]
+    assert [len(taken) for taken in progress.actions] == [0, 1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_episode_begins_once(tmp_path: Path, mode: AutoresetMode) -> None:
+    """For an agent that has lessons then."""
+    asked: list[bool] = []
+
+    class Student(Watcher):
+        def due(self, episode_begins: bool) -> bool:
+            asked.append(episode_begins)
+            return False
+
+    schedule = Steps(random_steps=0, steps=9, evaluate_every=10**9, evaluation_episodes=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Loop(Student(), environments(mode, (3,), 1), RunFolder.begin(tmp_path, {}), schedule, 0)()
+    assert asked.count(True) == 3
+
+
+def test_observations_of_another_shape(tmp_path: Path) -> None:
+    """Of environments that are not ours, so that nobody knows which gave them."""
+
+    class Odd(SyncVectorEnv):
+        taken = 0
+
+        def step(self, actions: Any) -> Any:
+            observation, *rest = super().step(actions)
+            self.taken += 1
+            return (observation[:, :2] if self.taken == 4 else observation, *rest)
+
+    envs = Odd([lambda: Count(0), lambda: Count(1)], autoreset_mode=AutoresetMode.DISABLED)
+    schedule = Steps(random_steps=0, steps=20, evaluate_every=10**9, evaluation_episodes=0)
+    where = r"step 1 of episode 3 or step 4 of episode 2"
+    said = rf"^Count: expected observations of shape \(2, 3\) at {where}, got \(2, 2\); the last checkpoint is .*json$"
+    with pytest.raises(EnvironmentFault, match=said):
+        Loop(Watcher(), envs, RunFolder.begin(tmp_path, {}), schedule, 0)()

@@ -119,6 +119,9 @@ def test_rows_that_a_full_ring_has_dropped_are_dropped(tmp_path: Path, monkeypat
         saved.write(state(first, beyond))
         assert same(saved.newest(pytest.fail)["replay"]["rows"], rows(first, beyond))
         assert len(list(tmp_path.glob("rows-*"))) <= 9  # of two checkpoints
+    saved.write(state(975, 1000))
+    assert [(each.begin, each.end) for each in saved._segments["replay.rows"]] == [(975, 1000)]
+    saved.write(state(890, 1000))  # another agent's
     held = sum(each.end - each.begin for each in saved._segments["replay.rows"])
     assert 110 <= held <= 110 + 2 * 40
 

@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -76,6 +77,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 def test_four_runs_in_four_threads(tmp_path: Path, expected: list[Any]) -> None:
     """They leave the process's generators alone, and get what four runs one after another get."""
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]  # noqa: NPY002
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(train, RUNS, [tmp_path / str(i) for i in range(4)]))
@@ -108,6 +110,30 @@ def test_stopped_in_a_thread_and_gone_on_with_in_another(
         summary = train(RUNS[number], tmp_path / "run", resume=True, stop=stop)
     assert returns(summary) == expected[number]
     assert json.loads((tmp_path / "run/summary.json").read_text()) == json.loads(json.dumps(summary.as_dict()))
+
+
+def test_the_wall_time_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation that takes 1,000 s counts after a resume, too, and slows no episode down."""
+    clock, later = time.perf_counter, [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock() + later[0])
+
+    class Slow(Observer):
+        def status(self, status: Status) -> None:
+            if status.phase == "evaluation" and not later[0]:
+                later[0] = 1000.0
+
+        def row(self, row: Any) -> None:
+            assert row["phase"] != "learning" or row["steps_per_s"] > 1
+
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 140
+
+    assert not train(TD3_RUN, tmp_path, observers=[Slow()], stop=stop).finished
+    assert later == [1000.0]
+    assert 1000 <= train(TD3_RUN, tmp_path, resume=True).wall_s < 2000
 
 
 def test_settings_and_summaries_pickle(tmp_path: Path) -> None:
@@ -416,6 +442,18 @@ def test_more_than_fits_into_memory(tmp_path: Path) -> None:
     assert isinstance(found.value.__cause__, RuntimeError)
     assert re.fullmatch(f"elites/CartpoleSwingup-v0: {said}", str(found.value))
     assert train(PETS_RUN, tmp_path, resume=True).finished
+
+
+def test_environments_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those to learn in and those to be evaluated in, whatever a run ends with."""
+    closed: list[int] = []
+    monkeypatch.setattr(Endless, "close", lambda env: closed.append(1))
+    train(replace(ENDLESS, num_envs=3), tmp_path / "a")
+    assert len(closed) == 3 + 2
+    Endless.surprise = staticmethod(raising(Endless.steps + 20))
+    with pytest.raises(EnvironmentFault):
+        train(ENDLESS, tmp_path / "b")
+    assert len(closed) == 5 + 1 + 2
 
 
 def test_another_error_of_an_agent_comes_out_as_it_is(tmp_path: Path) -> None:
