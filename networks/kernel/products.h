@@ -25,7 +25,7 @@ static inline Vec exponential(Vec x) {
     p = p * f + 0.240221197f;
     p = p * f + 0.693146967f;
     p = p * f + 1.00000007f;
-    return (Vec)((Ints)p + ((Ints)shifted << 23));
+    return (Vec)((Bits)p + ((Bits)shifted << 23));  // of a NaN any bits will do
 }
 
 static inline Vec inverse(Vec x) {

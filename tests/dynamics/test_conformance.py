@@ -191,6 +191,17 @@ def test_a_gradient_that_does_not_exist_is_refused_before_the_rollout() -> None:
     assert (model.chunk, model.deterministic, model.engine) == (8192, False, None)
 
 
+class Coarse(Blind):
+    def rough_rollout(self, state: Tensor, actions: Tensor, drawn: None) -> Tensor:
+        return self.rollout(state, actions, drawn) + 0.5
+
+
+def test_an_objectives_rough_form_is_the_models() -> None:
+    objective: Any = Return(Coarse(), lambda s, a, n: n[:, 0]).at(torch.zeros(2), rng())
+    assert objective(torch.zeros(1, 3, 2)).tolist() == [0]
+    assert objective.rough(torch.zeros(1, 3, 2)).tolist() == [1.5]
+
+
 def test_what_is_imported() -> None:
     """Neither networks nor dynamics load a simulator, until one is asked for."""
     code = """
