@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("gymnasium", "resource", "matplotlib", "pygame", "tensorboard")
+HEAVY = ("gymnasium", "mujoco", "resource", "matplotlib", "pygame", "tensorboard")
 PROGRAM = f"""
 import sys
 from elites.agents import MPC
