@@ -14,7 +14,7 @@ from torch import Generator, Tensor, tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from elites import Box, config
-from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, OffPolicy
+from elites.agents import AGENTS, CGP, DDPG, QCEM, QGP, SAC, TD3, Algorithm, Grown, OffPolicy
 from elites.agents.cgp import PI_CEM
 from elites.networks import native
 from elites.networks.policies import Critics, NormalPolicy, Policy
@@ -32,6 +32,8 @@ def same(a: Any, b: Any) -> bool:
     """Nested dicts and lists of tensors and numbers, bit for bit."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
+    if isinstance(a, Grown):
+        return a.first == b.first and same(dict(a.columns), dict(b.columns))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
