@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from elites.agents.learner import restore
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check, renaming
-from elites.planners import Fill, Objective, Plan, Planner, shift
+from elites.planners import Fill, Objective, Plan, Planner, Solver, shift
 from elites.planners.saving import loaded, saved
 from elites.spaces import Space
 
@@ -106,6 +106,8 @@ class MPC:
         if len(self.actions.shape) != 1:
             raise ValueError(f"space: expected actions of shape (A,), got {tuple(self.actions.shape)}")
         self.planner, self.returns, self.space = planner, returns, returns.space(self.actions, horizon)
+        if isinstance(planner, Solver):
+            planner.require(self.space)
         self.replan_every, self.budget_s, self.fill = replan_every, budget_s, fill
         self.rng = Generator(self.space.device)
         self.rng.seed() if seed is None else self.rng.manual_seed(int(seed))

@@ -188,6 +188,9 @@ class Choices(Space):
         first = torch.zeros((*self.lead, len(self.sizes)), dtype=torch.long, device=self.device)
         object.__setattr__(self, "centre", self.rows(first))
 
+    def __repr__(self) -> str:
+        return f"Choices({self.sizes}{f', {self.starts}' if any(self.starts) else ''})"
+
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Choices:
         return replace(self, dtype=dtype or self.dtype, device=torch.device(device or self.device))
 

@@ -13,6 +13,7 @@ from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.plan import Plan
 from elites.planners.planner import Solver, driven
 from elites.planners.weighting import best, like
+from elites.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class CEMGD(Solver):
             cold, warm = self.cold.distribution, self.warm.distribution
             raise ValueError(f"CEMGD: expected one distribution for both searches, got cold {cold} and warm {warm}")
 
+    def require(self, space: Space) -> None:
+        self.ascent.require(space)
+
     def solve(self, evaluator: Evaluator) -> Plan:
-        self.ascent.require_box(evaluator.problem.space)
         # Sample N action sequences using CEM: N_init at t = 0, N_r around the last plan at t > 0.
         cem = self.warm if evaluator.problem.start else self.cold
         found = driven(cem.search(evaluator.problem, keep=self.top_k), evaluator)

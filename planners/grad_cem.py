@@ -9,6 +9,7 @@ from elites.planners.evaluator import Evaluator
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.plan import Plan
 from elites.planners.planner import Solver
+from elites.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class GradCEM(Solver):
     cem: CEM = CEM(samples=20)
     ascent: GradientAscent = GradientAscent(steps=1)
 
+    def require(self, space: Space) -> None:
+        self.ascent.require(space)
+
     def solve(self, evaluator: Evaluator) -> Plan:
-        self.ascent.require_box(evaluator.problem.space)
         search = self.cem.search(evaluator.problem)
         while not search.done:
             points, values = self.ascent.climb(evaluator, search.ask())

@@ -38,7 +38,7 @@ class GradientAscent(Solver):
 
     def solve(self, evaluator: Evaluator) -> Plan:
         problem = evaluator.problem
-        axis, centre, box = len(problem.batch), problem.fallback, self.require_box(problem.space)
+        axis, centre, box = len(problem.batch), problem.fallback, problem.space
         distribution = Uniform()
         cold = distribution.begin(box, problem.batch, 1.0)
         points = distribution.sample(cold, box, self.starts, problem.draw)
@@ -51,11 +51,10 @@ class GradientAscent(Solver):
         found = torch.where(like(ok, centre), elites.select(axis, 0), centre)
         return Plan(found, values.select(-1, 0), elites, ok, evaluator.evaluations)
 
-    def require_box(self, space: Space) -> Box:
+    def require(self, space: Space) -> None:
         if not isinstance(space, Box):
             name = type(self).__name__
             raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; CEM and ICEM choose")
-        return space
 
     def climb(self, evaluator: Evaluator, points: Tensor) -> tuple[Tensor, Tensor]:
         """points (*B, K, *E) -> where each ascent ended (*B, K, *E), never worse, and its value (*B, K)."""

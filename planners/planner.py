@@ -22,6 +22,9 @@ class Solver(Checked, ABC):
     @abstractmethod
     def solve(self, evaluator: Evaluator) -> Plan: ...
 
+    def require(self, space: Space) -> None:
+        """A ValueError where it cannot search this space."""
+
     @renaming(box="space")
     def plan(
         self,
@@ -34,7 +37,9 @@ class Solver(Checked, ABC):
         deadline: float | None = None,
     ) -> Plan:
         """Maximises the objective over the space; see `Planner.plan`."""
-        return self.solve(Evaluator(objective, Problem(space, start, batch, rng), deadline))
+        problem = Problem(space, start, batch, rng)
+        self.require(problem.space)
+        return self.solve(Evaluator(objective, problem, deadline))
 
     def begin(
         self,

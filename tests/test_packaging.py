@@ -99,7 +99,8 @@ def the_command_works(python: Path, user: Path) -> None:
     told = run(command, "pets", "--env", "elites/HalfCheetah-v0", "--planner", "cem", "--help", cwd=user)
     rows = {line.split()[0]: line.split() for line in told.splitlines() if line.split()}
     assert rows["random_episodes"][1] == "10"
-    assert " ".join(rows["planner.samples"][1:]).startswith("100 n, per iteration")
+    assert rows["planner.samples"][1] == "100"
+    assert "n, per iteration" in told
     assert {path.name for path in user.iterdir()} == {*FOLDERS, "main.py"}
 
 

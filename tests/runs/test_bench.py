@@ -35,8 +35,8 @@ def without_noise(setting: Any) -> dict[str, Tensor]:
     """Networks whose log variance is so low that a draw is the mean, float for float."""
     state, _ = given(setting)
     state["min_log_var"].fill_(-200.0)
-    state["biases.3"][..., setting.observation :] = -400.0
-    state["biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.3"][..., setting.observation :] = -400.0
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
     return state
 
 
@@ -110,7 +110,7 @@ def test_the_floors_products_are_the_networks() -> None:
     model = ensemble(SMALL, state)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))
     after, _ = model.predict(x[:, :3], x[:, 3:])
-    output = peers.through(x.expand(2, -1, -1), model.layers(), torch.nn.functional.silu)
+    output = peers.through(x.expand(2, -1, -1), model.mlp.layers(), torch.nn.functional.silu)
     torch.testing.assert_close(x[:, :3] + output[..., :3], after)
 
 
