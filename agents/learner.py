@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ class Transition:
 
 class Learner(ABC):
     """An agent in N environments at once: observations (N, S), actions (N, A) in the environments' own terms."""
+
+    TOLD: ClassVar[tuple[str, ...]] = ()  # those of its figures that a person wants to see of every episode
 
     rng: Generator
 

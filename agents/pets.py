@@ -44,6 +44,8 @@ class PETSConfig(Checked):
 class PETS(Learner):
     """An agent that learns its model from what it did: `act`, `observe`, `learn`."""
 
+    TOLD = ("model_rmse", "model_coverage_90")
+
     def __init__(
         self,
         config: PETSConfig,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from elites.cli import Screen
 from elites.runs.observers import Observer, Status, Watched
 from elites.runs.progress import Row
-
-OWN = ("episode", "phase", "env_steps", "return", "length", "terminated", "steps_per_s", "act_ms")  # the loop's
 
 EVERY_S = 0.05  # no eye sees more
 
@@ -36,7 +36,7 @@ class OnScreen(Observer):
             self.screen.line(f"{text}  {spread}  {elapsed(self._wall_s)}")
         elif along == "episode":
             text += f"  {row['length']:5d} steps  return {row['return']:9.2f}  {row['steps_per_s']:7.1f} steps/s"
-            self.screen.line(text + acting(row.get("act_ms")) + figures(row))
+            self.screen.line(text + acting(row.get("act_ms")) + figures(row, self._run.agent.TOLD))
 
     def status(self, status: Status) -> None:
         self._wall_s = status.wall_s
@@ -55,10 +55,9 @@ def acting(ms: float | None) -> str:
     return "" if ms is None else f"  act {ms:.0f} ms"
 
 
-def figures(row: Row) -> str:
-    """Those of the agent, in three digits: `  model_rmse 0.0123`."""
-    own = ((name, value) for name, value in row.items() if name not in OWN)
-    return "".join(f"  {name} {value:.3g}" for name, value in own if isinstance(value, int | float))
+def figures(row: Row, names: Sequence[str]) -> str:
+    """Some of the agent's, in three digits: `  model_rmse 0.0123`."""
+    return "".join(f"  {name} {row[name]:.3g}" for name in names if name in row)
 
 
 def elapsed(wall_s: float) -> str:
