@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from elites import Box
 from elites.dynamics import Return
 from elites.planners import CEMGD, Evaluator, GradCEM, GradientAscent, Plan, Problem
+from elites.planners.gradient_ascent import Adam
 
 BOX = Box(-torch.ones(5, 2), torch.ones(5, 2))
 
@@ -205,3 +206,16 @@ def test_a_cold_start_is_random_and_a_warm_one_is_the_elites() -> None:
 def test_more_starts_find_better_optima() -> None:
     one, many = (GradientAscent(starts=n, steps=30).plan(wavy, BOX, batch=(50,), rng=rng()) for n in (1, 16))
     assert many.value.mean() > one.value.mean() + 1
+
+
+def test_adams_direction_is_torchs() -> None:
+    """Of a few gradients in a row, beside a step of torch.optim.Adam with rate 1."""
+    points = torch.zeros(3, 5, 2)
+    parameter = nn.Parameter(points.clone())
+    theirs, ours = torch.optim.Adam([parameter], lr=1.0), Adam(points)
+    for seed in range(6):
+        gradient = torch.randn(3, 5, 2, generator=rng(seed)) * 10**seed
+        before = parameter.detach().clone()
+        parameter.grad = -gradient  # it descends
+        theirs.step()
+        torch.testing.assert_close(ours.direction(gradient), parameter.detach() - before, rtol=1e-4, atol=1e-5)

@@ -539,3 +539,10 @@ def test_agents_alone_load_nothing_of_a_run() -> None:
         "sys.exit(bool({'resource', 'matplotlib', 'elites.runs'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_seeds_are_those_that_numpy_knows() -> None:
+    assert LearnSettings(env="Pendulum-v1", seed=2**32 - 1).seed == 2**32 - 1
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match=r"seed: expected an integer in \[0, 4294967295\], got"):
+            LearnSettings(env="Pendulum-v1", seed=seed)
