@@ -299,6 +299,16 @@ def test_full_normal_draws_its_covariance() -> None:
     assert torch.allclose(torch.cov(drawn.flatten(1).mT), covariance, atol=0.08)
 
 
+def test_full_normal_is_the_root_of_its_covariance_times_noise() -> None:
+    """mean + L ε, with the numbers that the generator gives."""
+    box = Box(torch.full((2,), -99.0), torch.full((2,), 99.0))
+    covariance = tensor([[4.0, -1.5], [-1.5, 1.0]])
+    drawn = FullNormal().sample((tensor([1.0, 2.0]), covariance), box, 5, Draw(box, (), rng(3)))
+    noise = torch.randn(5, 2, generator=rng(3))
+    expected = tensor([1.0, 2.0]) + noise @ torch.linalg.cholesky(covariance).mT
+    assert torch.allclose(drawn, expected, atol=1e-4)
+
+
 def test_full_normal_fits_a_shrunk_covariance() -> None:
     """Four corners of a slanted rectangle, equal weights: n = 4, D = 2, so λ = 1/3 of what is off the diagonal goes."""
     box, full = Box(torch.full((2,), -9.0), torch.full((2,), 9.0)), FullNormal()

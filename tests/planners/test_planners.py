@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,16 @@ def test_the_mean_as_an_answer_does_not_chase_noise() -> None:
     best, mean = (CEM(answer=answer).plan(noisy, BOX, rng=rng(1)) for answer in ("best", "mean"))  # type: ignore[arg-type]
     assert bumps(mean.best) > bumps(best.best)
     assert torch.equal(mean.best, BOX.project(mean.state[0]))  # type: ignore[index]
+
+
+def test_a_mean_that_is_as_good_as_the_start_answers() -> None:
+    """On a plateau nothing is learned: the mean of the last plan is the answer, and not the plan's best."""
+    cem = CEM(answer="mean", warm="mean")
+    start = cem.plan(bumps, BOX, rng=rng())
+    moved = replace(start, best=BOX.project(start.best + 0.5))
+    assert start.state is not None
+    plan = cem.plan(lambda x: torch.zeros(x.shape[:-2]), BOX, moved, rng=rng())
+    assert torch.equal(plan.best, BOX.project(start.state[0]))
 
 
 def test_predictive_sampling_keeps_the_last_plan() -> None:
