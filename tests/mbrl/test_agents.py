@@ -83,7 +83,7 @@ def test_a_warm_start_has_all_of_the_last_plan() -> None:
     optimizer.replan_freq = 2  # theirs
     optimizer.optimize(objective)
     last, starts = optimizer.optimizer.last, []
-    assert not torch.equal(last.mean, last.best)
+    assert not torch.equal(last.state[0], last.best)
     plan = optimizer.optimizer.planner.plan
 
     def watched(objective: Any, box: Any, start: Any, **options: Any) -> Any:
@@ -92,7 +92,7 @@ def test_a_warm_start_has_all_of_the_last_plan() -> None:
 
     optimizer.optimizer.planner = SimpleNamespace(plan=watched)
     optimizer.optimize(objective)
-    assert torch.equal(starts[0].mean, torch.cat([last.mean[2:], torch.zeros(2, A)]))
+    assert torch.equal(starts[0].state[0], torch.cat([last.state[0][2:], torch.zeros(2, A)]))
     assert torch.equal(starts[0].elites[:, :-2], last.elites[:, 2:])
 
 

@@ -28,8 +28,8 @@ def without_noise(setting: Any) -> dict[str, Tensor]:
     """Networks whose log variance is so low that a draw is the mean, float for float."""
     state, _ = given(setting)
     state["min_log_var"].fill_(-200.0)
-    state["biases.3"][..., setting.observation :] = -400.0
-    state["biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.3"][..., setting.observation :] = -400.0
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
     return state
 
 
@@ -61,8 +61,8 @@ def test_the_weights_are_held(library: str) -> None:
 
 def test_every_member_of_mbrl_libs_predicts_what_ours_does() -> None:
     state, _ = given(SMALL)
-    state["biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
-    state["biases.3"].normal_(generator=Generator().manual_seed(2))
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.3"].normal_(generator=Generator().manual_seed(2))
     state["min_log_var"].fill_(-3.0)
     state["max_log_var"].fill_(1.0)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))

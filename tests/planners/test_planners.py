@@ -213,3 +213,24 @@ def test_grad_cem_with_no_gradient_to_follow_is_cem() -> None:
 
     cem = CEM(samples=20)
     assert torch.equal(GradCEM(cem).plan(plateau, BOX, rng=rng()).best, cem.plan(plateau, BOX, rng=rng()).best)
+
+
+# --- plans of a batch -------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_a_plan_are_merged_with_all_they_have() -> None:
+    """Row 1 of three is another search's: its elites in their order, its state; as many elites as both have."""
+    whole = CEM(samples=20, elites=6).plan(bumps, BOX, batch=(3,), rng=rng())
+    part = CEM(samples=20, elites=4).plan(bumps, BOX, batch=(1,), rng=rng(1))
+    merged = whole.merged(part, torch.tensor([1]))
+    assert torch.equal(merged.elites[1], part.elites[0])
+    assert torch.equal(merged.elites[[0, 2]], whole.elites[[0, 2], :4])
+    assert torch.equal(merged.best[1], part.best[0])
+    assert merged.state is not None
+    assert whole.state is not None
+    assert part.state is not None
+    for mine, first, second in zip(merged.state, whole.state, part.state, strict=True):
+        assert torch.equal(mine[1], second[0])
+        assert torch.equal(mine[[0, 2]], first[[0, 2]])
+    other = CEM(distribution=TanhNormal()).plan(bumps, BOX, batch=(1,), rng=rng())
+    assert whole.merged(other, torch.tensor([1])).state is None, "of two distributions there is no one state"
