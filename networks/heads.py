@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from elites.fields import Checked, Positive
-from elites.networks.distributions import Categorical, Distribution, Normal, Point
+from elites.networks.action_distributions import ActionDistribution, CategoricalAction, NormalAction, PointAction
 from elites.spaces import Choices, Space
 
 LOG_STD = (-20.0, 2.0)
@@ -34,7 +34,7 @@ class Head(ABC):
         return True
 
     @abstractmethod
-    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> Distribution:
+    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> ActionDistribution:
         """(R, outputs), (parameters,) where there are any -> the distribution at these R states."""
 
 
@@ -45,8 +45,8 @@ class Deterministic(Head, Checked):
     def outputs(self, space: Space) -> int:
         return space.shape[0]
 
-    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> Point:
-        return Point(outputs.tanh())
+    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> PointAction:
+        return PointAction(outputs.tanh())
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class NormalHead(Head, Checked):
     def bounded(self) -> bool:
         return self.bound == "sample"
 
-    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> Normal:
+    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> NormalAction:
         mean = outputs
         if self.spread == "fixed":
             log_std = torch.full_like(mean, math.log(self.std))
@@ -82,7 +82,7 @@ class NormalHead(Head, Checked):
         else:
             mean, raw = outputs.chunk(2, -1)
             log_std = self._log_std(raw)
-        return Normal(mean.tanh() if self.bound == "mean" else mean, log_std, squashed=self.bound == "sample")
+        return NormalAction(mean.tanh() if self.bound == "mean" else mean, log_std, squashed=self.bound == "sample")
 
     def _log_std(self, raw: Tensor) -> Tensor:
         if self.form == "softplus":
@@ -99,8 +99,8 @@ class CategoricalHead(Head, Checked):
     def outputs(self, space: Space) -> int:
         return space.shape[0]
 
-    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> Categorical:
-        return Categorical(outputs, self.sizes)
+    def __call__(self, outputs: Tensor, parameters: Tensor | None) -> CategoricalAction:
+        return CategoricalAction(outputs, self.sizes)
 
 
 def head_for(space: Space) -> Head:

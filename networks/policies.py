@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
+from elites.networks.action_distributions import ActionDistribution, Sample
 from elites.networks.architecture import Architecture
-from elites.networks.distributions import Distribution, Sample
 from elites.networks.heads import CategoricalHead, Head, head_for
 from elites.networks.mlp import MLP
 from elites.spaces import Box, Choices, Space
@@ -57,7 +57,7 @@ class Policy(nn.Module):
             return answers.squeeze(-1) if self.choices.single else answers
         return torch.addcmul(self.middle, self.reach, action).clamp(self.low, self.high)
 
-    def distribution(self, state: Tensor) -> Distribution:
+    def distribution(self, state: Tensor) -> ActionDistribution:
         """The actions that it may take at states (R, S)."""
         return self.head(self.mlp.alone(state), self.free)
 

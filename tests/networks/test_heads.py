@@ -12,7 +12,7 @@ from torch import Generator, Tensor, distributions
 from torch.distributions.transforms import TanhTransform
 
 from elites import Box, Choices, config
-from elites.networks.distributions import Categorical, Normal, Point
+from elites.networks.action_distributions import CategoricalAction, NormalAction, PointAction
 from elites.networks.heads import LOG_STD, CategoricalHead, Deterministic, Head, NormalHead, head_for
 
 BOX = Box([-1.0] * 2, [1.0] * 2)
@@ -26,11 +26,11 @@ def double(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
 
 
-def normals(squashed: bool) -> Normal:
-    return Normal(double(50, 2), 0.5 * double(50, 2, seed=1), squashed)
+def normals(squashed: bool) -> NormalAction:
+    return NormalAction(double(50, 2), 0.5 * double(50, 2, seed=1), squashed)
 
 
-def theirs(ours: Normal) -> Any:
+def theirs(ours: NormalAction) -> Any:
     normal = distributions.Normal(ours.mean, ours.log_std.exp())
     return distributions.TransformedDistribution(normal, TanhTransform()) if ours.squashed else normal
 
@@ -53,7 +53,8 @@ def test_a_normals_sample_and_density(squashed: bool) -> None:
 @pytest.mark.parametrize("squashed", [False, True])
 def test_a_normals_density_integrates_to_1(squashed: bool) -> None:
     """Over actions: of raw ones r, π(a) da = π(a(r)) a'(r) dr."""
-    one = Normal(torch.tensor([[0.4]], dtype=torch.float64), torch.tensor([[-0.3]], dtype=torch.float64), squashed)
+    mean, log_std = (torch.tensor([[x]], dtype=torch.float64) for x in (0.4, -0.3))
+    one = NormalAction(mean, log_std, squashed)
     raw = torch.linspace(-8, 8, 20001, dtype=torch.float64).unsqueeze(1)
     slope = 1 - raw.tanh().square() if squashed else torch.ones_like(raw)
     density = one.log_density(raw).exp() * slope.squeeze(1)
@@ -63,7 +64,7 @@ def test_a_normals_density_integrates_to_1(squashed: bool) -> None:
 def test_a_squashed_density_far_out() -> None:
     """Where 1 - tanh² is 0 in float32."""
     raw = torch.tensor([[30.0]])
-    ours = Normal(raw, torch.zeros(1, 1), squashed=True).log_density(raw)
+    ours = NormalAction(raw, torch.zeros(1, 1), squashed=True).log_density(raw)
     assert ours.item() == pytest.approx(-0.5 * math.log(2 * math.pi) - (2 * math.log(2) - 60), rel=1e-6)
 
 
@@ -72,11 +73,11 @@ def test_a_normals_sample_has_a_gradient() -> None:
     mean, log_std = double(1, 2).requires_grad_(), double(1, 2, seed=1).requires_grad_()
 
     def value(mean: Tensor, log_std: Tensor) -> Tensor:
-        action, _, log_density = Normal(mean, log_std, squashed=True).sample(rng(2))
+        action, _, log_density = NormalAction(mean, log_std, squashed=True).sample(rng(2))
         return action.square().sum() + log_density.sum()
 
     assert torch.autograd.gradcheck(value, (mean, log_std))
-    assert torch.autograd.gradcheck(lambda m, s: Normal(m, s).log_density(double(1, 2, seed=3)), (mean, log_std))
+    assert torch.autograd.gradcheck(lambda m, s: NormalAction(m, s).log_density(double(1, 2, seed=3)), (mean, log_std))
 
 
 def test_a_normals_entropy() -> None:
@@ -95,7 +96,7 @@ def test_a_normals_divergence(squashed: bool) -> None:
     expected = distributions.kl_divergence(*plain)
     torch.testing.assert_close(ours.divergence(other), expected)
     assert ours.divergence(ours).abs().max() < 1e-12
-    first = [Normal(x.mean[:1, :1], x.log_std[:1, :1], squashed) for x in (ours, other)]
+    first = [NormalAction(x.mean[:1, :1], x.log_std[:1, :1], squashed) for x in (ours, other)]
     raw = torch.linspace(-12, 12, 40001, dtype=torch.float64).unsqueeze(1)
     slope = 1 - raw.tanh().square() if squashed else torch.ones_like(raw)
     mine, others = (x.log_density(raw) for x in first)
@@ -123,7 +124,7 @@ def questions(x: Tensor) -> list[Any]:
 
 
 def test_a_categorical_is_independent_answers() -> None:
-    ours, others = Categorical(logits(), SIZES), Categorical(logits(1), SIZES)
+    ours, others = CategoricalAction(logits(), SIZES), CategoricalAction(logits(1), SIZES)
     action, raw, log_density = ours.sample(rng())
     assert action is raw
     blocks = torch.split(action, SIZES, -1)
@@ -146,16 +147,17 @@ def functional_one_hot(block: Tensor) -> Tensor:
 def test_a_categorical_draws_by_its_shares() -> None:
     """40,000 draws: within five standard errors."""
     one = logits()[:1]
-    drawn = Categorical(one.expand(40000, -1), SIZES).sample(rng(3)).action.mean(0)
+    drawn = CategoricalAction(one.expand(40000, -1), SIZES).sample(rng(3)).action.mean(0)
     shares = torch.cat([block.softmax(-1) for block in torch.split(one[0], SIZES)])
     assert ((drawn - shares).abs() < 5 * (shares * (1 - shares) / 40000).sqrt() + 1e-12).all()
 
 
 def test_a_categoricals_density_has_a_gradient() -> None:
-    x, raw = logits().requires_grad_(), Categorical(logits(), SIZES).sample(rng()).raw
-    assert torch.autograd.gradcheck(lambda x: Categorical(x, SIZES).log_density(raw), x)
-    assert torch.autograd.gradcheck(lambda x: Categorical(x, SIZES).entropy(), x)
-    assert torch.autograd.gradcheck(lambda x: Categorical(logits(1), SIZES).divergence(Categorical(x, SIZES)), x)
+    x, raw = logits().requires_grad_(), CategoricalAction(logits(), SIZES).sample(rng()).raw
+    assert torch.autograd.gradcheck(lambda x: CategoricalAction(x, SIZES).log_density(raw), x)
+    assert torch.autograd.gradcheck(lambda x: CategoricalAction(x, SIZES).entropy(), x)
+    other = CategoricalAction(logits(1), SIZES)
+    assert torch.autograd.gradcheck(lambda x: other.divergence(CategoricalAction(x, SIZES)), x)
 
 
 # --- heads ------------------------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def test_a_deterministic_head() -> None:
         lambda: found.sample(rng()),
         lambda: found.log_density(outputs),
         found.entropy,
-        lambda: found.divergence(Point(outputs)),
+        lambda: found.divergence(PointAction(outputs)),
     ]
     for ask in asked:
         with pytest.raises(ValueError, match="head: expected a normal or categorical one, which has a density"):

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-Kind = TypeVar("Kind", bound="Distribution")
+Kind = TypeVar("Kind", bound="ActionDistribution")
 
 
 class Sample(NamedTuple):
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     log_density: Tensor  # (R,)
 
 
-class Distribution(ABC):
+class ActionDistribution(ABC):
     """Over actions (R, A)."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Distribution(ABC):
 
 
 @dataclass(frozen=True)
-class Point(Distribution):
+class PointAction(ActionDistribution):
     """One action, for certain: it has neither a density nor an entropy."""
 
     action: Tensor  # (R, A)
@@ -67,7 +67,7 @@ class Point(Distribution):
     def entropy(self) -> Tensor:
         raise ValueError(_NO_DENSITY)
 
-    def divergence(self, other: Point) -> Tensor:
+    def divergence(self, other: PointAction) -> Tensor:
         raise ValueError(_NO_DENSITY)
 
 
@@ -75,7 +75,7 @@ _NO_DENSITY = "head: expected a normal or categorical one, which has a density; 
 
 
 @dataclass(frozen=True)
-class Normal(Distribution):
+class NormalAction(ActionDistribution):
     """Independent normals, or the tanh of them where `squashed`."""
 
     mean: Tensor  # (R, A)
@@ -107,7 +107,7 @@ class Normal(Distribution):
             raise ValueError("entropy: expected a normal that no tanh squashes; there -log_density estimates it")
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
-    def divergence(self, other: Normal) -> Tensor:
+    def divergence(self, other: NormalAction) -> Tensor:
         """ln σ₂/σ₁ + (σ₁² + (μ₁ - μ₂)²) / 2σ₂² - ½; a tanh of both leaves it as it is."""
         ratio = (2 * (self.log_std - other.log_std)).exp()
         distance = (self.mean - other.mean).square() * (-2 * other.log_std).exp()
@@ -115,7 +115,7 @@ class Normal(Distribution):
 
 
 @dataclass(frozen=True)
-class Categorical(Distribution):
+class CategoricalAction(ActionDistribution):
     """An answer to each question, independently: one-hot rows side by side, as the points of `Choices` are."""
 
     logits: Tensor  # (R, sum(sizes))
@@ -137,7 +137,7 @@ class Categorical(Distribution):
     def entropy(self) -> Tensor:
         return torch.stack([-(log.exp() * log).sum(-1) for log in self._blocks(self._log_shares())]).sum(0)
 
-    def divergence(self, other: Categorical) -> Tensor:
+    def divergence(self, other: CategoricalAction) -> Tensor:
         both = zip(self._blocks(self._log_shares()), self._blocks(other._log_shares()), strict=True)
         return torch.stack([(mine.exp() * (mine - theirs)).sum(-1) for mine, theirs in both], -1)
 
