@@ -27,7 +27,7 @@ class Fit:
 
     epochs: int
     train_loss: float
-    validation_loss: float  # mean over members, of the weights that were kept
+    validation_loss: float  # mean over members, of the weights that were best
     rmse: float  # each entry in units of its targets' spread in training: 1 is as good as their mean
     nll: float  # per entry
     coverage_50: float  # share of what happened inside the central intervals of 50 % and 90 %
@@ -119,21 +119,21 @@ class _Best:
 
     def __init__(self, parameters: list[Parameter], loss: Tensor) -> None:
         self.parameters, self.loss = parameters, loss
-        self.kept = [parameter.detach().clone() for parameter in parameters]
+        self.best_weights = [parameter.detach().clone() for parameter in parameters]
 
     @torch.no_grad()
     def improved(self, loss: Tensor) -> bool:
         """Takes over the members that are better now, if any are."""
         better = loss < self.loss
         self.loss = torch.where(better, loss, self.loss)
-        for kept, parameter in zip(self.kept, self.parameters, strict=True):
-            kept[better] = parameter[better]
+        for best, parameter in zip(self.best_weights, self.parameters, strict=True):
+            best[better] = parameter[better]
         return bool(better.any())
 
     @torch.no_grad()
     def restore(self) -> None:
-        for kept, parameter in zip(self.kept, self.parameters, strict=True):
-            parameter.copy_(kept)
+        for best, parameter in zip(self.best_weights, self.parameters, strict=True):
+            parameter.copy_(best)
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from typing import Any
 
 import gymnasium
 
+from elites.envs.any_env import TERMINATIONS, learned_reward, name_of, sizes, task_of
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
 from elites.envs.classic import ACROBOT, CARTPOLE
-from elites.envs.learned import TERMINATIONS, learned_reward, name_of, sizes, task_of
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
 from elites.envs.task import TASKS, Task
 

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.envs.known import Array, KnownEnv, Picture
+from elites.envs.dynamics_env import Array, DynamicsEnv, Picture
 from elites.envs.task import Task
 
 START, GOAL, DISC, RADIUS, STIFFNESS, STRIDE = (-1.0, 0.0), (1.0, 0.0), (0.0, 0.1), 0.25, 10.0, 0.05
@@ -23,7 +23,7 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
     return -(next_state - next_state.new_tensor(GOAL)).square().sum(1)
 
 
-class Barrier(KnownEnv):
+class Barrier(DynamicsEnv):
     """The disc stands a little above the straight line: each way round is a local optimum, the lower one the better."""
 
     task = Task(reward, dynamics=dynamics)

@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from elites.envs.known import Array, KnownEnv, Picture
+from elites.envs.dynamics_env import Array, DynamicsEnv, Picture
 from elites.envs.task import Task
 from elites.features import Features
 
@@ -51,12 +51,12 @@ def terminated(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
     return next_state[:, 0].abs() >= TRACK
 
 
-class CartpoleSwingup(KnownEnv):
+class CartpoleSwingup(DynamicsEnv):
     """A force on the cart swings the pole up and keeps it there, on a track of ± 2.4."""
 
     task = Task(reward, terminated, Features(0, 1, "sin 2", "cos 2", 3), angles=(2,), dynamics=dynamics)
     size, view = (600, 300), (2.8, 0.0)
-    metadata: dict[str, Any] = {**KnownEnv.metadata, "render_fps": round(1 / TIME_STEP)}  # noqa: RUF012
+    metadata: dict[str, Any] = {**DynamicsEnv.metadata, "render_fps": round(1 / TIME_STEP)}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None) -> None:
         high = np.array([2 * TRACK, np.inf, 2 * math.pi, np.inf])

@@ -18,7 +18,7 @@ class Task(Checked):
     rule `Features` with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model
     predicts as they are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) ->
     next_state, where known. learned_reward: the state has the last reward as one more entry, which the model learns
-    (`elites.envs.learned`).
+    (`elites.envs.any_env`).
     """
 
     reward: Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -43,8 +43,8 @@ class GradientAscent(Solver):
         cold = distribution.begin(box, problem.batch, 1.0)
         points = distribution.sample(cold, box, self.starts, problem.draw)
         if problem.start:
-            kept = problem.start.elites.narrow(axis, 1, min(self.starts, problem.start.elites.shape[axis]) - 1)
-            points = torch.cat([problem.start.best.unsqueeze(axis), kept, points], axis).narrow(axis, 0, self.starts)
+            others = problem.start.elites.narrow(axis, 1, min(self.starts, problem.start.elites.shape[axis]) - 1)
+            points = torch.cat([problem.start.best.unsqueeze(axis), others, points], axis).narrow(axis, 0, self.starts)
         points, values = self.climb(evaluator, points)
         elites, values = best(points, values, self.starts)
         ok = values.select(-1, 0).isfinite()

@@ -156,11 +156,11 @@ class Search:
         if not remembered and (self.round or found.shape[-1] < self.keep):
             pair = torch.cat([self.elites, elites], self.axis), torch.cat([self.values, found], -1)
             elites, found = best(*pair, self.keep)
-        known = like(found > -torch.inf, elites)
-        self.elites = torch.where(known, elites, self.problem.fallback.unsqueeze(self.axis))
+        scored = like(found > -torch.inf, elites)
+        self.elites = torch.where(scored, elites, self.problem.fallback.unsqueeze(self.axis))
         self.values = found
         if remembered:
-            self.own_elites = torch.where(known, take(own, index), self.own_fallback)
+            self.own_elites = torch.where(scored, take(own, index), self.own_fallback)
 
     # --- a mean that answers -----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Point = tuple[float, float]
 
 
-class KnownEnv(gymnasium.Env[Any, Any]):
+class DynamicsEnv(gymnasium.Env[Any, Any]):
     """Steps through `task.dynamics` in float64; a subclass says where it begins and how it looks."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  # as Gymnasium has it
