@@ -5,33 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, QLearning
+from elites.agents.q_learning import ActorCritic, DeterministicPolicy
 from elites.agents.replay import Replay
-from elites.agents.units import Spaces
-from elites.fields import Count, NonNegative
+from elites.fields import Count
 
 
 @dataclass(frozen=True)
-class DDPG(QLearning):
+class DDPG(DeterministicPolicy):
     """The noise is TD3's: normal, in half widths of the box."""
 
     critics: Count = 1
     target_every: Count = 1
-    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
-
-    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
-        return ActorCritic(spaces, rng, parts)
-
-    def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
-        action = nets.policy.action(state)
-        return (action + self.exploration_noise * nets.normal(action)).clamp(-1, 1)
-
-    def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
-        return nets.policy.action(state)
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1."""

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from elites.agents.algorithm import Algorithm
 from elites.agents.nets import Nets, Optimizer, Part
 from elites.agents.units import Spaces
-from elites.fields import Count, Fraction, Positive, Rate
+from elites.fields import Count, Fraction, NonNegative, Positive, Rate
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics
 from elites.networks.heads import Head
@@ -54,6 +54,24 @@ class QLearning(Algorithm):
     def new_policy(self, spaces: Spaces, rng: Generator, head: Head | None = None, slow: bool = False) -> Part:
         policy = Policy(spaces.state_size, spaces.box, self.architecture, rng, head)
         return Part(policy, Optimizer(self.policy_rate), slow)
+
+
+@dataclass(frozen=True)
+class DeterministicPolicy(QLearning):
+    """For a policy that climbs Q, and explores with normal noise in half widths of the box."""
+
+    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
+
+    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
+        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
+        return ActorCritic(spaces, rng, parts)
+
+    def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
+        action = nets.policy.action(state)
+        return (action + self.exploration_noise * nets.normal(action)).clamp(-1, 1)
+
+    def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
+        return nets.policy.action(state)
 
 
 def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:

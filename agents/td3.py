@@ -5,34 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, QLearning, smoothed
+from elites.agents.q_learning import ActorCritic, DeterministicPolicy, smoothed
 from elites.agents.replay import Replay
-from elites.agents.units import Spaces
 from elites.fields import Count, NonNegative
 
 
 @dataclass(frozen=True)
-class TD3(QLearning):
+class TD3(DeterministicPolicy):
     """The noises are in half widths of the box."""
 
     policy_every: Count = 2  # updates of the critics for one of the policy
-    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
     policy_noise: NonNegative = 0.2  # spread, on the actions of targets
     noise_clip: NonNegative = 0.5  # the most of it
-
-    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
-        return ActorCritic(spaces, rng, parts)
-
-    def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
-        action = nets.policy.action(state)
-        return (action + self.exploration_noise * nets.normal(action)).clamp(-1, 1)
-
-    def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
-        return nets.policy.action(state)
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1. Only what terminated has no future; what was truncated has one (CGP, App. C)."""

@@ -13,7 +13,6 @@ from elites.dynamics.rollout import Draw
 from elites.features import Features
 from elites.networks import library
 from elites.networks.engine import Precision
-from elites.networks.library import fields
 from elites.networks.native import NATIVE, CompiledNetworks
 
 
@@ -21,9 +20,9 @@ class Model(ctypes.Structure):
     """As in networks/kernel/interface.h."""
 
     _fields_ = (
-        *fields(c_void_p, "networks"),
-        *fields(c_int32, "state action features mixed"),
-        *fields(c_void_p, "entry kind relative low high"),
+        *library.fields(c_void_p, "networks"),
+        *library.fields(c_int32, "state action features mixed"),
+        *library.fields(c_void_p, "entry kind relative low high"),
     )
 
 
@@ -31,13 +30,13 @@ class Rollout(ctypes.Structure):
     """As in networks/kernel/interface.h."""
 
     _fields_ = (
-        *fields(c_int64, "rows candidates particles horizon share"),
-        *fields(c_void_p, "met"),
-        *fields(c_int64, "met_run met_step"),
-        *fields(c_void_p, "state actions epsilon"),
-        *fields(c_int64, "particle_stride row_stride step_stride seed"),
-        *fields(c_void_p, "states saved states_grad actions_grad state_grad scratch"),
-        *fields(c_int64, "threads"),
+        *library.fields(c_int64, "rows candidates particles horizon share"),
+        *library.fields(c_void_p, "met"),
+        *library.fields(c_int64, "met_run met_step"),
+        *library.fields(c_void_p, "state actions epsilon"),
+        *library.fields(c_int64, "particle_stride row_stride step_stride seed"),
+        *library.fields(c_void_p, "states saved states_grad actions_grad state_grad scratch"),
+        *library.fields(c_int64, "threads"),
     )
 
 

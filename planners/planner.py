@@ -50,6 +50,9 @@ class Solver(Checked, ABC):
         rng: Generator | None = None,
     ) -> Search:
         """A search to be driven from outside by ask and tell."""
+        return self.search(Problem(space, start, batch, rng))
+
+    def search(self, problem: Problem) -> Search:
         name = type(self).__name__
         raise ValueError(f"{name}.begin: expected a planner that only samples; {name} needs gradients: call plan")
 
@@ -59,16 +62,6 @@ class SamplingPlanner(Solver):
 
     @abstractmethod
     def search(self, problem: Problem) -> Search: ...
-
-    def begin(
-        self,
-        space: Space,
-        start: Plan | None = None,
-        *,
-        batch: tuple[int, ...] = (),
-        rng: Generator | None = None,
-    ) -> Search:
-        return self.search(Problem(space, start, batch, rng))
 
     def solve(self, evaluator: Evaluator) -> Plan:
         return driven(self.search(evaluator.problem), evaluator)
