@@ -15,7 +15,7 @@ test: .venv/installed build/typing  ## everything that is not slow
 test-slow: .venv/installed build/typing  ## what takes minutes
 	$(BIN)/pytest -m slow -n 0
 
-test-mbrl: .venv-mbrl/peers  ## against mbrl-lib, Stable-Baselines3 and others, in an environment of their own
+test-mbrl: .venv-mbrl/peers  ## against mbrl-lib, Stable-Baselines3, SBX and others, in an environment of their own
 	.venv-mbrl/bin/pytest tests/mbrl
 
 lint: .venv/installed

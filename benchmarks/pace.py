@@ -1,22 +1,29 @@
 """What a thousand steps cost, of learning and of acting alone; of HalfCheetah an episode: Table 1 of the CGP paper.
 
     python benchmarks/pace.py --env HalfCheetah-v5
-    .venv-mbrl/bin/python benchmarks/pace.py            # with Stable-Baselines3; `make .venv-mbrl/peers` installs it
-    python benchmarks/pace.py --agent td3 cgp cgp-4 cgp-float32
+    .venv-mbrl/bin/python benchmarks/pace.py            # with Stable-Baselines3 and SBX; `make .venv-mbrl/peers`
+    python benchmarks/pace.py --agent td3 cgp cgp-4 cgp-float32 --batch 256 --threads 1
 
 All take a block of steps in turn, again and again, so what else the machine does hits all alike; the ratios are
 medians of those of each round. A step of learning is one of the environment and an update. NAME-4 searches with four
-iterations, NAME-float32 in numbers of 32 bits throughout, sb3-NAME is Stable-Baselines3's.
+iterations, NAME-float32 in numbers of 32 bits throughout. sb3-NAME is Stable-Baselines3's, sbx-NAME is SBX's, in JAX.
+
+JAX has no number of threads to set: its pool has a thread for each core, and Python goes on beside it. So the process
+keeps to as many cores as --threads says, where the system is Linux. "cores" is the processor's time by the clock's.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +33,10 @@ from elites import cli
 from elites.agents import AGENTS, Agent, Algorithm, Transition
 from elites.agents.searched import PI_CEM, Searched
 from elites.envs import sizes
-from elites.runs.bench.sb3 import model_for
+from elites.runs.bench.sb3 import LIBRARIES, model_for
 from elites.runs.environments import make
 
-THEIRS = ["sb3-td3", "sb3-sac"]
+THEIRS = ["sb3-td3", "sb3-sac", "sbx-td3", "sbx-sac"]
 OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
 WARM = 1000  # steps at random before
 
@@ -82,10 +89,10 @@ class Ours(Side):
 
 
 class Theirs(Side):
-    def __init__(self, agent: str, env: str) -> None:
+    def __init__(self, library: str, agent: str, env: str, batch: int) -> None:
         super().__init__(env)
-        self.model = model_for(agent, self.env, 0, WARM)
-        self.model.learn(WARM)
+        self.model = model_for(agent, self.env, 0, WARM, library, batch)
+        self.model.learn(WARM + 4)  # JAX compiles TD3's update with the policy's, and the one without
 
     def learn(self, steps: int) -> None:
         self.model.learn(steps, reset_num_timesteps=False)
@@ -94,11 +101,11 @@ class Theirs(Side):
         return self.model.predict(observation, deterministic=True)[0]
 
 
-def side(name: str, env: str) -> Side:
+def side(name: str, env: str, batch: int) -> Side:
     kind, *rest = name.split("-")
-    if kind == "sb3":
-        return Theirs(rest[0], env)
-    algorithm: Any = AGENTS[kind]()
+    if kind in LIBRARIES:
+        return Theirs(kind, rest[0], env, batch)
+    algorithm: Any = replace(AGENTS[kind](), batch=batch)
     if rest and not isinstance(algorithm, Searched):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
@@ -107,36 +114,65 @@ def side(name: str, env: str) -> Side:
     return Ours(algorithm, env)
 
 
-def main() -> None:
+def keep_to(threads: int) -> str:
+    """For torch, and for all threads that are there or come later; what the table says of it."""
+    torch.set_num_threads(threads)
+    said = f"{threads} thread{'s' * (threads > 1)}"
+    if sys.platform != "linux":
+        return f"{said} but for JAX's"
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    for task in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+    return f"{said} on core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
+
+
+def timed(work: Callable[[int], None], steps: int) -> tuple[float, float]:
+    """A step's seconds by the clock, and of the processor."""
+    began, spent = time.perf_counter(), time.process_time()
+    work(steps)
+    spent = time.process_time() - spent
+    return (time.perf_counter() - began) / steps, spent / steps
+
+
+def arguments() -> argparse.Namespace:
     known = [*THEIRS, *OURS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="HalfCheetah-v5")
     parser.add_argument("--agent", nargs="+", choices=known, metavar="NAME", help=f"some of {', '.join(known)}")
+    parser.add_argument("--batch", type=int, default=128, help="transitions of an update, everybody's")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="and cores")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--block", type=int, default=80, help="steps in a row")
     args = parser.parse_args()
-    if args.rounds < 1 or args.block < 1:
-        raise ValueError(f"--rounds, --block: expected at least 1, got {args.rounds} and {args.block}")
-    screen, installed = cli.Screen(), importlib.util.find_spec("stable_baselines3")
-    sides = {name: side(name, args.env) for name in args.agent or ([*THEIRS, *OURS] if installed else OURS)}
-    costs: dict[str, list[tuple[float, float]]] = defaultdict(list)  # seconds a step: of learning, of acting
+    for name in ("batch", "threads", "rounds", "block"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    there = {library for library, module in LIBRARIES.items() if importlib.util.find_spec(module)}
+    args.agent = args.agent or [*(name for name in THEIRS if name.split("-")[0] in there), *OURS]
+    return args
+
+
+def main() -> None:
+    args, screen = arguments(), cli.Screen()
+    threads = keep_to(args.threads)  # before JAX counts the cores
+    sides = {name: side(name, args.env, args.batch) for name in args.agent}
+    costs: dict[str, list[tuple[float, ...]]] = defaultdict(list)  # a step's seconds: of learning, of acting
     for number in range(args.rounds + 1):
         for name, one in sides.items():
             screen.status(f"round {number}/{args.rounds}  {name}")
-            times = [time.perf_counter()]
-            for work in (one.learn, one.play):
-                work(args.block)
-                times.append(time.perf_counter())
+            learning, acting = timed(one.learn, args.block), timed(one.play, args.block)
             if number:  # the first warms up
-                costs[name].append((float(np.diff(times)[0]) / args.block, float(np.diff(times)[1]) / args.block))
-    screen.line(f"{args.env}, {torch.get_num_threads()} threads, {args.rounds} rounds of {args.block} steps each")
+                costs[name].append((learning[0], acting[0], learning[1] / learning[0]))
+    screen.line(f"{args.env}, batch {args.batch}, {threads}, {args.rounds} rounds of {args.block} steps each")
     first = next(iter(sides))
-    print(f"| | learning, steps/s | of {first}'s | 1000 steps of learning | 1000 steps of acting |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print(f"| | learning, steps/s | of {first}'s | cores | 1000 steps of learning | 1000 steps of acting |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, found in costs.items():
-        learning, acting = np.median(found, axis=0)
+        learns, acts, cores = np.median(found, axis=0)
         ratio = np.median([a[0] / b[0] for a, b in zip(costs[first], found, strict=True)])
-        print(f"| {name} | {1 / learning:.0f} | {ratio:.2f} | {1000 * learning:.1f} s | {1000 * acting:.2f} s |")
+        print(
+            f"| {name} | {1 / learns:.0f} | {ratio:.2f} | {cores:.2f} | {1000 * learns:.1f} s | {1000 * acts:.2f} s |"
+        )
 
 
 if __name__ == "__main__":

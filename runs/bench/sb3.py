@@ -1,7 +1,8 @@
-"""Stable-Baselines3's TD3 and SAC where ours learn."""
+"""Stable-Baselines3's TD3 and SAC, and those of SBX, its edition in JAX, where ours learn."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,27 +10,36 @@ import torch
 
 from elites.agents import SAC, TD3, Learner
 
+LIBRARIES = {"sb3": "stable_baselines3", "sbx": "sbx"}
 
-def model_for(agent: str, env: Any, seed: int, random_steps: int) -> Any:
-    """Theirs, with the settings of ours where they are not a matter of the implementation."""
+
+def model_for(
+    agent: str, env: Any, seed: int, random_steps: int, library: str = "sb3", batch: int | None = None
+) -> Any:
+    """Theirs, with the settings of ours where they are not a matter of the implementation. batch: ours if not given."""
     try:
-        import stable_baselines3 as sb3
+        theirs = importlib.import_module(LIBRARIES[library])
         from stable_baselines3.common.noise import NormalActionNoise
     except ImportError as error:
         raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
     ours = TD3() if agent == "td3" else SAC()
     options: dict[str, Any] = {
-        "batch_size": ours.batch,
+        "batch_size": batch or ours.batch,
         "learning_rate": ours.policy_rate,
         "tau": ours.tau,
         "gamma": ours.discount,
         "learning_starts": random_steps,
-        "policy_kwargs": {"net_arch": list(ours.architecture.hidden)},
+        "policy_kwargs": {"net_arch": list(ours.architecture.hidden), "n_critics": ours.critics},
     }
     if isinstance(ours, TD3):
         size = env.action_space.shape[0]
         options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, ours.exploration_noise))
-    return getattr(sb3, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
+        options |= {"target_policy_noise": ours.policy_noise, "target_noise_clip": ours.noise_clip}
+    if library == "sbx":
+        options["qf_learning_rate"] = ours.critic_rate
+    if library == "sbx" or isinstance(ours, TD3):
+        options["policy_delay"] = ours.policy_every
+    return getattr(theirs, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
 
 
 class Theirs(Learner):

@@ -1,10 +1,12 @@
-"""benchmarks/pace.py without Stable-Baselines3, briefly."""
+"""benchmarks/pace.py without Stable-Baselines3 and SBX, briefly."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/pace.py"
 
@@ -24,6 +26,31 @@ def test_a_row_for_each() -> None:
     assert all(float(cell.split()[0]) >= 0 for row in rows for cell in row[1:])
 
 
-def test_a_mistake_is_one_line() -> None:
-    done = pace("--rounds", "0")
-    assert (done.returncode, done.stderr) == (2, "pace: --rounds, --block: expected at least 1, got 0 and 2\n")
+def test_a_thread_is_a_core() -> None:
+    done = pace("--agent", "td3", "--threads", "1", "--batch", "16")
+    assert done.returncode == 0, done.stderr
+    head, _, row = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    assert "Pendulum-v1, batch 16, 1 thread" in done.stderr
+    if sys.platform == "linux":
+        assert "1 thread on core " in done.stderr
+        assert 0 < float(row[head.index("cores")]) <= 1  # the processor's time is inside the clock's
+
+
+def test_everybody_learns_in_such_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from pace import side
+
+    for name in ("td3", "sac", "cgp-float32"):
+        assert side(name, "Pendulum-v1", 16).agent.algorithm.batch == 16
+
+
+@pytest.mark.parametrize("name", ["rounds", "block", "batch", "threads"])
+def test_a_mistake_is_one_line(name: str) -> None:
+    done = pace(f"--{name}", "0")
+    assert (done.returncode, done.stderr) == (2, f"pace: --{name}: expected at least 1, got 0\n")
+
+
+def test_a_library_that_is_not_there() -> None:
+    done = pace("--agent", "sbx-td3")
+    said = "pace: No module named 'sbx'; make .venv-mbrl/peers brings it into .venv-mbrl\n"
+    assert (done.returncode, done.stderr) == (2, said)
