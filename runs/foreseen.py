@@ -36,12 +36,24 @@ class Foreseen:
         spread: Array = np.maximum(np.ptp(self.came, 0), 1e-6)
         return spread
 
+    @property
+    def errors(self) -> Array:
+        """(segments, S): the mean over the steps of |mean of the particles - what came| / spread."""
+        means = [np.abs(particles.mean(0) - came).mean(0) for _, came, particles in self.segments]
+        errors: Array = np.nan_to_num(np.stack(means) / self.spread, nan=np.inf)
+        return errors
+
     def worst(self, most: int) -> Array:
-        """The entries with the largest mean error |mean of the particles - what came| / spread, in their order."""
-        error = np.concatenate([particles.mean(0) - came for _, came, particles in self.segments])
-        size = np.nan_to_num(np.abs(error).mean(0) / self.spread, nan=np.inf)
-        entries: Array = np.sort(np.argsort(-size)[:most])
+        """The entries with the largest mean error, in their order."""
+        lengths = [len(steps) for steps, *_ in self.segments]
+        entries: Array = np.sort(np.argsort(-np.average(self.errors, axis=0, weights=lengths))[:most])
         return entries
+
+    def ranked(self) -> list[Segment]:
+        """The segments of full length, from the one foreseen best on: by the mean error over the entries."""
+        full = max(len(steps) for steps, *_ in self.segments)
+        order = np.argsort(self.errors.mean(1), kind="stable")
+        return [self.segments[i] for i in order if len(self.segments[i][0]) == full]
 
 
 def foreseen(agent: PETS, length: int) -> Foreseen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from elites.agents.pets import PETS
 from elites.runs.film import film
-from elites.runs.foreseen import Foreseen, foreseen
+from elites.runs.foreseen import Foreseen, Segment, foreseen
 from elites.runs.observers import Observer, Status, Watched
 from elites.runs.progress import Best
 from elites.runs.summary import PHASES, Summary
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
+MOST = 4  # segments of an episode that can be read in one panel
 
 
 class Pictures(Observer):
@@ -96,29 +98,58 @@ def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
     if not lengths:
         return
     found, horizon = foreseen(agent, lengths[-1]), agent.config.horizon
-    shown = found.worst(most)
-    columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = new_figure(4.2 * columns, 2.4 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.axis("off")
-    for axes, entry in zip(grid.flat, shown, strict=False):
-        draw_entry(axes, found, int(entry))
-        axes.set_title("reward" if entry >= agent.observed else f"observation[{entry}]", fontsize=9)
-    grid.flat[0].legend(fontsize=7)
+    ranked = found.ranked() if len(found.segments) > MOST else []
+    shown = found.worst(min(most, 6) if ranked else most)
+    names = {int(entry): "reward" if entry >= agent.observed else f"observation[{entry}]" for entry in shown}
+    figure = excerpts(ranked, names) if ranked else whole(found, names)
+    where = f", three of {len(ranked)} times in" if ranked else " of"
     some = f", the {len(shown)} of {found.size} entries foreseen worst" if len(shown) < found.size else ""
-    figure.suptitle(f"{run.env}: open loop over {horizon} steps of the last learning episode{some}", fontsize=10)
+    title = f"{run.env}: open loop over {horizon} steps{where} the last learning episode{some}"
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=120)
 
 
-def draw_entry(axes: Axes, found: Foreseen, entry: int) -> None:
-    for number, (steps, came, particles) in enumerate(found.segments):
+def whole(found: Foreseen, names: dict[int, str]) -> Figure:
+    """A panel for each entry, with the episode from its first step to its last."""
+    columns = 2 if len(names) in (2, 4) else min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = new_figure(4.2 * columns, 2.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    for axes, (entry, name) in zip(grid.flat, names.items(), strict=False):
+        draw_entry(axes, found.segments, entry)
+        truth, margin = found.came[:, entry], 0.5 * found.spread[entry]
+        axes.set_ylim(truth.min() - margin, truth.max() + margin)
+        axes.set_title(name, fontsize=9)
+    grid.flat[0].legend(fontsize=7)
+    return figure
+
+
+def excerpts(ranked: Sequence[Segment], names: dict[int, str]) -> Figure:
+    """A row for each entry: the segments foreseen best, in the middle and worst; each at its height, on one scale."""
+    shown = {"foreseen best": ranked[0], "the median": ranked[(len(ranked) - 1) // 2], "foreseen worst": ranked[-1]}
+    figure = new_figure(4.2 * len(shown), 2.0 * len(names) + 0.8)
+    grid = figure.subplots(len(names), len(shown), squeeze=False, sharex="col")
+    for row, (entry, name) in zip(grid, names.items(), strict=True):
+        reach = max(1e-6, *(float(np.ptp(came[:, entry])) for _, came, _ in shown.values()))
+        for axes, segment in zip(row, shown.values(), strict=True):
+            draw_entry(axes, [segment], entry)
+            truth = segment[1][:, entry]
+            middle = (truth.min() + truth.max()) / 2
+            axes.set_ylim(middle - reach, middle + reach)
+        row[0].set_ylabel(name)
+    for axes, (which, (steps, *_)) in zip(grid[0], shown.items(), strict=True):
+        axes.set_title(f"steps {steps[0]} to {steps[-1]}, {which}", fontsize=10)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def draw_entry(axes: Axes, segments: Sequence[Segment], entry: int) -> None:
+    for number, (steps, came, particles) in enumerate(segments):
         low, middle, high = np.percentile(particles[:, :, entry], [5, 50, 95], axis=0)
         names = ("90 % of the particles", "their median", "what came") if number == 0 else (None,) * 3  # once
         axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0, label=names[0])
         axes.plot(steps, middle, color=BLUE, lw=1, label=names[1])
         axes.plot(steps, came[:, entry], color="black", lw=1.2, label=names[2])
-    truth, margin = found.came[:, entry], 0.5 * found.spread[entry]
-    axes.set_ylim(truth.min() - margin, truth.max() + margin)
     axes.grid(alpha=0.3)

@@ -66,6 +66,28 @@ def test_the_entries_that_are_foreseen_worst() -> None:
     assert found.spread.tolist() == [2.0, 10.0, 1.0, 1e-6]
 
 
+def segment(first: int, errors: list[list[float]]) -> Any:
+    """errors: (T, S), of the particles' mean. What comes goes from 0 to 1 and from 0 to 10 in the first segment."""
+    came = np.zeros((len(errors), 2))
+    if first == 1:
+        came[-1] = [1.0, 10.0]
+    return np.arange(first, first + len(came)), came, (came + errors)[None] + np.array([-1.0, 1.0])[:, None, None]
+
+
+def test_the_segments_from_the_one_foreseen_best_on() -> None:
+    """Errors are in units of an entry's spread, 1 and 10; a segment cut short by the episode's end is left out."""
+    errors: list[list[list[float]]] = [[[0.5, 0], [0.5, 0]], [[0, 4], [0, 0]], [[np.nan, 0], [0, 0]], [[0, -3], [0, 3]]]
+    found = Foreseen([segment(2 * i + 1, error) for i, error in enumerate([*errors, [[0, 0]]])])
+    assert np.allclose(found.errors, [[0.5, 0], [0, 0.2], [np.inf, 0], [0, 0.3], [0, 0]])
+    assert [steps.tolist() for steps, *_ in found.ranked()] == [[3, 4], [7, 8], [1, 2], [5, 6]]
+
+
+def test_every_step_counts_alike_for_an_entry() -> None:
+    """The first entry's errors are 1, 1 and 0, the second's 0, 0 and 15 of 10: by segments it would be the worse."""
+    found = Foreseen([segment(1, [[1, 0], [1, 0]]), segment(3, [[0, 15]])])
+    assert found.worst(1).tolist() == [0]
+
+
 def size_of(path: Path) -> tuple[int, int]:
     """Of a PNG."""
     data = path.read_bytes()

@@ -115,6 +115,74 @@ def test_the_entries_foreseen_worst(figures: list[Any], tmp_path: Path) -> None:
     assert "the 2 of 4 entries foreseen worst" in figure.get_suptitle()
 
 
+class ForeseesLong(Foresees):
+    """Of 26 steps, six segments and a half; the errors of the segments differ, that of the rest is the least."""
+
+    ERRORS: ClassVar = [0.5, 0.1, 0.4, 0.9, 0.2, 0.3, 0.0]
+
+    def __init__(self, size: int, length: int = 26) -> None:
+        super().__init__(size)
+        self.replay = range(self.before + length)
+
+    def predict(self, start: int, steps: int) -> tuple[Any, Any]:
+        came, _ = super().predict(start, steps)
+        error = self.ERRORS[(start - self.before) // HORIZON] * (1 + np.arange(self.size))
+        return came, came + PARTICLES[:, None, None] + error
+
+
+def long_picture(figures: list[Any], size: int, length: int, path: Path) -> Any:
+    rows: list[Any] = [{"phase": "learning", "length": length}]
+    agent: Any = ForeseesLong(size, length)
+    pictures.predictions(agent, run(rows), path)
+    return figures.pop()
+
+
+def test_a_long_episode_is_shown_where_it_was_foreseen_best_worst_and_in_between(
+    figures: list[Any], tmp_path: Path
+) -> None:
+    figure = long_picture(figures, 3, 26, tmp_path / "predictions.png")
+    assert tuple(figure.get_size_inches()) == pytest.approx((12.6, 6.8))
+    grid = np.reshape(figure.axes, (3, 3))
+    assert [axes.get_title() for axes in grid[0]] == [
+        "steps 5 to 8, foreseen best",
+        "steps 21 to 24, the median",
+        "steps 13 to 16, foreseen worst",
+    ]
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["observation[0]", "observation[1]", "reward"]
+    assert "over 4 steps, three of 6 times in the last learning episode" in figure.get_suptitle()
+    assert "foreseen worst" not in figure.get_suptitle()
+    for axes, steps in zip(grid[1], ([5, 6, 7, 8], [21, 22, 23, 24], [13, 14, 15, 16]), strict=True):
+        middle, came = axes.lines
+        assert list(came.get_xdata()) == list(middle.get_xdata()) == steps
+        np.testing.assert_allclose(came.get_ydata(), 1 + 0.1 * np.array(steps))
+        np.testing.assert_allclose(middle.get_ydata() - came.get_ydata(), 2 * ForeseesLong.ERRORS[steps[0] // 4])
+        centre = 1 + 0.1 * np.mean(steps)  # what came spans 0.3, with as much above and below
+        assert axes.get_ylim() == pytest.approx((centre - 0.3, centre + 0.3))
+
+
+def test_a_row_has_one_scale(figures: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the segment in which most came; so a segment in which little came looks so."""
+    real = ForeseesLong.predict
+
+    def predict(self: Any, start: int, steps: int) -> tuple[Any, Any]:
+        came, particles = real(self, start, steps)
+        return came * [1, start == 5 + 12], particles
+
+    monkeypatch.setattr(ForeseesLong, "predict", predict)
+    limits = [axes.get_ylim() for axes in long_picture(figures, 2, 26, tmp_path / "a.png").axes[3:]]
+    assert [high - low for low, high in limits] == pytest.approx([0.6] * 3)
+
+
+@pytest.mark.parametrize(("length", "panels"), [(16, 7), (17, 18)])
+def test_four_segments_are_drawn_whole_and_five_are_not(
+    figures: list[Any], tmp_path: Path, length: int, panels: int
+) -> None:
+    """Seven entries: a panel for each, or three for each of the six foreseen worst."""
+    figure = long_picture(figures, 7, length, tmp_path / "a.png")
+    assert sum(axes.axison for axes in figure.axes) == panels
+    assert ("the 6 of 7 entries foreseen worst" in figure.get_suptitle()) == (panels == 18)
+
+
 @pytest.mark.parametrize("schedule", [Episodes(), Steps()])
 def test_returns(figures: list[Any], tmp_path: Path, schedule: Any) -> None:
     rows = [*EPISODES, {"phase": "evaluation", "episode": 3, "env_steps": 20, "return": 6.0, "worst": 5.0, "best": 8.0}]
