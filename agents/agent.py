@@ -12,6 +12,7 @@ from elites.agents.algorithm import Algorithm, Losses
 from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
+from elites.networks.mlp import MLP
 
 
 class Agent(Learner):
@@ -103,6 +104,15 @@ class Agent(Learner):
             for figure, value in figures[0].items() if figures else ():
                 self._tally.add(figure, value.detach())
         return lambda: f"{name}  loss {loss:.4f}"
+
+    @property
+    def engine(self) -> str:
+        """What computed the networks the last time: `kernel`, `torch`, or both."""
+        met = {module.engine for of in self.nets.modules.values() for module in of.modules() if isinstance(module, MLP)}
+        return " and ".join(sorted(met)) or "torch"
+
+    def summary(self) -> dict[str, float | str]:
+        return {"engine": self.engine}
 
     def figures(self) -> dict[str, float]:
         """The mean of every loss, and of what the algorithm reports beside it."""

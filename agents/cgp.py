@@ -18,10 +18,13 @@ from elites.agents.units import Spaces
 class CGP(Searched):
     """Data and targets are πCEM's; π is for inference.
 
-    mode: `online`, the policy learns along with Q; `offline`, after it.
+    mode: `online`, the policy learns along with Q; `offline`, after it. search_for: what π imitates: a search for the
+    `policy` alone, at s over Q_1 (the paper's), or the one for the `target`, at s' over Q'_1, which an update has made
+    already.
     """
 
     mode: Literal["online", "offline"] = "online"
+    search_for: Literal["policy", "target"] = "policy"
 
     def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
         parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng)}
@@ -30,17 +33,21 @@ class CGP(Searched):
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
 
-    def policy_loss(self, nets: ActorCritic, batch: Rows) -> Tensor:
-        """‖π(s) - πCEM(s)‖²."""
-        found = self.best(nets.critics, nets, batch.state)
-        return (nets.policy.action(batch.state) - found).square().sum(-1).mean()
+    def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
+        """‖π(s) - πCEM(s)‖²; of the next states where it is known what the search finds there."""
+        if following is None:
+            state, found = batch.state, self.best(nets.critics, nets, batch.state)
+        else:
+            state, found = batch.next_state, following
+        return (nets.policy.action(state) - found).square().sum(-1).mean()
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 2."""
         batch = data.sample(self.batch, nets.rng)
-        yield self.critics_loss(nets, batch)
+        following = self.following(nets, batch)
+        yield self.critics_loss(nets, batch, following)
         if self.mode == "online" and step % self.policy_every == 0:
-            yield "policy", self.policy_loss(nets, batch)
+            yield "policy", self.policy_loss(nets, batch, following if self.search_for == "target" else None)
         if step % self.target_every == 0:
             nets.follow(self.tau)
 
@@ -49,4 +56,8 @@ class CGP(Searched):
         return max(1, updates // self.policy_every) if self.mode == "offline" else 0
 
     def finish(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
-        yield "policy", self.policy_loss(nets, data.sample(self.batch, nets.rng))
+        batch = data.sample(self.batch, nets.rng)
+        yield (
+            "policy",
+            self.policy_loss(nets, batch, self.following(nets, batch) if self.search_for == "target" else None),
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, DeterministicPolicy
+from elites.agents.q_learning import ActorCritic, DeterministicPolicy, regression
 from elites.agents.replay import Replay
 from elites.fields import Count
 
@@ -26,9 +26,9 @@ class DDPG(DeterministicPolicy):
             future = nets.slow.critics.values(batch.next_state, nets.slow.policy.action(batch.next_state)).amin(0)
             target = batch.reward + self.discount * future * ~batch.terminated
         values = nets.critics.values(batch.state, batch.action)
-        yield "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}
+        yield "critics", regression(values, target), {"value": values.mean()}
 
         if step % self.policy_every == 0:
-            yield "policy", -nets.critics.values(batch.state, nets.policy.action(batch.state))[0].mean()
+            yield "policy", -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()
         if step % self.target_every == 0:
             nets.follow(self.tau)

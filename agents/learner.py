@@ -87,7 +87,7 @@ class Learner(ABC):
     def finish(self, pause: Callable[[str], None]) -> None:  # noqa: B027
         """What is learned when all data is there. pause: may save, and raise; a later call goes on from there."""
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | str]:
         """Figures of the whole run."""
         return {}
 

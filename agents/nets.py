@@ -14,7 +14,9 @@ from torch import Generator, Tensor, nn
 from elites.agents.learner import State
 from elites.agents.units import Spaces
 from elites.fields import Checked, Fraction, NonNegative, Positive
-from elites.networks.targets import follow, slow_copy
+from elites.networks.descent import Adam, AdamW
+from elites.networks.learning import gradients_of
+from elites.networks.targets import Follower, slow_copy
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,7 +35,7 @@ class Optimizer(Checked):
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         if self.kind == "sgd":
             return torch.optim.SGD(parameters, self.rate, momentum=self.momentum, weight_decay=self.decay)
-        kind = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
+        kind = Adam if self.kind == "adam" else AdamW
         return kind(parameters, self.rate, weight_decay=self.decay, fused=True)
 
 
@@ -67,6 +69,7 @@ class Nets:
             raise ValueError(f"Nets: expected a name of a module that is free, got {taken[0]!r}")
         vars(self).update(self.modules)
         self._parameters = {name: list(module.parameters()) for name, module in self.modules.items()}
+        self._followers = {name: Follower(slow, self.modules[name]) for name, slow in self.copies.items()}
         self._optimizers = {
             name: part.optimizer.over(self._parameters[name]) for name, part in parts.items() if part.optimizer
         }
@@ -82,8 +85,7 @@ class Nets:
         parameters, part = self._parameters[name], self.parts[name]
         if not loss.requires_grad:
             raise ValueError(f"update: expected a loss of {name!r} with a gradient, got one without")
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient in zip(parameters, gradients_of(loss, parameters), strict=True):
             if gradient is None:
                 raise ValueError(f"update: expected a loss of {name!r} that depends on all its parameters, got another")
             parameter.grad = gradient
@@ -108,7 +110,7 @@ class Nets:
     def follow(self, tau: float, *names: str) -> None:
         """The slow copies of these, or all: slow ← slow + τ (fast - slow)."""
         for name in names or self.copies:
-            follow(self.copies[name], self.modules[name], tau)
+            self._followers[name](tau)
 
     def non_finite(self) -> str | None:
         """The first module with weights that are not finite, if any."""

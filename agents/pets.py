@@ -136,7 +136,7 @@ class PETS(Learner):
         self._learned_at = self.replay.total
         return {f"model_{name}": value for name, value in asdict(fit).items()}
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | str]:
         times = self.plan_ms or [float("nan")]
         median, late = (round(float(np.percentile(times, share)), 1) for share in (50, 95))
         return {"plan_ms_median": median, "plan_ms_p95": late, "fallbacks": self.fallbacks}

@@ -15,6 +15,13 @@ from elites.agents.replay import Rows
 class QGP(CGP):
     """All but the policy's loss is CGP's."""
 
-    def policy_loss(self, nets: ActorCritic, batch: Rows) -> Tensor:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.search_for != "policy":
+            raise ValueError(
+                f"QGP.search_for: expected 'policy', as its policy imitates nobody, got {self.search_for!r}"
+            )
+
+    def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
         """-Q_1(s, π(s)), as in DDPG."""
-        return -nets.critics.values(batch.state, nets.policy.action(batch.state))[0].mean()
+        return -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()

@@ -28,6 +28,7 @@ class QtOpt(Searched):
         return self.best(nets.critics, nets, state)
 
     def update(self, nets: QNets, data: Replay, step: int) -> Losses:
-        yield self.critics_loss(nets, data.sample(self.batch, nets.rng))
+        batch = data.sample(self.batch, nets.rng)
+        yield self.critics_loss(nets, batch, self.following(nets, batch))
         if step % self.target_every == 0:
             nets.follow(self.tau)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from elites.agents.algorithm import Losses
 from elites.agents.nets import Optimizer, Part
-from elites.agents.q_learning import QLearning, QNets
+from elites.agents.q_learning import QLearning, QNets, regression
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
 from elites.fields import Count, Positive
@@ -62,7 +62,7 @@ class SAC(QLearning):
             future = nets.slow.critics.values(batch.next_state, next_action).amin(0) - alpha * log_density
             target = batch.reward + self.discount * future * ~batch.terminated
         values = nets.critics.values(batch.state, batch.action)
-        yield "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}
+        yield "critics", regression(values, target), {"value": values.mean()}
 
         if step % self.policy_every == 0:
             action, log_density = nets.policy.sample(batch.state, nets.rng)

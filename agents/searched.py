@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elites.agents.nets import Nets
-from elites.agents.q_learning import QLearning, QNets, smoothed
+from elites.agents.q_learning import QLearning, QNets, regression, smoothed
 from elites.agents.replay import Rows
 from elites.fields import NonNegative
 from elites.networks.critics import Critics
@@ -41,12 +41,15 @@ class Searched(QLearning):
         """CEM is random enough: no noise is added (Table 2)."""
         return self.best(nets.critics, nets, state)
 
-    def critics_loss(self, nets: QNets, batch: Rows) -> tuple[str, Tensor, dict[str, Tensor]]:
+    def following(self, nets: QNets, batch: Rows) -> Tensor:
+        """πCEM(s') over Q'_1: the action of the target (R, A), before its noise."""
+        return self.best(nets.slow.critics, nets, batch.next_state)
+
+    def critics_loss(self, nets: QNets, batch: Rows, following: Tensor) -> tuple[str, Tensor, dict[str, Tensor]]:
         """Algorithm 2's regression: towards r + γ min_j Q'_j(s', ã), with ã from πCEM over Q'_1, and TD3's noise."""
         with torch.no_grad():
-            found = self.best(nets.slow.critics, nets, batch.next_state)
-            next_action = smoothed(found, nets, self.policy_noise, self.noise_clip)
+            next_action = smoothed(following, nets, self.policy_noise, self.noise_clip)
             future = nets.slow.critics.values(batch.next_state, next_action).amin(0)
             target = batch.reward + self.discount * future * ~batch.terminated
         values = nets.critics.values(batch.state, batch.action)
-        return "critics", (values - target).square().mean(-1).sum(), {"value": values.mean()}
+        return "critics", regression(values, target), {"value": values.mean()}

@@ -12,7 +12,6 @@ from torch.nn import Parameter
 
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
 from elites.fields import Checked, Count, NonNegative, Positive, Rate
-from elites.networks.layers import network
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
@@ -147,8 +146,7 @@ def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Ten
     inputs, normalised, (R, F + A) or (M, R, F + A); targets alike.
     """
     inputs = inputs.expand(model.config.members, *inputs.shape[-2:])
-    output = network(inputs, model.mlp.layers())
-    change, raw = output.chunk(2, -1)
+    change, raw = model.mlp.learning(inputs).chunk(2, -1)
     variance = soft_variance(raw, model.min_log_var, model.max_log_var)
     return ((change - targets).square() / variance + variance.log()).mean((-2, -1))
 

@@ -15,6 +15,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from elites.networks import squash
+
 Kind = TypeVar("Kind", bound="ActionDistribution")
 
 
@@ -84,6 +86,8 @@ class NormalAction(ActionDistribution):
 
     def sample(self, rng: Generator) -> Sample:
         epsilon = torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+        if self.squashed and squash.serves(self.mean, self.log_std):
+            return Sample(*squash.squashed(self.mean, self.log_std, epsilon))
         raw = self.mean + self.log_std.exp() * epsilon
         log_density = self._log_density(raw, epsilon)
         return Sample(raw.tanh() if self.squashed else raw, raw, log_density)
@@ -95,8 +99,7 @@ class NormalAction(ActionDistribution):
         normal = -0.5 * epsilon.square() - self.log_std - 0.5 * math.log(2 * math.pi)
         if not self.squashed:
             return normal.sum(-1)
-        slope = 2 * (math.log(2) - raw - functional.softplus(-2 * raw))  # ln (1 - tanh²)
-        return (normal - slope).sum(-1)
+        return (normal - squash.log_slope(raw)).sum(-1)
 
     def mode(self) -> Tensor:
         return self.mean.tanh() if self.squashed else self.mean

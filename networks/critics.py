@@ -29,6 +29,11 @@ class Critics(nn.Module):
         found: Tensor = self.mlp(torch.cat([state, action], -1))
         return found.squeeze(-1)
 
+    def value(self, state: Tensor, action: Tensor) -> Tensor:
+        """The first one's (R)."""
+        found: Tensor = self.mlp(torch.cat([state, action], -1), 1)
+        return found.view(-1)
+
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 

@@ -9,7 +9,8 @@ import ctypes
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,84 @@ class Sizes(ctypes.Structure):
     _fields_ = tuple(fields(c_int64, "saved scratch"))
 
 
+class Learning(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_void_p, "networks"),
+        *fields(c_int32, "linear normalised"),
+        *fields(c_void_p, "activations gain offset"),
+        *fields(c_int64, "members rows member_stride"),
+        *fields(c_void_p, "inputs outputs kept outputs_grad inputs_grad"),
+        *fields(c_void_p, "weight_grad bias_grad gain_grad offset_grad scratch"),
+        *fields(c_int64, "threads"),
+    )
+
+
+class LearningSizes(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = tuple(fields(c_int64, "kept scratch"))
+
+
+class Adam(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int64, "arrays"),
+        *fields(c_void_p, "sizes weight mean square count gradient"),
+        *fields(c_float, "rate beta1 beta2 epsilon unbiased decay shrinkage"),
+        *fields(c_int64, "threads"),
+    )
+
+
+class Follow(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int64, "arrays"),
+        *fields(c_void_p, "sizes slow fast"),
+        *fields(c_float, "tau"),
+        *fields(c_int64, "threads"),
+    )
+
+
+class Squash(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (
+        *fields(c_int64, "rows actions mean_stride std_stride"),
+        *fields(c_void_p, "mean log_std noise action raw density"),
+        *fields(c_void_p, "action_grad raw_grad density_grad mean_grad std_grad"),
+    )
+
+
+class Gather(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (*fields(c_int64, "columns rows"), *fields(c_void_p, "bytes index source to"))
+
+
+def serves(tensors: Iterable[Tensor]) -> bool:
+    """Whether there is a library, and these are arrays that it knows."""
+    return LIBRARY is not None and all(
+        x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() for x in tensors
+    )
+
+
+def addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:
+    return (c_void_p * len(tensors))(*(x.data_ptr() for x in tensors))
+
+
+def places(*arrays: ctypes.Array[Any]) -> list[int]:
+    """Where these arrays are."""
+    return [ctypes.addressof(array) for array in arrays]
+
+
+def integers(numbers: Sequence[int]) -> ctypes.Array[c_int64]:
+    return (c_int64 * len(numbers))(*numbers)
+
+
 def point(structure: ctypes.Structure, arrays: Mapping[str, Tensor | None]) -> None:
     """Sets a structure's pointers; the arrays must live as long as it is used."""
     for name, array in arrays.items():
@@ -60,9 +139,13 @@ def call(name: str, *structures: ctypes.Structure) -> None:
     getattr(LIBRARY, name)(*map(ctypes.byref, structures))
 
 
-def scratch(sizes: Sizes) -> Tensor:
-    """What as many threads as torch's own work in."""
-    return torch.empty(torch.get_num_threads() * sizes.scratch)
+def scratch(sizes: Sizes | LearningSizes) -> Tensor:
+    """What as many threads as torch's own work in, until this thread calls again."""
+    wanted = torch.get_num_threads() * sizes.scratch
+    found: Tensor | None = getattr(_held, "scratch", None)
+    if found is None or len(found) < wanted:
+        found = _held.scratch = torch.empty(wanted)
+    return found
 
 
 def _load() -> Any:
@@ -92,6 +175,7 @@ def _openmp() -> Any:
 
 
 LIBRARY = _load()
+_held = threading.local()
 
 
 def kernels() -> list[str]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from elites.networks.architecture import Architecture
 from elites.networks.initialisation import initialise
 from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normalised, network, tanh
+from elites.networks.learning import CompiledMLP, compiled, through
 
 
 class MLP(nn.Module):
@@ -43,25 +44,51 @@ class MLP(nn.Module):
         sizes = [(width,) if linear else (count, 1, width) for width in normalised]
         self.gains = nn.ParameterList(torch.ones(size, device=rng.device) for size in sizes)
         self.offsets = nn.ParameterList(torch.zeros(size, device=rng.device) for size in sizes)
+        self.compiled: CompiledMLP | None = None  # as networks/learning.py has made it of these weights
         self.input_mean: Tensor
         self.input_std: Tensor
         if a.normalise_inputs:
             self.register_buffer("input_mean", torch.zeros(inputs, device=rng.device))
             self.register_buffer("input_std", torch.ones(inputs, device=rng.device))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, count: int | None = None) -> Tensor:
+        """count: of the first so many networks alone."""
+        count = self.count if count is None else count
         if self.linear:
             return self.alone(x.squeeze(0) if x.ndim == 3 else x).unsqueeze(0)
-        return network(x.expand(self.count, *x.shape[-2:]), self.folded())
+        if networks := compiled(self, x):
+            return through(self, networks, self.normalised(x), count)
+        return network(x.expand(count, *x.shape[-2:]), self.folded(None if count == self.count else slice(count)))
 
     def alone(self, x: Tensor) -> Tensor:
         """(R, in) -> (R, out) of a single network whose weights are nn.Linear's."""
+        if networks := compiled(self, x):
+            return through(self, networks, self.normalised(x), 1)[0]
         x = self.normalised(x)
         for weight, bias, activation in zip(self.weights, self.biases, self._activations(None), strict=True):
             x = functional.linear(x, weight, bias)
             if activation is not None:
                 x = activation(x)
         return x
+
+    def learning(self, x: Tensor) -> Tensor:
+        """The same for inputs that are normalised already (M, R, in), as a training has them."""
+        networks = compiled(self, x)
+        return through(self, networks, x, self.count) if networks else network(x, self.layers())
+
+    @property
+    def engine(self) -> str:
+        """What computed it the last time."""
+        return "torch" if self.compiled is None else "kernel"
+
+    @property
+    def lists(self) -> list[nn.ParameterList]:
+        return [self.weights, self.biases, self.gains, self.offsets]
+
+    @property
+    def parts(self) -> list[nn.Parameter]:
+        """All parameters: weights, biases, gains, offsets, each from the first layer on."""
+        return [parameter for some in self.lists for parameter in some]
 
     def normalise(self, inputs: Tensor) -> None:
         """Takes the mean and spread of inputs (R, in) as the normalizer's, where the architecture has one."""

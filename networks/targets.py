@@ -8,17 +8,30 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from elites.networks.descent import Following
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def slow_copy(module: Network) -> Network:
-    """A target network, which no gradient reaches; `follow` moves it."""
+    """A target network, which no gradient reaches; `Follower` moves it."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
-@torch.no_grad()
-def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
+class Follower:
     """slow ← slow + τ (fast - slow); buffers, such as a normalizer, are taken over."""
-    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
-    for mine, theirs in zip(slow.buffers(), fast.buffers(), strict=True):
-        mine.copy_(theirs)
+
+    def __init__(self, slow: nn.Module, fast: nn.Module) -> None:
+        self.parameters = Following(list(slow.parameters()), list(fast.parameters()))
+        self.buffers = list(zip(slow.buffers(), fast.buffers(), strict=True))
+
+    @torch.no_grad()
+    def __call__(self, tau: float) -> None:
+        self.parameters.step(tau)
+        for mine, theirs in self.buffers:
+            mine.copy_(theirs)
+
+
+def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
+    """A `Follower`'s step."""
+    Follower(slow, fast)(tau)

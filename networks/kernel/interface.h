@@ -4,7 +4,7 @@
 #pragma once
 #include <cstdint>
 
-enum Activation : int32_t { SILU, TANH, LEAKY };
+enum Activation : int32_t { SILU, TANH, LEAKY, ELU };  // ELU is known to those that learn alone
 enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16, FASTEST };
 enum Feature : int32_t { SAME, SINE, COSINE };
 
@@ -58,6 +58,68 @@ struct Rollout {
     float *state_grad;         // (P, R, S)
     float *scratch;            // (threads, what `sizes` says)
     int64_t threads;
+};
+
+// Networks that learn from rows: through them, and back.
+struct Learning {
+    const Networks *networks;    // float32; how the weights lie and the activations are told here
+    int32_t linear;              // 1: weights are (out, in), as nn.Linear's
+    int32_t normalised;          // so many hidden layers have a layer normalisation before their activation
+    const int32_t *activations;  // (layers - 1)
+    const float *const *gain, *const *offset;  // a normalised layer's (M, out)
+    int64_t members;             // of the networks, the first ones
+    int64_t rows, member_stride;  // as in Pass
+    const float *inputs;         // (M or 1, R, in)
+    float *outputs;              // (M, R, out)
+    float *kept;                 // (M, R, what `sizes` says), for gradients, which write on it; null is none
+    const float *outputs_grad;   // (M, R, out)
+    float *inputs_grad;          // (M, R, in); null is none
+    float *const *weight_grad, *const *bias_grad, *const *gain_grad, *const *offset_grad;  // as what they are of; null is none
+    float *scratch;              // (threads, what `sizes` says)
+    int64_t threads;
+};
+
+struct LearningSizes {
+    int64_t kept, scratch;  // floats: for a row of a member, and for a thread
+};
+
+// Arrays of a module, and a step of all of them.
+struct Adam {
+    int64_t arrays;
+    const int64_t *sizes;           // (arrays)
+    float *const *weight, *const *mean, *const *square, *const *count;  // count: of the steps, raised by one
+    const float *const *gradient;
+    float rate, beta1, beta2, epsilon;  // the rate is divided by 1 - β₁ᵗ
+    float unbiased;                 // 1 / √(1 - β₂ᵗ)
+    float decay;                    // of the weights, added to the gradient,
+    float shrinkage;                // or taken off them, in AdamW
+    int64_t threads;
+};
+
+struct Follow {
+    int64_t arrays;
+    const int64_t *sizes;
+    float *const *slow;
+    const float *const *fast;
+    float tau;
+    int64_t threads;
+};
+
+// Actions that are the tanh of a normal, and back.
+struct Squash {
+    int64_t rows, actions, mean_stride, std_stride;  // a row of means apart from the next
+    const float *mean, *log_std, *noise;    // (R, A); the first two by strides
+    float *action, *raw, *density;          // (R, A), (R, A), (R)
+    const float *action_grad, *raw_grad, *density_grad;
+    float *mean_grad, *std_grad;            // (R, A): of the mean, and of the logarithm of the standard deviation
+};
+
+// Rows of several columns at once.
+struct Gather {
+    int64_t columns, rows;
+    const int64_t *bytes, *index;  // (columns): of a row; (rows)
+    const char *const *from;
+    char *const *to;
 };
 
 struct Sizes {

@@ -23,6 +23,8 @@ static const int UNIT = 4;   // rows that are not parted
 
 typedef void (*Trajectories)(const Model &, const Rollout &, int64_t run, int64_t first, int rows, float *scratch);
 
+typedef void (*LayerTile)(const Learning &, int layer, int64_t member, int64_t first, int rows, float *scratch);
+
 struct Kernel {
     const char *name;
     void (*network_sizes)(const Networks &, Sizes &);
@@ -30,6 +32,15 @@ struct Kernel {
     void (*sizes)(const Model &, Sizes &);
     Trajectories forward, backward;
     void (*normals)(uint64_t seed, int64_t count, float *to);
+    void (*learning_sizes)(const Learning &, LearningSizes &);
+    void (*learn_forward)(const Learning &, int64_t member, int64_t first, int rows, float *scratch);
+    LayerTile learn_back, learn_normalised;
+    int64_t (*learn_parts)(const Learning &, int layer);
+    void (*learn_weights)(const Learning &, int layer, int64_t member, int64_t part, float *scratch);
+    void (*learn_gains)(const Learning &, int layer, int64_t member);
+    void (*adam)(const Adam &, int64_t array, int64_t first, int64_t count);
+    void (*follow)(const Follow &, int64_t array, int64_t first, int64_t count);
+    void (*squash)(const Squash &), (*squash_back)(const Squash &);
 };
 
 // A set's functions are compiled for it whatever the flags of the build say.
@@ -135,21 +146,49 @@ static const Kernel *chosen = &KERNELS[0];
 typedef void (*Parallel)(void (*)(void *), void *data, unsigned threads, unsigned flags);
 static Parallel parallel = nullptr;
 
-// work(thread, 0), …, work(thread, count - 1), each once, on at most so many threads.
+// While it lives, this thread takes numbers below 1e-38 for 0: they mean nothing in what learns, and cost a hundred times
+// as much as others. Averages of a gradient that has become 0 get there, and would stay.
+struct Flushing {
+#if defined(__SSE2__)
+    const unsigned before = _mm_getcsr();
+    Flushing() { _mm_setcsr(before | 0x8040); }
+    ~Flushing() { _mm_setcsr(before); }
+#endif
+};
+
+// work(thread, 0), …, work(thread, count - 1), each once, on at most so many threads. The caller's thread begins with the
+// first of them and another with the last, so that from call to call a core finds what it had: the rest is for who comes.
 template <class Work>
 static void shared(int64_t threads, int64_t count, Work work) {
+    threads = threads < count ? threads : count;
+    if (threads < 2) {
+        for (int64_t i = 0; i < count; i++) work(0, i);
+        return;
+    }
+    struct Share {
+        std::atomic<int64_t> next;
+        int64_t end;
+    };
     struct Loop {
         Work &work;
-        const int64_t count;
-        std::atomic<int64_t> threads{0}, next{0};
+        std::vector<Share> shares;
+        const std::thread::id caller = std::this_thread::get_id();
+        std::atomic<int64_t> others{0};
 
-        void operator()() {
-            const int64_t thread = threads++;
-            for (int64_t i; (i = next++) < count;) work(thread, i);
+        Loop(Work &work, int64_t threads, int64_t count) : work(work), shares(threads) {
+            for (int64_t i = 0; i < threads; i++) {
+                shares[i].next = count * i / threads;
+                shares[i].end = count * (i + 1) / threads;
+            }
         }
-    } loop{work, count};
-    threads = threads < count ? threads : count;
-    if (threads < 2) return loop();
+        void operator()() {
+            const int64_t threads = shares.size(), thread = std::this_thread::get_id() == caller ? 0 : ++others;
+            for (int64_t k = 0; k < threads; k++) {
+                Share &share = shares[(thread + k) % threads];
+                for (int64_t i; (i = share.next++) < share.end;) work(thread, i);
+            }
+        }
+    } loop(work, threads, count);
     if (parallel) return parallel([](void *data) { (*(Loop *)data)(); }, &loop, (unsigned)threads, 0);
     std::vector<std::thread> others;
     try {
@@ -191,6 +230,60 @@ static void trajectories(const Model &model, const Rollout &rollout, Trajectorie
           [&](int64_t which, int64_t first, int rows, float *scratch) { work(model, rollout, which, first, rows, scratch); });
 }
 
+// Some of the members, and what so many threads work in.
+struct Crew {
+    int64_t first, members, threads;
+    float *scratch;
+    int64_t size;
+
+    // work(member, first row, rows, scratch) for all rows of these members.
+    template <class Work>
+    void rows(const Learning &learning, Work work) const {
+        tiled(members, learning.rows, learning.rows, 1, threads, scratch, size,
+              [&](int64_t member, int64_t row, int rows, float *scratch) { work(first + member, row, rows, scratch); });
+    }
+};
+
+// A layer after the other: its weights' gradients, then what the layer before it is told.
+static void back(const Learning &learning, Crew crew) {
+    const Flushing flushing;
+    for (int l = learning.networks->layers - 1; l >= 0; l--) {
+        auto tiles = [&](LayerTile work, int layer) {
+            crew.rows(learning, [&](int64_t member, int64_t first, int rows, float *scratch) {
+                const Flushing flushing;
+                work(learning, layer, member, first, rows, scratch);
+            });
+        };
+        const int64_t parts = chosen->learn_parts(learning, l);
+        if (learning.weight_grad)
+            shared(crew.threads, crew.members * parts, [&](int64_t thread, int64_t i) {
+                const Flushing flushing;
+                chosen->learn_weights(learning, l, crew.first + i / parts, i % parts, crew.scratch + thread * crew.size);
+            });
+        if (l || learning.inputs_grad) tiles(chosen->learn_back, l);
+        if (!l || l > learning.normalised) continue;
+        for (int64_t i = 0; learning.weight_grad && i < crew.members; i++)
+            chosen->learn_gains(learning, l - 1, crew.first + i);
+        tiles(chosen->learn_normalised, l - 1);
+    }
+}
+
+// All numbers of arrays, so many at a time that a thread's share is worth its waking.
+template <class Step>
+static void stepped(const Step &step, void (*work)(const Step &, int64_t array, int64_t first, int64_t count)) {
+    const int64_t SHARE = 16384;
+    std::vector<int64_t> ends;  // of each array's shares
+    int64_t total = 0;
+    for (int64_t i = 0; i < step.arrays; i++) ends.push_back(total += (step.sizes[i] + SHARE - 1) / SHARE);
+    shared(step.threads, total, [&](int64_t, int64_t share) {
+        int64_t array = 0;
+        while (share >= ends[array]) array++;
+        const Flushing flushing;
+        const int64_t first = (share - (array ? ends[array - 1] : 0)) * SHARE, left = step.sizes[array] - first;
+        work(step, array, first, left < SHARE ? left : SHARE);
+    });
+}
+
 // --- the interface ---------------------------------------------------------------------------------------------------
 
 #if defined(_WIN32)
@@ -226,3 +319,44 @@ EXPORT void elites_rollout(const Model *model, const Rollout *rollout) { traject
 EXPORT void elites_rollout_backward(const Model *model, const Rollout *rollout) {
     trajectories(*model, *rollout, chosen->backward);
 }
+
+EXPORT void elites_learning_sizes(const Learning *learning, LearningSizes *sizes) { chosen->learning_sizes(*learning, *sizes); }
+
+EXPORT void elites_learn_forward(const Learning *learning) {
+    LearningSizes sizes;
+    chosen->learning_sizes(*learning, sizes);
+    const Crew all{0, learning->members, learning->threads, learning->scratch, sizes.scratch};
+    all.rows(*learning, [&](int64_t member, int64_t first, int rows, float *scratch) {
+        const Flushing flushing;
+        chosen->learn_forward(*learning, member, first, rows, scratch);
+    });
+}
+
+EXPORT void elites_learn_backward(const Learning *learning) {
+    LearningSizes sizes;
+    chosen->learning_sizes(*learning, sizes);
+    const int64_t members = learning->members, threads = learning->threads;
+    if (members % threads) return back(*learning, {0, members, threads, learning->scratch, sizes.scratch});
+    shared(threads, members, [&](int64_t thread, int64_t member) {  // nobody waits for anybody
+        back(*learning, {member, 1, 1, learning->scratch + thread * sizes.scratch, sizes.scratch});
+    });
+}
+
+EXPORT void elites_gather(const Gather *gather) {
+    for (int64_t i = 0; i < gather->columns; i++) {
+        const int64_t bytes = gather->bytes[i];
+        for (int64_t r = 0; r < gather->rows; r++)
+            memcpy(gather->to[i] + r * bytes, gather->from[i] + gather->index[r] * bytes, (size_t)bytes);
+    }
+}
+
+EXPORT void elites_adam(const Adam *step) {
+    for (int64_t i = 0; i < step->arrays; i++) ++*step->count[i];
+    stepped(*step, chosen->adam);
+}
+
+EXPORT void elites_follow(const Follow *step) { stepped(*step, chosen->follow); }
+
+EXPORT void elites_squash(const Squash *squash) { chosen->squash(*squash); }
+
+EXPORT void elites_squash_back(const Squash *squash) { chosen->squash_back(*squash); }

@@ -2,6 +2,9 @@
 #include "products.h"
 #include "networks.h"
 #include "rollout.h"
+#include "learning.h"
+#include "descent.h"
+#include "heads.h"
 
 static void network_sizes(const Networks &networks, Sizes &sizes) { sizes = {0, Shape(networks).scratch()}; }
 
@@ -27,4 +30,5 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, forward, backward, normals};
+static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, forward, backward, normals, learning_sizes,
+                              learn_forward, learn_back, learn_normalised, learn_parts, learn_weights, learn_gains, adam, follow, squash, squash_back};

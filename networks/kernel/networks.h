@@ -197,7 +197,7 @@ struct Layers {
                     memcpy(to + (m + i) * (long)shape.widest + column, z, columns * sizeof(float));
             };
             auto pass = [&](const auto *entries, const auto *bias, auto sink) {
-                multiply(entries, stride, rows, shape.depth(l), shape.columns(l), matrix, bias, sink);
+                multiply(along(entries, stride), rows, shape.depth(l), shape.columns(l), matrix, bias, sink);
             };
             if (l && shape.last(l))
                 pass((const Number *)from, bias, keep);
@@ -235,7 +235,7 @@ struct Layers {
                         store(y + j, l > 0 ? load(z + j) * load(saved + j) : load(z + j));
                 }
             };
-            multiply((const Float32 *)from, (long)shape.widest, rows, shape.out(l), columns, matrix,
+            multiply(along((const Float32 *)from, shape.widest), rows, shape.out(l), columns, matrix,
                      (const float *)nullptr, slope);
             float *done = from;
             from = to;

@@ -62,13 +62,19 @@ static inline __m512h sigmoid(__m512h x) {
 }
 #endif
 
-// f(z), and f'(z) where it is asked for; and f of numbers of float16.
+// f(z), and f'(z) where it is asked for; and f of numbers of float16. slope: f'(z) of y = f(z), and of z if OF_Z.
 struct Silu {
+    static const bool OF_Z = true;
+
     Vec operator()(Vec z) const { return z * sigmoid(z); }
     Vec operator()(Vec z, Vec &slope) const {
         Vec s = sigmoid(z), y = z * s;
         slope = s + y * (1.0f - s);
         return y;
+    }
+    Vec slope(Vec y, Vec z) const {
+        const Vec s = sigmoid(z);
+        return s + y * (1.0f - s);
     }
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const { return z * sigmoid(z); }
@@ -76,18 +82,22 @@ struct Silu {
 };
 
 struct Tanh {
+    static const bool OF_Z = false;
+
     Vec operator()(Vec z) const { return 2.0f * sigmoid(2.0f * z) - 1.0f; }
     Vec operator()(Vec z, Vec &slope) const {
         Vec y = (*this)(z);
         slope = 1.0f - y * y;
         return y;
     }
+    Vec slope(Vec y, Vec) const { return 1.0f - y * y; }
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const { return sigmoid(z + z) * each(2.0f) - each(1.0f); }
 #endif
 };
 
 struct Leaky {
+    static const bool OF_Z = false;
     const float leak;
 
     Vec operator()(Vec z) const { return z > 0.0f ? z : z * leak; }
@@ -95,11 +105,19 @@ struct Leaky {
         slope = z > 0.0f ? Vec{} + 1.0f : Vec{} + leak;
         return z * slope;
     }
+    Vec slope(Vec y, Vec) const { return y <= 0.0f ? Vec{} + leak : Vec{} + 1.0f; }
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const {
         return _mm512_mask_mul_ph(z, _mm512_cmp_ph_mask(z, __m512h{}, _CMP_LT_OQ), z, each(leak));
     }
 #endif
+};
+
+struct Elu {
+    static const bool OF_Z = false;
+
+    Vec operator()(Vec z) const { return z <= 0.0f ? exponential(clamped(z, 87.0f)) - 1.0f : z; }
+    Vec slope(Vec y, Vec) const { return y > 0.0f ? Vec{} + 1.0f : y + 1.0f; }
 };
 
 // work(f), chosen once for many numbers.
@@ -284,20 +302,55 @@ static inline void laid_out(int columns, Panel panel) {
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) panel(column, panels.width(p));
 }
 
-template <int M, int N, class Number, class Z>
-static inline void product(const Number *a, long stride, int depth, const float *panel, const Z *bias, Z *z) {
+// The entries of a factor: rows of an array; or its columns, of which the transposed array's rows are made.
+template <class Number>
+struct Along {
+    const Number *a;
+    long stride;
+
+    const Number &operator()(int m, long k) const { return a[m * stride + k]; }
+    Along from(int m) const { return {a + m * stride, stride}; }
+};
+
+template <class Number>
+static inline Along<Number> along(const Number *a, long stride) {
+    return {a, stride};
+}
+
+template <class Number>
+struct Across {
+    const Number *a;
+    long stride;
+
+    const Number &operator()(int m, long k) const { return a[k * stride + m]; }
+    Across from(int m) const { return {a + m, stride}; }
+};
+
+// A panel's rows lie one behind another, or apart by the columns of the array that it is a part of.
+template <int N>
+struct Close {
+    static constexpr long row(long k) { return k * N * LANES; }
+};
+
+struct Apart {
+    long columns;
+    long row(long k) const { return k * columns; }
+};
+
+template <int M, int N, template <class> class Entries, class Number, class Rows, class Z>
+static inline void product(Entries<Number> a, int depth, const float *panel, Rows rows, const Z *bias, Z *z) {
     auto run = [&](const Z *from, auto row, int first, int end) {  // from: what the sums start at, a row after the other
         typename Number::Sum sum[M][N];
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++)
 #pragma GCC unroll 3
             for (int n = 0; n < N; n++) sum[m][n] = Number::start(from ? from + m * row + n * LANES : nullptr);
-        for (long k = first; k < end; k++, panel += N * LANES) {
+        for (long k = first; k < end; k++, panel += rows.row(1)) {
             Vec weight[N];
             for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
-            for (int n = 0; n < N; n++) __builtin_prefetch(panel + (AHEAD * N + n) * LANES);
+            for (int n = 0; n < N; n++) __builtin_prefetch(panel + rows.row(AHEAD) + n * LANES);
             for (int m = 0; m < M; m++)
-                for (int n = 0; n < N; n++) sum[m][n] = a[m * stride + k].times(weight[n], sum[m][n]);
+                for (int n = 0; n < N; n++) sum[m][n] = a(m, k).times(weight[n], sum[m][n]);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++)
@@ -311,12 +364,18 @@ static inline void product(const Number *a, long stride, int depth, const float 
         run(z, std::integral_constant<int, N * LANES>(), k, depth - k < most ? depth : k + most);
 }
 
+template <int M, int N, class Entries, class Z>
+static inline void within(Entries a, int depth, const float *panel, long columns, const Z *bias, Z *z) {
+    if (columns) return product<M, N>(a, depth, panel, Apart{columns}, bias, z);
+    product<M, N>(a, depth, panel, Close<N>(), bias, z);
+}
+
 template <int M, class... Arguments>
 static inline void block_of(int n, Arguments... arguments) {
     static_assert(SPAN == 3, "a case for each");
-    if (n == 3) return product<M, 3>(arguments...);
-    if (n == 2) return product<M, 2>(arguments...);
-    return product<M, 1>(arguments...);
+    if (n == 3) return within<M, 3>(arguments...);
+    if (n == 2) return within<M, 2>(arguments...);
+    return within<M, 1>(arguments...);
 }
 
 template <class... Arguments>
@@ -336,17 +395,17 @@ static inline void block(int m, int n, Arguments... arguments) {
 }
 
 // a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
-template <class Number, class Z, class Sink>
-static inline void multiply(const Number *a, long stride, int rows, int depth, int columns, const float *matrix,
-                            const Z *bias, Sink sink) {
+template <class Entries, class Z, class Sink>
+static inline void multiply(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
+                            bool packed = true) {
     alignas(64) Z z[(ROWS * SPAN + 1) * LANES] = {};
     const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: few rows would wait for their sums
     laid_out(columns, [&](int column, int n) {
         for (int i = 0; i < blocks; i++) {
             const int m = rows * i / blocks, some = rows * (i + 1) / blocks - m;
-            block(some, n, a + m * stride, stride, depth, matrix, bias ? bias + column : nullptr, z);
+            block(some, n, a.from(m), depth, matrix, packed ? 0L : (long)columns, bias ? bias + column : nullptr, z);
             sink(m, some, column, n * LANES, z);
         }
-        matrix += (long)depth * n * LANES;
+        matrix += packed ? (long)depth * n * LANES : n * LANES;
     });
 }

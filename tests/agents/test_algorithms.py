@@ -69,6 +69,9 @@ class Always(Replay):
         self.rows = {name: tensor([[x]] if name in wide else [x]) for name, x in row.items()}
         self.rows |= {name: tensor([bool(row.get(name))]) for name in ("terminated", "truncated")}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
     def sample(self, rows: int, rng: Generator) -> Rows:
         return Rows(self.rows)
 
@@ -187,6 +190,17 @@ def test_cgps_policy_loss_by_hand() -> None:
     always(two.nets.modules["policy"], math.atanh(0.5), math.atanh(0.6))
     loss = two.algorithm.policy_loss(two.nets, Rows({"state": tensor([[1.0], [7.0]])}))
     assert loss.item() == pytest.approx(0.04 + 0.09, rel=1e-4)
+
+
+def test_imitation_of_the_targets_search() -> None:
+    """One search an update: π answers 0.5, and the slow Q_1 falls, so that -1 is best at the next states."""
+    cgp = agent(CGP(architecture=ONE, policy_noise=0.0, search_for="target"))
+    linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
+    assert loss_of(cgp, "policy").item() == pytest.approx(1.5**2, abs=0.25)
+    with pytest.raises(
+        ValueError, match=r"QGP.search_for: expected 'policy', as its policy imitates nobody, got 'target'"
+    ):
+        QGP(search_for="target")
 
 
 def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:

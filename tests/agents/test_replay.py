@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, tensor
@@ -232,3 +234,22 @@ def test_columns_of_another_schema_are_refused() -> None:
 def test_an_empty_one() -> None:
     with pytest.raises(ValueError, match="Replay: expected transitions, found none"):
         Replay(SCHEMA).column("state")
+
+
+def test_a_copy_is_written_and_sampled_alone() -> None:
+    """Also what a few rows are written through."""
+    rows = {
+        "state": np.zeros((2, 1)),
+        "action": np.zeros((2, 1)),
+        "reward": np.zeros(2),
+        "next_state": np.zeros((2, 1)),
+    }
+    rows |= {"terminated": np.zeros(2, bool), "truncated": np.zeros(2, bool), "where": np.arange(2)}
+    first = Replay(transitions(1, 1), capacity=3)
+    first.extend(rows)
+    other = copy.deepcopy(first)
+    other.extend({**rows, "reward": np.ones(2)})
+    assert first.column("reward").tolist() == [0, 0]
+    assert other.column("reward").tolist() == [0, 1, 1]
+    assert 1 in other.sample(50, Generator().manual_seed(0)).reward
+    assert 1 not in first.sample(50, Generator().manual_seed(0)).reward

@@ -21,8 +21,8 @@ SHARED |= {"critics": 2, "critic_rate": 1e-3, "policy_rate": 1e-3, "batch": 128,
 SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
 SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
 SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "cgp": (CGP(), SEARCHED | {"mode": "online"}),
-    "qgp": (QGP(), SEARCHED | {"mode": "online"}),
+    "cgp": (CGP(), SEARCHED | {"mode": "online", "search_for": "policy"}),
+    "qgp": (QGP(), SEARCHED | {"mode": "online", "search_for": "policy"}),
     "qt_opt": (QtOpt(), SEARCHED),
     # Fujimoto et al. 2018, sec. 6.1
     "td3": (

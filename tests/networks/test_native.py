@@ -209,7 +209,7 @@ def test_it_can_be_turned_off() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
 def test_under_sanitizers(tmp_path: Path) -> None:
-    """Networks and rollouts against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """Networks, rollouts and updates against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
     built = tmp_path / "kernel.so"
     flags = ["-std=c++17", "-O1", "-g", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-fno-omit-frame-pointer"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -221,7 +221,8 @@ def test_under_sanitizers(tmp_path: Path) -> None:
         "LD_PRELOAD": ":".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    files = [__file__, str(TESTS / "dynamics/test_rollout.py")]
+    beside = ("dynamics/test_rollout.py", "networks/test_learning.py", "networks/test_descent.py")
+    files = [__file__, *(str(TESTS / name) for name in beside)]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", *files]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,0 +1,327 @@
+// Networks that learn: rows through them, and gradients back to the rows and to the weights. Included after networks.h.
+
+// work(f) for the activation behind a hidden layer.
+template <class Work>
+static inline void with_function(const Learning &learning, int layer, Work work) {
+    switch (learning.activations[layer]) {
+        case SILU: return work(Silu{});
+        case TANH: return work(Tanh{});
+        case ELU: return work(Elu{});
+        default: return work(Leaky{learning.networks->leak});
+    }
+}
+
+static const int FEW = 8;  // rows for which it is not worth while to lay out nn.Linear's weights
+
+// How a row's numbers lie: of every hidden layer its y = f(z), which its gradient takes the place of on the way back, and
+// beside it what f' needs and y does not tell: z; of a normalised layer z̄ = (z - mean) / std and 1 / std instead.
+struct Lesson : Shape {
+    const Learning &learning;
+
+    explicit Lesson(const Learning &learning) : Shape(*learning.networks), learning(learning) {}
+
+    bool normalised(int l) const { return l < learning.normalised; }
+    int beside(int l) const {
+        return normalised(l) ? columns(l) + LANES : learning.activations[l] == SILU ? columns(l) : 0;
+    }
+    long place(int l) const {
+        long floats = 0;
+        for (int k = 0; k < l; k++) floats += columns(k) + beside(k);
+        return floats;
+    }
+    // An odd number of vectors: the same column of several rows must not fall on the same places of a cache.
+    long kept() const { return (place(networks.layers - 1) / LANES | 1) * LANES; }
+
+    // A layer's matrix, which is in panels already if there is but one row of them; and how to see it as (in, out).
+    const float *matrix(int l, int64_t member) const { return networks.weight[l] + member * in(l) * out(l); }
+    bool direct(int l) const { return learning.linear ? learning.rows < FEW : out(l) % LANES == 0; }
+    bool direct_back(int l) const { return learning.linear && in(l) % LANES == 0; }
+
+    // What a thread works in: the weights of a member, then a tile or a panel.
+    long scratch() const {
+        const long tile = TILE * kept(), panel = learning.rows * SPAN * LANES;
+        return LANES + room() + (tile > panel ? tile : panel);
+    }
+};
+
+// What a layer was given, or the gradient of what it gave, of a member's rows from `first` on; a row apart from the next.
+struct Rows {
+    float *first;
+    long apart;
+};
+
+static Rows given_to(const Lesson &lesson, int l, int64_t member, int64_t first) {
+    const Learning &learning = lesson.learning;
+    const int in = lesson.in(0);
+    if (l == 0) return {(float *)learning.inputs + member * learning.member_stride + first * in, in};
+    return {learning.kept + (member * learning.rows + first) * lesson.kept() + lesson.place(l - 1), lesson.kept()};
+}
+
+static Rows gradient_of(const Lesson &lesson, int l, int64_t member, int64_t first) {
+    if (!lesson.last(l)) return given_to(lesson, l + 1, member, first);
+    const int out = lesson.out(l);
+    return {(float *)lesson.learning.outputs_grad + (member * lesson.learning.rows + first) * out, out};
+}
+
+// --- weights ---------------------------------------------------------------------------------------------------------
+
+// A matrix (depth, columns) in panels. transposed: it lies as (columns, depth).
+static float *pack_matrix(const float *w, int depth, int columns, bool transposed, float *to) {
+    laid_out(columns, [&](int first, int vectors) {
+        for (int k = 0; k < depth; k++)
+            for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
+                const int left = columns - j < LANES ? columns - j : LANES;
+                store(to, transposed ? every(depth, w + (long)j * depth + k, left) : some_of(w + (long)k * columns + j, left));
+            }
+    });
+    return to;
+}
+
+// A member's layers; of each its bias, and then its matrix, if that is not read where it is.
+static void pack_lesson(const Lesson &lesson, int member, float *to) {
+    for (int l = 0; l < lesson.networks.layers; l++) {
+        const int in = lesson.in(l), out = lesson.out(l), columns = lesson.columns(l);
+        const float *bias = lesson.networks.bias[l] + (long)member * out;
+        for (int j = 0; j < columns; j++) to[j] = j < out ? bias[j] : 0.0f;
+        to += columns;
+        if (!lesson.direct(l)) to = pack_matrix(lesson.matrix(l, member), in, out, lesson.learning.linear, to);
+    }
+}
+
+// --- there -----------------------------------------------------------------------------------------------------------
+
+// A layer's parameter of LANES columns; beyond the last, 0.
+static inline Vec of_layer(const float *from, int column, int columns) {
+    return some_of(from + column, columns - column < LANES ? columns - column : LANES);
+}
+
+static inline float total(Vec x) {
+#if LANES == 16
+    return _mm512_reduce_add_ps((__m512)x);
+#else
+    float sum = 0;
+    for (int n = 0; n < LANES; n++) sum += x[n];
+    return sum;
+#endif
+}
+
+// As `multiply`, of a matrix that lies as (columns, depth): a product of two rows for every number.
+template <class Sink>
+static void multiply_rows(Rows a, int rows, int depth, int columns, const float *matrix, const float *bias, Sink sink) {
+    const int TOGETHER = 4;  // sums under way
+    alignas(64) float z[LANES];
+    for (int i = 0; i < rows; i++)
+        for (int first = 0; first < columns; first += LANES) {
+            for (int n = 0; n < LANES; n += TOGETHER) {
+                Vec sum[TOGETHER]{};
+                for (int k = 0; k < depth; k += LANES) {
+                    const Vec x = of_layer(a.first + i * a.apart, k, depth);
+                    for (int t = 0; t < TOGETHER && first + n + t < columns; t++)
+                        sum[t] += x * of_layer(matrix + (long)(first + n + t) * depth, k, depth);
+                }
+                for (int t = 0; t < TOGETHER; t++)
+                    z[n + t] = first + n + t < columns ? total(sum[t]) + bias[first + n + t] : 0.0f;
+            }
+            sink(i, 1, first, LANES, z);
+        }
+}
+
+
+// A row z (out) in place: z̄ = (z - mean) / std, and 1 / std behind its last vector.
+static void normalise(float *z, int out, int columns) {
+    Vec sum{}, squares{};
+    for (int j = 0; j < columns; j += LANES) sum += load(z + j);
+    const float mean = total(sum) / (float)out;
+    for (int j = 0; j < columns; j += LANES) store(z + j, load(z + j) - mean);
+    for (int j = out; j < columns; j++) z[j] = 0;
+    for (int j = 0; j < columns; j += LANES) squares += load(z + j) * load(z + j);
+    const float scale = 1.0f / sqrtf(total(squares) / (float)out + 1e-5f);  // PyTorch's ε
+    for (int j = 0; j < columns; j += LANES) store(z + j, load(z + j) * scale);
+    z[columns] = scale;
+}
+
+// z of rows, which lies where z̄ is to be -> z̄ and y = f(gain · z̄ + offset).
+static void activate_normalised(const Lesson &lesson, int l, int64_t member, float *y, int rows) {
+    const long apart = lesson.kept();
+    const int out = lesson.out(l), columns = lesson.columns(l);
+    const float *gain = lesson.learning.gain[l] + member * out, *offset = lesson.learning.offset[l] + member * out;
+    for (int i = 0; i < rows; i++) normalise(y + columns + i * apart, out, columns);
+    with_function(lesson.learning, l, [&](auto f) {
+        for (int j = 0; j < columns; j += LANES) {
+            const Vec scale = of_layer(gain, j, out), shift = of_layer(offset, j, out);
+            for (float *row = y + j; row < y + j + rows * apart; row += apart)
+                store(row, f(load(row + columns) * scale + shift));
+        }
+    });
+}
+
+// Rows first, first + 1, … of a member.
+static void learn_forward(const Learning &learning, int64_t member, int64_t first, int rows, float *scratch) {
+    const Lesson lesson(learning);
+    Packed packed(lesson, scratch);
+    const float *bias = packed.of([&](int m, float *to) { pack_lesson(lesson, m, to); }, (int)member);
+    const long apart = lesson.kept();
+    float *kept = learning.kept ? learning.kept + (member * learning.rows + first) * apart : packed.end();
+    Rows from = given_to(lesson, 0, member, first);
+    for (int l = 0; l < learning.networks->layers; l++) {
+        const int in = lesson.in(l), out = lesson.out(l), columns = lesson.columns(l);
+        const bool direct = lesson.direct(l);
+        const float *matrix = direct ? lesson.matrix(l, member) : bias + columns;
+        auto pass = [&](auto sink) {
+            if (direct && learning.linear) return multiply_rows(from, rows, in, out, matrix, bias, sink);
+            multiply(along((const Float32 *)from.first, from.apart), rows, in, columns, matrix, bias, sink, !direct);
+        };
+        auto copied = [&](float *to, long apart, int most) {
+            return [=](int m, int some, int column, int wide, const float *z) {
+                const int count = most - column < wide ? most - column : wide;
+                for (int i = m; i < m + some; i++, z += wide) memcpy(to + i * apart + column, z, count * sizeof(float));
+            };
+        };
+        float *y = kept + lesson.place(l);
+        if (lesson.last(l)) {
+            pass(copied(learning.outputs + (member * learning.rows + first) * out, out, out));
+        } else if (lesson.normalised(l)) {
+            pass(copied(y + columns, apart, columns));
+            activate_normalised(lesson, l, member, y, rows);
+        } else {
+            with_function(learning, l, [&](auto f) {
+                pass([&](int m, int some, int column, int wide, const float *z) {
+                    for (int i = m; i < m + some; i++, z += wide)
+                        for (int j = 0; j < wide; j += LANES) {
+                            float *to = y + i * apart + column + j;
+                            store(to, f(load(z + j)));
+                            if (f.OF_Z) store(to + columns, load(z + j));
+                        }
+                });
+            });
+        }
+        bias += columns + (direct ? 0 : (long)in * columns);
+        from = {y, apart};
+    }
+}
+
+// --- back ------------------------------------------------------------------------------------------------------------
+
+// The gradient of a layer's z, of rows first, first + 1, … of a member -> of the z of the layer before it, in place of its
+// y; of a normalised one, of what its activation was given; of the first layer, of the inputs.
+static void learn_back(const Learning &learning, int l, int64_t member, int64_t first, int rows, float *scratch) {
+    const Lesson lesson(learning);
+    const int in = lesson.in(l), out = lesson.out(l), columns = padded(in);
+    const bool direct = lesson.direct_back(l);
+    Packed packed(lesson, scratch);
+    const float *matrix = direct ? lesson.matrix(l, member) : packed.of([&](int m, float *to) {
+        pack_matrix(lesson.matrix(l, m), out, in, !learning.linear, to);
+    }, (int)member);
+    const Rows from = gradient_of(lesson, l, member, first);
+    auto pass = [&](auto sink) {
+        multiply(along((const Float32 *)from.first, from.apart), rows, out, columns, matrix, (const float *)nullptr, sink, !direct);
+    };
+    if (l == 0) {
+        float *to = learning.inputs_grad + (member * learning.rows + first) * in;
+        return pass([&](int m, int some, int column, int wide, const float *z) {
+            const int count = in - column < wide ? in - column : wide;
+            for (int i = m; i < m + some; i++, z += wide) memcpy(to + i * in + column, z, count * sizeof(float));
+        });
+    }
+    const Rows to = given_to(lesson, l, member, first);
+    const bool normalised = lesson.normalised(l - 1);
+    const float *gain = normalised ? learning.gain[l - 1] + member * in : nullptr;
+    const float *offset = normalised ? learning.offset[l - 1] + member * in : nullptr;
+    with_function(learning, l - 1, [&](auto f) {
+        pass([&](int m, int some, int column, int wide, const float *z) {
+            for (int i = m; i < m + some; i++, z += wide)
+                for (int j = column; j < column + wide; j += LANES) {
+                    float *y = to.first + i * to.apart + j;
+                    Vec asked{};
+                    if (f.OF_Z) asked = load(y + columns);
+                    if (f.OF_Z && normalised) asked = asked * of_layer(gain, j, in) + of_layer(offset, j, in);
+                    store(y, load(z + j - column) * f.slope(load(y), asked));
+                }
+        });
+    });
+}
+
+// Of a normalised layer: the gradients of what the activation was given, through gain and normalisation -> of z.
+static void learn_normalised(const Learning &learning, int l, int64_t member, int64_t first, int rows, float *) {
+    const Lesson lesson(learning);
+    const int out = lesson.out(l), columns = lesson.columns(l);
+    const float *gain = learning.gain[l] + member * out;
+    const Rows of = gradient_of(lesson, l, member, first);
+    for (int i = 0; i < rows; i++) {
+        float *rate = of.first + i * of.apart, *normal = rate + columns;
+        Vec sum{}, along{};
+        for (int j = 0; j < columns; j += LANES) {
+            store(rate + j, load(rate + j) * of_layer(gain, j, out));
+            sum += load(rate + j);
+            along += load(rate + j) * load(normal + j);
+        }
+        const float mean = total(sum) / (float)out, slope = total(along) / (float)out, scale = normal[columns];
+        for (int j = 0; j < columns; j += LANES)
+            store(rate + j, scale * (load(rate + j) - mean - load(normal + j) * slope));
+        for (int j = out; j < columns; j++) rate[j] = 0;
+    }
+}
+
+// --- to the weights --------------------------------------------------------------------------------------------------
+
+// Rows' left factor (R, a) and right factor (R, b) -> their product (a, b), so many vectors of it from a column on.
+static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, int64_t rows, float *panel, float *to) {
+    const int wide = vectors * LANES, count = b - column < wide ? b - column : wide;
+    for (int64_t r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j += LANES)
+            store(panel + r * wide + j, of_layer(right.first + r * right.apart, column + j, b));
+    alignas(64) float z[(ROWS * SPAN + 1) * LANES];
+    const int blocks = (a + ROWS - 1) / ROWS;
+    for (int i = 0; i < blocks; i++) {
+        const int m = a * i / blocks, some = a * (i + 1) / blocks - m;
+        const Across<Float32> across{(const Float32 *)left.first + m, left.apart};
+        block(some, vectors, across, (int)rows, panel, 0L, (const float *)nullptr, z);
+        for (int k = 0; k < some; k++) memcpy(to + (long)(m + k) * b + column, z + k * wide, count * sizeof(float));
+    }
+}
+
+// The sum over rows of x (R, columns), or of x times what is so many floats beside it.
+static void summed(Rows x, long by, int64_t rows, int columns, float *to) {
+    for (int j = 0; j < columns; j += LANES) {
+        Vec sum{};
+        for (float *row = x.first; row < x.first + rows * x.apart; row += x.apart)
+            sum += by ? of_layer(row, j, columns) * load(row + by + j) : of_layer(row, j, columns);
+        memcpy(to + j, &sum, (columns - j < LANES ? columns - j : LANES) * sizeof(float));
+    }
+}
+
+// A layer's weights are parted in panels; its biases come with the first.
+static int64_t learn_parts(const Learning &learning, int l) {
+    const Lesson lesson(learning);
+    return Panels(learning.linear ? lesson.in(l) : lesson.out(l)).count;
+}
+
+static void learn_weights(const Learning &learning, int l, int64_t member, int64_t part, float *scratch) {
+    const Lesson lesson(learning);
+    const int in = lesson.in(l), out = lesson.out(l);
+    const Rows x = given_to(lesson, l, member, 0), rate = gradient_of(lesson, l, member, 0);
+    float *to = learning.weight_grad[l] + member * in * out;
+    int64_t number = 0;
+    laid_out(learning.linear ? in : out, [&](int column, int vectors) {
+        if (number++ != part) return;
+        if (learning.linear)
+            weigh(rate, out, x, in, column, vectors, learning.rows, scratch, to);
+        else
+            weigh(x, in, rate, out, column, vectors, learning.rows, scratch, to);
+    });
+    if (part == 0) summed(rate, 0, learning.rows, out, learning.bias_grad[l] + member * out);
+}
+
+// Of a normalised layer, before `learn_normalised`: gain and offset.
+static void learn_gains(const Learning &learning, int l, int64_t member) {
+    const Lesson lesson(learning);
+    const int out = lesson.out(l);
+    const Rows rate = gradient_of(lesson, l, member, 0);
+    summed(rate, 0, learning.rows, out, learning.offset_grad[l] + member * out);
+    summed(rate, lesson.columns(l), learning.rows, out, learning.gain_grad[l] + member * out);
+}
+
+static void learning_sizes(const Learning &learning, LearningSizes &sizes) {
+    const Lesson lesson(learning);
+    sizes = {lesson.kept(), lesson.scratch()};
+}

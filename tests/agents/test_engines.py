@@ -1,0 +1,70 @@
+"""Updates through the kernel: what torch would have learned, and how the agent says who computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elites import Box, config
+from elites.agents import AGENTS, Agent, Algorithm, Transition
+from elites.networks import library
+
+pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
+SHAPES: Any = {
+    "relu": {"hidden": [64, 64]},
+    "elu": {"hidden": [48, 33], "activation": "elu", "layer_norm": "first"},
+    "tanh": {"hidden": [32], "activation": "tanh", "layer_norm": "all"},
+}
+
+
+def learner(name: str, architecture: Any, batch: int = 32) -> Agent:
+    """With 200 transitions of noise."""
+    algorithm: Any = config.build(Algorithm, {"name": name, "architecture": architecture, "batch": batch})  # type: ignore[type-abstract]
+    if hasattr(algorithm, "sampling"):
+        algorithm = config.build(
+            Algorithm,  # type: ignore[type-abstract]
+            {"name": name, "architecture": architecture, "batch": batch, "sampling": "float32"},
+        )
+    agent, noise = Agent(algorithm, 5, Box([-1.0] * 2, [1.0] * 2), seed=0), np.random.default_rng(0)
+    for _ in range(200):
+        state, following = noise.normal(size=(2, 5))
+        end = noise.uniform() < 0.1
+        agent.observe(Transition.one(state, noise.uniform(-1, 1, 2), noise.normal(), following, end, False))
+    return agent
+
+
+def weights(agent: Agent) -> list[torch.Tensor]:
+    return [
+        x for modules in (agent.nets.modules, agent.nets.copies) for of in modules.values() for x in of.parameters()
+    ]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_one_update_is_torchs_to_rounding(monkeypatch: Any, name: str, shape: str) -> None:
+    """Adam's first steps are as large as the rate whatever the gradient: of those near 0 the sign may differ."""
+    mine, theirs = (learner(name, SHAPES[shape]) for _ in range(2))
+    mine.update()
+    mine.update()
+    monkeypatch.setattr(library, "LIBRARY", None)
+    theirs.replay = learner(name, SHAPES[shape]).replay
+    theirs.update()
+    theirs.update()
+    assert (mine.engine, theirs.engine) == ("kernel", "torch")
+    assert mine.summary() == {"engine": "kernel"}
+    for found, expected in zip(weights(mine), weights(theirs), strict=True):
+        near = torch.isclose(found, expected, rtol=1e-4, atol=2e-5)
+        assert near.float().mean() > 0.995
+    assert mine.figures() == pytest.approx(theirs.figures(), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 32, 1024])
+def test_any_batch(batch: int) -> None:
+    agent = learner("td3", SHAPES["relu"], batch)
+    for _ in range(4):
+        agent.update()
+    assert agent.engine == "kernel"
+    assert agent.non_finite() is None
