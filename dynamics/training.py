@@ -17,7 +17,6 @@ from elites.networks.layers import network
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
 BOUND_PENALTY = 0.01  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1)
 
 
@@ -66,23 +65,23 @@ class Training(Checked):
         seen, targets = model.inputs(state, action), model.targets(state, next_state)
         if not (seen.isfinite().all() and targets.isfinite().all()):
             raise ValueError("Training.fit: expected finite transitions, got NaN or infinity")
-        model.mlp.normalise(seen[~held])
-        seen = model.mlp.normalised(seen)
-        inputs, wanted, rows = seen[~held], targets[~held], self._rows(model, int((~held).sum()), rng)
+        model.normalise(seen[~held], targets[~held])
+        seen, wanted = model.mlp.normalised(seen), model.normalised(targets)
+        rows = self._rows(model, int((~held).sum()), rng)
         parameters = list(model.parameters())  # each (M, …)
         optimizer = torch.optim.Adam(parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        best = _Best(parameters, _validated(model, seen[held], targets[held]))
+        best = _Best(parameters, _validated(model, seen[held], wanted[held]))
         train_loss, epoch, idle = math.nan, 0, 0
         for epoch in range(1, self.epochs + 1):
-            train_loss = self._epoch(model, optimizer, inputs, wanted, rows, rng)
-            idle = 0 if best.improved(_validated(model, seen[held], targets[held])) else idle + 1
+            train_loss = self._epoch(model, optimizer, seen[~held], wanted[~held], rows, rng)
+            idle = 0 if best.improved(_validated(model, seen[held], wanted[held])) else idle + 1
             if progress:
                 progress(epoch, train_loss, best.loss.mean().item())
             if idle >= self.patience:
                 break
         best.restore()
         model.best_members.copy_(best.loss.argsort()[: len(model.best_members)])
-        figures = held_out_figures(model, state[held], action[held], targets[held], wanted.std(0, correction=0))
+        figures = held_out_figures(model, state[held], action[held], targets[held], model.target_std)
         return Fit(epoch, train_loss, best.loss.mean().item(), *figures)
 
     def _rows(self, model: ProbabilisticEnsemble, count: int, rng: Generator) -> Tensor:
@@ -144,7 +143,7 @@ def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) ->
 def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:
     """Every member's negative log likelihood, per entry, times 2 and without its constant: (M,).
 
-    inputs, normalised, (R, F + A) or (M, R, F + A); targets alike.
+    inputs (R, F + A) or (M, R, F + A) and targets, both normalised.
     """
     inputs = inputs.expand(model.config.members, *inputs.shape[-2:])
     output = network(inputs, model.mlp.layers())
@@ -161,13 +160,13 @@ def held_out(count: int, share: float) -> Tensor:
 def held_out_figures(
     model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targets: Tensor, spread: Tensor
 ) -> tuple[float, float, float, float]:
-    """RMSE, NLL and coverage, as `Fit` has them, under the mixture of the members that are planned with."""
+    """RMSE in units of spread (S,), NLL and coverage under the mixture of the members that are planned with."""
     with torch.no_grad():
         mean, variance = (x[model.best_members] for x in model.predict(state, action))
         change = mean.mean(0) - state * model.relative
         total = variance.mean(0) + mean.var(0, correction=0)  # what members expect, and how they differ
         error = targets - change
-        rmse = (error / torch.where(spread < STILL, 1.0, spread)).square().mean().sqrt()
+        rmse = (error / spread).square().mean().sqrt()
         nll = 0.5 * (error.square() / total + total.log() + math.log(2 * math.pi)).mean()
         z = error.abs() / total.sqrt()
         coverage = [(z < limit).double().mean().item() for limit in (0.6745, 1.6449)]
