@@ -59,9 +59,9 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     """M networks: (state, action) -> mean and variance of what the next state adds to the state.
 
     The networks predict targets less their mean, in units of their spread. The bounds of the log variance are in these
-    units, too. encode: (R, S) -> (R, F), what of a state the networks see. absolute: entries that are predicted as they
-    are, not as changes. angles: entries whose change is taken the short way round. All randomness of the weights is
-    from `rng`.
+    units, too; `variance_factor` calibrates it. encode: (R, S) -> (R, F), what of a state the networks see. absolute:
+    entries that are predicted as they are, not as changes. angles: entries whose change is taken the short way round.
+    All randomness of the weights is from `rng`.
     """
 
     def __init__(
@@ -88,15 +88,17 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         features = state_size if encode is None else encode(torch.zeros(1, state_size, device=rng.device)).shape[-1]
         self.mlp = MLP(c.architecture, features + action_size, 2 * state_size, c.members, rng)
         self.min_log_var = nn.Parameter(torch.full((c.members, 1, state_size), -10.0, device=rng.device))
-        self.max_log_var = nn.Parameter(torch.full((c.members, 1, state_size), 0.5, device=rng.device))
+        self.max_log_var = nn.Parameter(torch.zeros(c.members, 1, state_size, device=rng.device))
         relative = torch.ones(state_size, device=rng.device)
         relative[list(absolute)] = 0
         self.best_members: Tensor
         self.relative: Tensor
         self.target_mean: Tensor
         self.target_std: Tensor
+        self.variance_factor: Tensor
         self.register_buffer("target_mean", torch.zeros(state_size, device=rng.device))
         self.register_buffer("target_std", torch.ones(state_size, device=rng.device))
+        self.register_buffer("variance_factor", torch.ones(state_size, device=rng.device))
         self.register_buffer("best_members", torch.arange(c.best_members or c.members, device=rng.device))
         self.register_buffer("relative", relative, persistent=False)
 
@@ -130,7 +132,12 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         """Every member's mean of the next state and its variance: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
         change, raw = self.mlp(self.inputs(state, action)).chunk(2, -1)
         mean = state * self.relative + self.target_mean + self.target_std * change
-        return mean, self.target_std**2 * soft_variance(raw, self.min_log_var, self.max_log_var)
+        return mean, self._unit_variance * soft_variance(raw, self.min_log_var, self.max_log_var)
+
+    @property
+    def _unit_variance(self) -> Tensor:
+        """What a variance of 1 of the networks is, calibrated (S,)."""
+        return self.target_std**2 * self.variance_factor
 
     @property
     def chunk(self) -> int:
@@ -184,7 +191,7 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
             weight, bias, unit = weight[..., :size], bias[..., :size], std
         else:  # σ(raw - max), with the max in the bias
             bias, unit = bias - functional.pad(high, (size, 0)), functional.pad(std, (0, size), value=1.0)
-            noise = StepNoise(std**2 * low.exp(), std**2 * high.exp(), epsilon)
+            noise = StepNoise(self._unit_variance * low.exp(), self._unit_variance * high.exp(), epsilon)
         bias = bias * unit + functional.pad(self.target_mean, (0, len(unit) - size))
         layers = [*hidden, Layer((weight * unit).contiguous(), bias.contiguous(), None)]
         return Draw(layers, self.relative, self.encode, particles, noise, order, mixed)

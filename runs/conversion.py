@@ -45,13 +45,13 @@ def from_1(state: State) -> State:
 
 
 def from_2(state: State) -> State:
-    """Of models that predict targets in their own units: a mean of 0 and a spread of 1 make the same function."""
+    """Of models that predict targets in their own units: a mean of 0 and units of 1 make the same function."""
     agent = state.get("agent")
     if not isinstance(agent, dict) or "model" not in agent:  # one without such a model
         return state
     model = agent["model"]
     size = model["min_log_var"].shape[-1]
-    units = {"target_mean": torch.zeros(size), "target_std": torch.ones(size)}
+    units = {"target_mean": torch.zeros(size), "target_std": torch.ones(size), "variance_factor": torch.ones(size)}
     return state | {"agent": agent | {"model": model | units}}
 
 

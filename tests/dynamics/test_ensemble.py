@@ -34,6 +34,7 @@ def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **opti
     inputs = torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5
     targets = torch.randn(50, state, generator=rng(6), dtype=torch.float64)
     model.normalise(inputs, targets * torch.linspace(0.5, 1.5, state) + 0.1)
+    model.variance_factor.copy_(torch.linspace(0.5, 2.0, state))
     with torch.no_grad():
         for bias in model.mlp.biases:
             bias.normal_(generator=rng(2))
@@ -55,7 +56,7 @@ def by_hand(model: ProbabilisticEnsemble, member: int, inputs: Tensor) -> tuple[
     low, high = model.min_log_var[member], model.max_log_var[member]
     log_variance = high - functional.softplus(high - raw)
     variance = (low + functional.softplus(log_variance - low)).exp()
-    return model.target_mean + model.target_std * mean, model.target_std**2 * variance
+    return model.target_mean + model.target_std * mean, model.target_std**2 * model.variance_factor * variance
 
 
 def test_it_is_a_dynamics() -> None:
