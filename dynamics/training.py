@@ -43,7 +43,7 @@ class Training(Checked):
     """
 
     epochs: Count = 50  # at most
-    batch: Count = 64  # transitions of each member
+    batch: Count | None = None  # transitions of each member; None is a 32nd of all, between 16 and 64
     learning_rate: Positive = 1e-3  # Adam's
     weight_decay: NonNegative = 1e-3  # Adam's, of the layers' weights
     beta: Fraction = 0.25  # each error counts as much as its variance to this power (Seitzer et al. 2022)
@@ -115,7 +115,8 @@ class Training(Checked):
         """Once through every member's rows, in an order of its own; the mean loss."""
         model = average.of
         order = torch.rand(rows.shape, generator=rng, device=rng.device).argsort(-1)
-        batches = torch.split(rows.gather(1, order), self.batch, 1)
+        size = self.batch or min(64, max(16, rows.shape[1] // 32))
+        batches = torch.split(rows.gather(1, order), size, 1)
         total = torch.zeros((), device=inputs.device)
         for batch in batches:
             loss = losses(model, inputs[batch], targets[batch], self.beta).sum()

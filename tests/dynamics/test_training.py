@@ -173,6 +173,22 @@ def test_weights_decay() -> None:
     assert norms[1] < 0.7 * norms[0]
 
 
+@pytest.mark.parametrize(("count", "size"), [(200, 16), (1000, 31), (5000, 64)])
+def test_few_transitions_make_small_batches(monkeypatch: pytest.MonkeyPatch, count: int, size: int) -> None:
+    seen: list[int] = []
+
+    def watched(model: Any, inputs: Tensor, *others: Any) -> Tensor:
+        seen.append(inputs.shape[-2])
+        return losses(model, inputs, *others)
+
+    monkeypatch.setattr(training, "losses", watched)
+    Training(epochs=1, validation=1e-9).fit(model(), *data(count + 1), rng())  # the first of all is held out
+    assert seen[1] == size  # after a look at what is held out
+    seen.clear()
+    Training(epochs=1, batch=50, validation=1e-9).fit(model(), *data(count + 1), rng())
+    assert seen[1] == 50
+
+
 def test_equal_seeds_equal_weights() -> None:
     networks = [model(), model(), model()]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
