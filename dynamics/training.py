@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -93,7 +94,7 @@ class Training(Checked):
         weights = list(model.mlp.weights)
         known = set(map(id, weights))
         others = [parameter for parameter in model.parameters() if id(parameter) not in known]
-        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others}]
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others}]
         return torch.optim.Adam(groups, self.learning_rate, fused=True)
 
     def _rows(self, model: ProbabilisticEnsemble, count: int, rng: Generator) -> Tensor:

@@ -45,7 +45,7 @@ def untrained(data: DataSet, config: EnsembleConfig, seed: int) -> Probabilistic
 
 def elites(data: DataSet, seed: int, epochs: int | None = None) -> Trained:
     """The defaults; epochs: as many at most."""
-    model, training = untrained(data, EnsembleConfig(), seed), Training(**({"epochs": epochs} if epochs else {}))
+    model, training = untrained(data, EnsembleConfig(), seed), Training(epochs=epochs or Training.epochs)
     rows, rng = data.training, Generator().manual_seed(seed)
     begin = time.perf_counter()
     fit = training.fit(model, rows.state, rows.action, rows.next_state, rng)
@@ -57,7 +57,7 @@ def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None) -> Trained:
     from mbrl.models import GaussianMLP, ModelTrainer, OneDTransitionRewardModel
     from mbrl.util.common import get_basic_buffer_iterators
 
-    model, settings = untrained(data, EnsembleConfig(), seed), Theirs(**({"epochs": epochs} if epochs else {}))
+    model, settings = untrained(data, EnsembleConfig(), seed), Theirs(epochs=epochs or Theirs.epochs)
     torch.manual_seed(seed)
     hidden, size = model.config.architecture.hidden, model.state_size
     options = {"num_layers": len(hidden), "hid_size": hidden[0], "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
