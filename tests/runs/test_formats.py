@@ -21,7 +21,7 @@ from elites.runs.load import load_pets
 
 DATA = Path(__file__).parents[1] / "data"
 KEPT = sorted(DATA.glob("checkpoint-*"))
-OLD_UNITS = DATA / "checkpoint-0.1.0-pets"  # of format 2
+OLD_UNITS = DATA / "checkpoint-format-2-pets"
 
 
 class Rows(Observer):
@@ -38,8 +38,9 @@ class Rows(Observer):
         self.after.append(row)
 
 
-def test_there_is_one_of_each_kind() -> None:
-    assert {folder.name.rpartition("-")[2] for folder in KEPT} == {"pets", "td3"}
+def test_there_is_one_of_each_kind_and_format() -> None:
+    kinds = {tuple(folder.name.split("-")[2:]) for folder in KEPT}
+    assert kinds == {(str(number), kind) for number in (2, conversion.FORMAT) for kind in ("pets", "td3")}
     assert sum(path.stat().st_size for folder in KEPT for path in folder.rglob("*")) < 400_000
 
 
