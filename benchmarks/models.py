@@ -48,12 +48,12 @@ def rows_of(sets: list[str], trainers: list[str], seeds: int, epochs: int | None
 
 
 def table(rows: list[Row]) -> str:
-    """Means over the seeds."""
+    """Medians over the seeds."""
     lines = [f"| data | trainer | {' | '.join(SHOWN)} |", f"| --- | --- |{' ---: |' * len(SHOWN)}"]
     for data, by in dict.fromkeys((row["data"], row["trainer"]) for row in rows):
         same = [row for row in rows if (row["data"], row["trainer"]) == (data, by)]
-        means = [np.mean([float(row[key]) for row in same]) for key in SHOWN]
-        lines.append(f"| {data} | {by} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+        medians = [np.median([float(row[key]) for row in same]) for key in SHOWN]
+        lines.append(f"| {data} | {by} | {' | '.join(f'{median:.3f}' for median in medians)} |")
     return "\n".join(lines)
 
 
