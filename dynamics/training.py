@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Generator, Tensor
 
 from elites.dynamics.calibration import variance_factors
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
+from elites.dynamics.weights import Average, Best
 from elites.fields import Checked, Count, Fraction, NonNegative, Positive, Rate
 from elites.networks.layers import network
 
@@ -73,8 +73,8 @@ class Training(Checked):
         seen, wanted = model.mlp.normalised(seen), model.normalised(targets)
         rows = self._rows(model, int((~held).sum()), rng)
         optimizer = self._optimizer(model)
-        average = _Average(model, self.averaging)
-        best = _Best(average.model, _validated(average.model, seen[held], wanted[held]))
+        average = Average(model, self.averaging)
+        best = Best(average.model, _validated(average.model, seen[held], wanted[held]))
         train_loss, epoch, idle = math.nan, 0, 0
         for epoch in range(1, self.epochs + 1):
             train_loss = self._epoch(average, optimizer, seen[~held], wanted[~held], rows, rng)
@@ -106,7 +106,7 @@ class Training(Checked):
 
     def _epoch(
         self,
-        average: _Average,
+        average: Average,
         optimizer: torch.optim.Optimizer,
         inputs: Tensor,
         targets: Tensor,
@@ -127,43 +127,6 @@ class Training(Checked):
             average.follow()
             total += loss.detach()
         return total.item() / (len(rows) * len(batches))
-
-
-class _Average:
-    """A model whose weights are the running average of another's; the first steps count for less."""
-
-    def __init__(self, of: ProbabilisticEnsemble, share: float) -> None:
-        self.of, self.share, self.steps = of, share, 0
-        self.model = copy.deepcopy(of)
-
-    @torch.no_grad()
-    def follow(self) -> None:
-        self.steps += 1
-        kept = min(self.share, (self.steps + 1) / (self.steps + 10))
-        for mean, weight in zip(self.model.parameters(), self.of.parameters(), strict=True):
-            mean.lerp_(weight, 1 - kept)
-
-
-class _Best:
-    """Every member's own best weights by validation loss (M,), those that it came with among them."""
-
-    def __init__(self, model: ProbabilisticEnsemble, loss: Tensor) -> None:
-        self.parameters, self.loss = list(model.parameters()), loss  # each (M, …)
-        self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
-
-    @torch.no_grad()
-    def improved(self, loss: Tensor) -> bool:
-        """Takes over the members that are better now, if any are."""
-        better = loss < self.loss
-        self.loss = torch.where(better, loss, self.loss)
-        for best, parameter in zip(self.best_weights, self.parameters, strict=True):
-            best[better] = parameter[better]
-        return bool(better.any())
-
-    @torch.no_grad()
-    def restore(self, model: ProbabilisticEnsemble) -> None:
-        for best, parameter in zip(self.best_weights, model.parameters(), strict=True):
-            parameter.copy_(best)
 
 
 @torch.no_grad()

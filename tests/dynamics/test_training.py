@@ -14,6 +14,7 @@ from elites.dynamics import EnsembleConfig, Fit, ProbabilisticEnsemble, Training
 from elites.dynamics.calibration import variance_factors
 from elites.dynamics.ensemble import PETS_NETWORKS, soft_variance
 from elites.dynamics.training import held_out, held_out_figures, losses
+from elites.dynamics.weights import Average
 
 
 def rng(seed: int = 0) -> Generator:
@@ -127,7 +128,7 @@ def test_an_error_counts_as_much_as_its_variance_to_a_power(beta: float) -> None
 
 def test_weights_are_averaged_over_the_steps() -> None:
     network = model(members=1)
-    average, mean = training._Average(network, 0.5), network.min_log_var.detach().clone()
+    average, mean = Average(network, 0.5), network.min_log_var.detach().clone()
     for step, kept in ((1, 2 / 11), (2, 3 / 12), (3, 4 / 13)):
         with torch.no_grad():
             network.min_log_var.fill_(step)
