@@ -23,6 +23,7 @@ from elites.networks.layers import Layer, detached
 from elites.networks.mlp import MLP
 
 NATIVE, TORCH = NativeRollout(), TorchRollout()
+STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
 
 
@@ -57,8 +58,10 @@ class EnsembleConfig(Checked):
 class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     """M networks: (state, action) -> mean and variance of what the next state adds to the state.
 
-    encode: (R, S) -> (R, F), what of a state the networks see. absolute: entries that are predicted as they are, not as
-    changes. angles: entries whose change is taken the short way round. All randomness of the weights is from `rng`.
+    The networks predict targets less their mean, in units of their spread. The bounds of the log variance are in these
+    units, too; `variance_factor` calibrates it. encode: (R, S) -> (R, F), what of a state the networks see. absolute:
+    entries that are predicted as they are, not as changes. angles: entries whose change is taken the short way round.
+    All randomness of the weights is from `rng`.
     """
 
     def __init__(
@@ -85,11 +88,17 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         features = state_size if encode is None else encode(torch.zeros(1, state_size, device=rng.device)).shape[-1]
         self.mlp = MLP(c.architecture, features + action_size, 2 * state_size, c.members, rng)
         self.min_log_var = nn.Parameter(torch.full((c.members, 1, state_size), -10.0, device=rng.device))
-        self.max_log_var = nn.Parameter(torch.full((c.members, 1, state_size), 0.5, device=rng.device))
+        self.max_log_var = nn.Parameter(torch.zeros(c.members, 1, state_size, device=rng.device))
         relative = torch.ones(state_size, device=rng.device)
         relative[list(absolute)] = 0
         self.best_members: Tensor
         self.relative: Tensor
+        self.target_mean: Tensor
+        self.target_std: Tensor
+        self.variance_factor: Tensor
+        self.register_buffer("target_mean", torch.zeros(state_size, device=rng.device))
+        self.register_buffer("target_std", torch.ones(state_size, device=rng.device))
+        self.register_buffer("variance_factor", torch.ones(state_size, device=rng.device))
         self.register_buffer("best_members", torch.arange(c.best_members or c.members, device=rng.device))
         self.register_buffer("relative", relative, persistent=False)
 
@@ -100,7 +109,7 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         return torch.cat([state if self.encode is None else self.encode(state), action], -1)
 
     def targets(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """(R, S), (R, S) -> what the networks predict (R, S)."""
+        """(R, S), (R, S) -> what the model predicts (R, S)."""
         change = next_state - state * self.relative
         if self.angles:
             turn = change[:, self.angles]
@@ -108,10 +117,27 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
             change = change.index_copy(1, entries, torch.atan2(turn.sin(), turn.cos()))
         return change
 
+    def normalise(self, inputs: Tensor, targets: Tensor) -> None:
+        """Takes the mean and spread of inputs (R, F + A) and targets (R, S) as the normalizers'."""
+        self.mlp.normalise(inputs)
+        std, mean = torch.std_mean(targets, 0, correction=0)
+        self.target_mean.copy_(mean)
+        self.target_std.copy_(torch.where(std < STILL, 1.0, std))
+
+    def normalised(self, targets: Tensor) -> Tensor:
+        """Targets (R, S) as the networks predict them."""
+        return (targets - self.target_mean) / self.target_std
+
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Every member's mean of the next state and its variance: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
         change, raw = self.mlp(self.inputs(state, action)).chunk(2, -1)
-        return state * self.relative + change, soft_variance(raw, self.min_log_var, self.max_log_var)
+        mean = state * self.relative + self.target_mean + self.target_std * change
+        return mean, self._unit_variance * soft_variance(raw, self.min_log_var, self.max_log_var)
+
+    @property
+    def _unit_variance(self) -> Tensor:
+        """What a variance of 1 of the networks is, calibrated (S,)."""
+        return self.target_std**2 * self.variance_factor
 
     @property
     def chunk(self) -> int:
@@ -160,11 +186,14 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         *hidden, (weight, bias, _) = detached(self.mlp.folded(met))
         low, high = (x if met is None else x[met] for x in (self.min_log_var, self.max_log_var))
         size, mixed, noise = self.state_size, self.config.propagation == "mean", None
+        std = self.target_std
         if epsilon is None or weight.shape[-1] == size:  # no noise is wanted, or the networks know of none
-            weight, bias = weight[..., :size].contiguous(), bias[..., :size].contiguous()
+            weight, bias, unit = weight[..., :size], bias[..., :size], std
         else:  # σ(raw - max), with the max in the bias
-            bias, noise = bias - functional.pad(high, (size, 0)), StepNoise(low.exp(), high.exp(), epsilon)
-        layers = [*hidden, Layer(weight, bias, None)]
+            bias, unit = bias - functional.pad(high, (size, 0)), functional.pad(std, (0, size), value=1.0)
+            noise = StepNoise(self._unit_variance * low.exp(), self._unit_variance * high.exp(), epsilon)
+        bias = bias * unit + functional.pad(self.target_mean, (0, len(unit) - size))
+        layers = [*hidden, Layer((weight * unit).contiguous(), bias.contiguous(), None)]
         return Draw(layers, self.relative, self.encode, particles, noise, order, mixed)
 
     def rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import Parameter
 
+from elites.dynamics.calibration import variance_factors
 from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
-from elites.fields import Checked, Count, NonNegative, Positive, Rate
+from elites.dynamics.weights import Average, Best
+from elites.fields import Checked, Count, Fraction, NonNegative, Positive, Rate
+from elites.networks.descent import Adam
+from elites.networks.learning import gradients_of
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
-BOUND_PENALTY = 0.01  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1)
+BOUND_PENALTY = 1e-3  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1, have 0.01)
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,21 @@ class Fit:
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """Adam on the Gaussian negative log likelihood, one bootstrap for each member; the CEM-GD experiments' settings.
+    """Adam on a Gaussian likelihood of every member, averaged weights, and variances calibrated at the end.
 
     A transition that was once held out always is, so the validation set never leaks into training as data grows. Every
     member keeps its own best weights, those it came with among them.
     """
 
     epochs: Count = 50  # at most
-    batch: Count = 32  # transitions of each member
+    batch: Count | None = None  # transitions of each member; None is a 32nd of all, between 16 and 64
     learning_rate: Positive = 1e-3  # Adam's
-    weight_decay: NonNegative = 5e-5  # Adam's
+    weight_decay: NonNegative = 1e-3  # Adam's, of the layers' weights
+    beta: Fraction = 0.25  # each error counts as much as its variance to this power (Seitzer et al. 2022)
+    averaging: Fraction = 0.99  # share of the weights' running average that stays at every step; 0 is no average
     validation: Rate = 0.05  # share of the transitions that is held out
     patience: Count = 5  # epochs in which no member improves
-    bootstrap: bool = True  # whether each member draws its own transitions, with replacement
+    bootstrap: bool = False  # whether each member draws its own transitions, with replacement
 
     def fit(
         self,
@@ -65,24 +70,33 @@ class Training(Checked):
         seen, targets = model.inputs(state, action), model.targets(state, next_state)
         if not (seen.isfinite().all() and targets.isfinite().all()):
             raise ValueError("Training.fit: expected finite transitions, got NaN or infinity")
-        model.mlp.normalise(seen[~held])
-        seen = model.mlp.normalised(seen)
-        inputs, wanted, rows = seen[~held], targets[~held], self._rows(model, int((~held).sum()), rng)
-        parameters = list(model.parameters())  # each (M, …)
-        optimizer = torch.optim.Adam(parameters, self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        best = _Best(parameters, _validated(model, seen[held], targets[held]))
+        model.normalise(seen[~held], targets[~held])
+        seen, wanted = model.mlp.normalised(seen), model.normalised(targets)
+        rows = self._rows(model, int((~held).sum()), rng)
+        optimizer = self._optimizer(model)
+        average = Average(model, self.averaging)
+        best = Best(average.model, _validated(average.model, seen[held], wanted[held]))
         train_loss, epoch, idle = math.nan, 0, 0
         for epoch in range(1, self.epochs + 1):
-            train_loss = self._epoch(model, optimizer, inputs, wanted, rows, rng)
-            idle = 0 if best.improved(_validated(model, seen[held], targets[held])) else idle + 1
+            train_loss = self._epoch(average, optimizer, seen[~held], wanted[~held], rows, rng)
+            idle = 0 if best.improved(_validated(average.model, seen[held], wanted[held])) else idle + 1
             if progress:
                 progress(epoch, train_loss, best.loss.mean().item())
             if idle >= self.patience:
                 break
-        best.restore()
+        best.restore(model)
         model.best_members.copy_(best.loss.argsort()[: len(model.best_members)])
-        figures = held_out_figures(model, state[held], action[held], targets[held], wanted.std(0, correction=0))
+        calibrate(model, state[held], action[held], targets[held])
+        figures = held_out_figures(model, state[held], action[held], targets[held], model.target_std)
         return Fit(epoch, train_loss, best.loss.mean().item(), *figures)
+
+    def _optimizer(self, model: ProbabilisticEnsemble) -> torch.optim.Optimizer:
+        """Neither biases nor bounds decay."""
+        weights = list(model.mlp.weights)
+        known = set(map(id, weights))
+        others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others}]
+        return Adam(groups, self.learning_rate, fused=True)
 
     def _rows(self, model: ProbabilisticEnsemble, count: int, rng: Generator) -> Tensor:
         """Which of the training rows each member learns from: (M, count)."""
@@ -93,7 +107,7 @@ class Training(Checked):
 
     def _epoch(
         self,
-        model: ProbabilisticEnsemble,
+        average: Average,
         optimizer: torch.optim.Optimizer,
         inputs: Tensor,
         targets: Tensor,
@@ -101,38 +115,22 @@ class Training(Checked):
         rng: Generator,
     ) -> float:
         """Once through every member's rows, in an order of its own; the mean loss."""
+        model, parameters = average.of, [each for group in optimizer.param_groups for each in group["params"]]
         order = torch.rand(rows.shape, generator=rng, device=rng.device).argsort(-1)
-        batches = torch.split(rows.gather(1, order), self.batch, 1)
+        size = self.batch or min(64, max(16, rows.shape[1] // 32))
+        batches = torch.split(rows.gather(1, order), size, 1)
         total = torch.zeros((), device=inputs.device)
         for batch in batches:
-            loss = losses(model, inputs[batch], targets[batch]).sum()
-            optimizer.zero_grad()
-            (loss + BOUND_PENALTY * (model.max_log_var - model.min_log_var).sum()).backward()  # type: ignore[no-untyped-call]
+            loss = losses(model, inputs[batch], targets[batch], self.beta).sum()
+            width = (model.max_log_var - model.min_log_var).sum()
+            for parameter, gradient in zip(
+                parameters, gradients_of(loss + BOUND_PENALTY * width, parameters), strict=True
+            ):
+                parameter.grad = gradient
             optimizer.step()
+            average.follow()
             total += loss.detach()
         return total.item() / (len(rows) * len(batches))
-
-
-class _Best:
-    """Every member's own best weights by validation loss (M,), those that it came with among them."""
-
-    def __init__(self, parameters: list[Parameter], loss: Tensor) -> None:
-        self.parameters, self.loss = parameters, loss
-        self.best_weights = [parameter.detach().clone() for parameter in parameters]
-
-    @torch.no_grad()
-    def improved(self, loss: Tensor) -> bool:
-        """Takes over the members that are better now, if any are."""
-        better = loss < self.loss
-        self.loss = torch.where(better, loss, self.loss)
-        for best, parameter in zip(self.best_weights, self.parameters, strict=True):
-            best[better] = parameter[better]
-        return bool(better.any())
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        for best, parameter in zip(self.best_weights, self.parameters, strict=True):
-            parameter.copy_(best)
 
 
 @torch.no_grad()
@@ -140,15 +138,27 @@ def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) ->
     return losses(model, inputs, targets)
 
 
-def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:
+def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor, beta: float = 0.0) -> Tensor:
     """Every member's negative log likelihood, per entry, times 2 and without its constant: (M,).
 
-    inputs, normalised, (R, F + A) or (M, R, F + A); targets alike.
+    inputs (R, F + A) or (M, R, F + A) and targets, both normalised. beta: every entry counts as much as its variance to
+    this power. The likelihood alone hardly learns what it has once called noise.
     """
     inputs = inputs.expand(model.config.members, *inputs.shape[-2:])
     change, raw = model.mlp.learning(inputs).chunk(2, -1)
     variance = soft_variance(raw, model.min_log_var, model.max_log_var)
-    return ((change - targets).square() / variance + variance.log()).mean((-2, -1))
+    loss = (change - targets).square() / variance + variance.log()
+    return (loss * variance.detach() ** beta if beta else loss).mean((-2, -1))
+
+
+@torch.no_grad()
+def calibrate(model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targets: Tensor) -> None:
+    """Sets the factors on the variance by held-out transitions (n, S), (n, A), (n, S)."""
+    model.variance_factor.fill_(1)
+    mean, variance = (x[model.best_members] for x in model.predict(state, action))
+    error = targets - (mean.mean(0) - state * model.relative)
+    factors = variance_factors(error.square(), variance.mean(0), mean.var(0, correction=0))
+    model.variance_factor.copy_(factors)
 
 
 def held_out(count: int, share: float) -> Tensor:
@@ -159,13 +169,13 @@ def held_out(count: int, share: float) -> Tensor:
 def held_out_figures(
     model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targets: Tensor, spread: Tensor
 ) -> tuple[float, float, float, float]:
-    """RMSE, NLL and coverage, as `Fit` has them, under the mixture of the members that are planned with."""
+    """RMSE in units of spread (S,), NLL and coverage under the mixture of the members that are planned with."""
     with torch.no_grad():
         mean, variance = (x[model.best_members] for x in model.predict(state, action))
         change = mean.mean(0) - state * model.relative
         total = variance.mean(0) + mean.var(0, correction=0)  # what members expect, and how they differ
         error = targets - change
-        rmse = (error / torch.where(spread < STILL, 1.0, spread)).square().mean().sqrt()
+        rmse = (error / spread).square().mean().sqrt()
         nll = 0.5 * (error.square() / total + total.log() + math.log(2 * math.pi)).mean()
         z = error.abs() / total.sqrt()
         coverage = [(z < limit).double().mean().item() for limit in (0.6745, 1.6449)]

@@ -117,7 +117,7 @@ class AdamW(torch.optim.AdamW):
 class Following:
     """slow ← slow + τ (fast - slow), of arrays."""
 
-    def __init__(self, slow: list[Tensor], fast: list[Tensor]) -> None:
+    def __init__(self, slow: Sequence[Tensor], fast: Sequence[Tensor]) -> None:
         self.slow, self.fast = slow, fast
         self.addresses: list[int] = []  # when the pointers were made
 
@@ -129,7 +129,7 @@ class Following:
         addresses = [x.data_ptr() for some in (self.slow, self.fast) for x in some]
         if addresses != self.addresses:
             if not library.serves([*self.slow, *self.fast]):
-                torch._foreach_lerp_(self.slow, self.fast, tau)
+                torch._foreach_lerp_(list(self.slow), list(self.fast), tau)
                 return
             self.pointers: list[ctypes.Array[Any]] = [sizes(self.slow), *map(library.addresses, (self.slow, self.fast))]
             self.addresses = addresses

@@ -9,7 +9,7 @@ import torch
 
 from elites.agents.replay import Grown
 
-FORMAT = 2  # what this release writes
+FORMAT = 3  # what this release writes
 State = dict[str, Any]
 
 
@@ -44,4 +44,15 @@ def from_1(state: State) -> State:
     return state
 
 
-CONVERTERS: dict[Any, Callable[[State], State]] = {1: from_1}
+def from_2(state: State) -> State:
+    """Of models that predict targets in their own units: a mean of 0 and units of 1 make the same function."""
+    agent = state.get("agent")
+    if not isinstance(agent, dict) or "model" not in agent:  # one without such a model
+        return state
+    model = agent["model"]
+    size = model["min_log_var"].shape[-1]
+    units = {"target_mean": torch.zeros(size), "target_std": torch.ones(size), "variance_factor": torch.ones(size)}
+    return state | {"agent": agent | {"model": model | units}}
+
+
+CONVERTERS: dict[Any, Callable[[State], State]] = {1: from_1, 2: from_2}

@@ -2,4 +2,6 @@
 
 All plan through one model, for one reward, from the same observations. Each has a process of its own; they plan one at
 a time, in turn, so that a noisy machine hits all alike. What the columns mean: docs/performance.md.
+
+`transitions`, `trainers` and `foresight` are for models: what benchmarks/models.py compares (docs/models.md).
 """

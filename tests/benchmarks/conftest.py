@@ -34,3 +34,8 @@ def particles() -> ModuleType:
 @pytest.fixture(scope="session")
 def scaling() -> ModuleType:
     return loaded("scaling")
+
+
+@pytest.fixture(scope="session")
+def models() -> ModuleType:
+    return loaded("models")

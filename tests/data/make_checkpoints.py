@@ -1,8 +1,8 @@
-"""Makes the checkpoints that every later release has to load and go on with: run it once, when a release is made.
+"""Makes the checkpoints that every later release has to load and go on with: run it once, when the format changes.
 
     python tests/data/make_checkpoints.py
 
-It replaces tests/data/checkpoint-VERSION-KIND: runs that were stopped half way, of the smallest agents.
+It replaces tests/data/checkpoint-format-NUMBER-KIND: runs that were stopped half way, of the smallest agents.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from elites import __version__
 from elites.agents import TD3
 from elites.dynamics import EnsembleConfig, Training
 from elites.networks import Architecture
 from elites.planners import CEM
 from elites.runs import LearnSettings, Observer, PETSSettings, RunSettings, train
+from elites.runs.conversion import FORMAT
 
 HERE = Path(__file__).parent
 SETTINGS: dict[str, RunSettings] = {
@@ -32,7 +32,7 @@ SETTINGS: dict[str, RunSettings] = {
     "pets": PETSSettings(
         planner=CEM(samples=6, elites=2, iterations=2),
         horizon=3,
-        model=EnsembleConfig(members=2, architecture=Architecture((4,), "silu")),
+        model=EnsembleConfig(members=2, architecture=Architecture((4,), "silu", normalise_inputs=True)),
         training=Training(epochs=2),
         env="elites/CartpoleSwingup-v0",
         random_episodes=1,
@@ -56,7 +56,7 @@ class Half(Observer):
 
 def main() -> None:
     for kind, settings in SETTINGS.items():
-        folder = HERE / f"checkpoint-{__version__}-{kind}"
+        folder = HERE / f"checkpoint-format-{FORMAT}-{kind}"
         shutil.rmtree(folder, ignore_errors=True)
         half = Half()
         train(settings, folder, observers=[half], stop=half.stop)

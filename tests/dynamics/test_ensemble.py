@@ -28,10 +28,13 @@ def networks(*hidden: int) -> Architecture:
 
 
 def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **options: Any) -> ProbabilisticEnsemble:
-    """Small, in float64, with a normalizer that does something and bounds that differ."""
+    """Small, in float64, with normalizers that do something and bounds that differ."""
     settings = EnsembleConfig(4, networks(8, 8), propagation=propagation)
     model = ProbabilisticEnsemble(state, action, settings, **{"rng": rng(), **options}).double()
-    model.mlp.normalise(torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5)
+    inputs = torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5
+    targets = torch.randn(50, state, generator=rng(6), dtype=torch.float64)
+    model.normalise(inputs, targets * torch.linspace(0.5, 1.5, state) + 0.1)
+    model.variance_factor.copy_(torch.linspace(0.5, 2.0, state))
     with torch.no_grad():
         for bias in model.mlp.biases:
             bias.normal_(generator=rng(2))
@@ -52,7 +55,8 @@ def by_hand(model: ProbabilisticEnsemble, member: int, inputs: Tensor) -> tuple[
     mean, raw = (x @ model.mlp.weights[-1][member] + model.mlp.biases[-1][member]).chunk(2, -1)
     low, high = model.min_log_var[member], model.max_log_var[member]
     log_variance = high - functional.softplus(high - raw)
-    return mean, (low + functional.softplus(log_variance - low)).exp()
+    variance = (low + functional.softplus(log_variance - low)).exp()
+    return model.target_mean + model.target_std * mean, model.target_std**2 * model.variance_factor * variance
 
 
 def test_it_is_a_dynamics() -> None:
@@ -122,6 +126,8 @@ def test_particles_are_dealt_evenly() -> None:
         with torch.no_grad():
             for parameter in (*model.mlp.weights, *model.mlp.biases):
                 parameter.zero_()
+            model.target_mean.zero_()
+            model.target_std.fill_(1)
             model.mlp.biases[-1][:, 0, :3] = torch.arange(1.0, 5).unsqueeze(-1)
             model.min_log_var.fill_(-80)
             model.max_log_var.fill_(-60)

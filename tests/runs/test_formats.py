@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
+from torch import Generator
+from torch.nn import functional
 
 from elites.agents import Grown
+from elites.dynamics.ensemble import soft_variance
 from elites.runs import Observer, checkpoint, conversion, settings_of, train
+from elites.runs.load import load_pets
 
 DATA = Path(__file__).parents[1] / "data"
 KEPT = sorted(DATA.glob("checkpoint-*"))
+OLD_UNITS = DATA / "checkpoint-format-2-pets"
 
 
 class Rows(Observer):
@@ -32,8 +38,9 @@ class Rows(Observer):
         self.after.append(row)
 
 
-def test_there_is_one_of_each_kind() -> None:
-    assert {folder.name.rpartition("-")[2] for folder in KEPT} == {"pets", "td3"}
+def test_there_is_one_of_each_kind_and_format() -> None:
+    kinds = {tuple(folder.name.split("-")[2:]) for folder in KEPT}
+    assert kinds == {(str(number), kind) for number in (2, conversion.FORMAT) for kind in ("pets", "td3")}
     assert sum(path.stat().st_size for folder in KEPT for path in folder.rglob("*")) < 400_000
 
 
@@ -57,7 +64,7 @@ def test_one_of_a_later_release_is_refused(tmp_path: Path) -> None:
     del document["document"]
     document["document"] = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     newer.write_text(json.dumps(document))
-    said = rf"^{newer}: expected a checkpoint of format 1, {conversion.FORMAT}, got one of format 9$"
+    said = rf"^{newer}: expected a checkpoint of format 1, 2, {conversion.FORMAT}, got one of format 9$"
     with pytest.raises(ValueError, match=said):
         checkpoint.newest(tmp_path, pytest.fail)
     assert checkpoint.read(path) == {"count": 1}
@@ -94,8 +101,23 @@ def test_one_of_the_first_edition_is_converted(tmp_path: Path) -> None:
 
 def test_one_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
     first_edition(tmp_path, {"agent": {}})
-    with pytest.raises(ValueError, match=r"expected a checkpoint of format 2, got one of format 1, which cannot be"):
+    with pytest.raises(ValueError, match=r"expected a checkpoint of format 3, got one of format 1, which cannot be"):
         checkpoint.newest(tmp_path, pytest.fail)
+
+
+def test_a_model_of_the_old_units_stays_the_same_function(tmp_path: Path) -> None:
+    """The kept checkpoint of format 2: what its ensemble predicts, computed by hand without any units."""
+    shutil.copytree(OLD_UNITS, tmp_path / "run")
+    agent, _ = load_pets(tmp_path / "run")
+    tensors = safetensors.torch.load_file(max(OLD_UNITS.glob("checkpoints/0*.safetensors")))
+    old = {name.removeprefix("agent.model."): value for name, value in tensors.items() if ".model." in name}
+    assert "target_std" not in old
+    state, action = torch.randn(5, 4, generator=Generator().manual_seed(0)), torch.linspace(-1, 1, 5)[:, None]
+    mean, variance = agent.model.predict(state, action)
+    x = functional.silu(agent.model.inputs(state, action) @ old["mlp.weights.0"] + old["mlp.biases.0"])
+    change, raw = (x @ old["mlp.weights.1"] + old["mlp.biases.1"]).chunk(2, -1)
+    assert torch.allclose(mean, state + change, atol=1e-6)
+    assert torch.allclose(variance, soft_variance(raw, old["min_log_var"], old["max_log_var"]), rtol=1e-5)
 
 
 def test_every_step_of_a_conversion_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
