@@ -100,9 +100,9 @@ class Agent(Learner):
         name, loss = "", torch.zeros(())
         for name, loss, *figures in losses:
             self.nets.descend(name, loss)
-            self._tally.add(f"{name}_loss", loss.detach())
+            self._tally.add(f"{name}_loss", loss)
             for figure, value in figures[0].items() if figures else ():
-                self._tally.add(figure, value.detach())
+                self._tally.add(figure, value)
         return lambda: f"{name}  loss {loss:.4f}"
 
     @property
@@ -136,21 +136,19 @@ class Agent(Learner):
 
 
 class Tally:
-    """Means of figures since they were last asked for; nothing waits for the device until then."""
+    """Means of figures since they were last asked for; nothing waits for a device other than the CPU until then."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor) -> None:
-        if name in self._sums:
-            self._sums[name] += value
-            self._counts[name] += 1
-        else:
-            self._sums[name], self._counts[name] = value.clone(), 1
+        mine = value.item() if value.device.type == "cpu" else value.detach()
+        self._sums[name] = self._sums.get(name, 0.0) + mine
+        self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
-        found = {name: (total / self._counts[name]).item() for name, total in self._sums.items()}
+        found = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return found
 
@@ -158,5 +156,4 @@ class Tally:
         return {"sums": self._sums, "counts": self._counts}
 
     def load_state_dict(self, state: State) -> None:
-        self._sums = {name: total.clone() for name, total in state["sums"].items()}
-        self._counts = dict(state["counts"])
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])

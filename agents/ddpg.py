@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, DeterministicPolicy, regression
+from elites.agents.q_learning import ActorCritic, DeterministicPolicy
 from elites.agents.replay import Replay
 from elites.fields import Count
+from elites.networks.regression import regression
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class DDPG(DeterministicPolicy):
         with torch.no_grad():
             future = nets.slow.critics.values(batch.next_state, nets.slow.policy.action(batch.next_state)).amin(0)
             target = batch.reward + self.discount * future * ~batch.terminated
-        values = nets.critics.values(batch.state, batch.action)
-        yield "critics", regression(values, target), {"value": values.mean()}
+        yield "critics", *regression(nets.critics.values(batch.state, batch.action), target)
 
         if step % self.policy_every == 0:
             yield "policy", -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()

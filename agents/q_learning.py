@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Generator, Tensor
-from torch.nn import functional
 
 from elites.agents.algorithm import Algorithm
 from elites.agents.nets import Nets, Optimizer, Part
@@ -73,11 +72,6 @@ class DeterministicPolicy(QLearning):
 
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
-
-
-def regression(values: Tensor, target: Tensor) -> Tensor:
-    """Σ over the critics of the mean of (Q(s, a) - target)², of values (M, R) and targets (R)."""
-    return functional.mse_loss(values, target.expand_as(values), reduction="sum") / len(target)
 
 
 def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:

@@ -9,12 +9,13 @@ from torch import Generator, Tensor, nn
 
 from elites.agents.algorithm import Losses
 from elites.agents.nets import Optimizer, Part
-from elites.agents.q_learning import QLearning, QNets, regression
+from elites.agents.q_learning import QLearning, QNets
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
 from elites.fields import Count, Positive
 from elites.networks.heads import NormalHead
 from elites.networks.policies import Policy
+from elites.networks.regression import regression
 
 
 class Temperature(nn.Module):
@@ -61,8 +62,7 @@ class SAC(QLearning):
             next_action, log_density = nets.policy.sample(batch.next_state, nets.rng)
             future = nets.slow.critics.values(batch.next_state, next_action).amin(0) - alpha * log_density
             target = batch.reward + self.discount * future * ~batch.terminated
-        values = nets.critics.values(batch.state, batch.action)
-        yield "critics", regression(values, target), {"value": values.mean()}
+        yield "critics", *regression(nets.critics.values(batch.state, batch.action), target)
 
         if step % self.policy_every == 0:
             action, log_density = nets.policy.sample(batch.state, nets.rng)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from elites.agents.nets import Nets
-from elites.agents.q_learning import QLearning, QNets, regression, smoothed
+from elites.agents.q_learning import QLearning, QNets, smoothed
 from elites.agents.replay import Rows
 from elites.fields import NonNegative
 from elites.networks.critics import Critics
 from elites.networks.engine import Precision
+from elites.networks.regression import regression
 from elites.planners import CEM, Planner, TanhNormal
 
 PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())
@@ -51,5 +52,4 @@ class Searched(QLearning):
             next_action = smoothed(following, nets, self.policy_noise, self.noise_clip)
             future = nets.slow.critics.values(batch.next_state, next_action).amin(0)
             target = batch.reward + self.discount * future * ~batch.terminated
-        values = nets.critics.values(batch.state, batch.action)
-        return "critics", regression(values, target), {"value": values.mean()}
+        return "critics", *regression(nets.critics.values(batch.state, batch.action), target)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, DeterministicPolicy, regression, smoothed
+from elites.agents.q_learning import ActorCritic, DeterministicPolicy, smoothed
 from elites.agents.replay import Replay
 from elites.fields import Count, NonNegative
+from elites.networks.regression import regression
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class TD3(DeterministicPolicy):
             next_action = smoothed(nets.slow.policy.action(batch.next_state), nets, self.policy_noise, self.noise_clip)
             future = nets.slow.critics.values(batch.next_state, next_action).amin(0)
             target = batch.reward + self.discount * future * ~batch.terminated
-        values = nets.critics.values(batch.state, batch.action)
-        yield "critics", regression(values, target), {"value": values.mean()}
+        yield "critics", *regression(nets.critics.values(batch.state, batch.action), target)
 
         if step % self.policy_every == 0:
             yield "policy", -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()

@@ -26,13 +26,11 @@ class Critics(nn.Module):
 
     def values(self, state: Tensor, action: Tensor) -> Tensor:
         """(R, S), (R, A) -> (M, R)."""
-        found: Tensor = self.mlp(torch.cat([state, action], -1))
-        return found.squeeze(-1)
+        return self.mlp.scalars(torch.cat([state, action], -1))
 
     def value(self, state: Tensor, action: Tensor) -> Tensor:
         """The first one's (R)."""
-        found: Tensor = self.mlp(torch.cat([state, action], -1), 1)
-        return found.view(-1)
+        return self.mlp.scalars(torch.cat([state, action], -1), 1)[0]
 
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
@@ -63,5 +61,4 @@ class Value(nn.Module):
 
     def values(self, state: Tensor) -> Tensor:
         """(R, S) -> (M, R)."""
-        found: Tensor = self.mlp(state)
-        return found.squeeze(-1)
+        return self.mlp.scalars(state)

@@ -32,12 +32,12 @@ def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
     return mlp.compiled
 
 
-def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int) -> Tensor:
-    """(M or 1, R, in) or (R, in) -> (count, R, out) of the first so many networks."""
+def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int, flat: bool = False) -> Tensor:
+    """(M or 1, R, in) or (R, in) -> (count, R, out) of the first so many networks. flat: (count, R) of one output."""
     if torch.is_grad_enabled() and (x.requires_grad or networks.parameters[0].requires_grad):
-        found: Tensor = _Through.apply(mlp, networks, count, x, *networks.parameters)  # type: ignore[no-untyped-call]
+        found: Tensor = _Through.apply(mlp, networks, count, flat, x, *networks.parameters)  # type: ignore[no-untyped-call]
         return found
-    return networks.forward(x.contiguous(), count, keep=False)[0]
+    return networks.forward(x.contiguous(), count, flat, keep=False)[0]
 
 
 class CompiledMLP:
@@ -90,10 +90,10 @@ class CompiledMLP:
             library.call("elites_learning_sizes", lesson, sizes)
         return lesson, sizes
 
-    def forward(self, x: Tensor, count: int, keep: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, count: int, flat: bool, keep: bool) -> tuple[Tensor, Tensor | None]:
         """The outputs, and what `backward` needs, if it is to be kept."""
         lesson, sizes = self.lesson(x, count)
-        found = torch.empty(count, lesson.rows, self.outputs)
+        found = torch.empty((count, lesson.rows) if flat else (count, lesson.rows, self.outputs))
         kept = self.room(count * lesson.rows * sizes.kept) if keep else None
         scratch = library.scratch(sizes)
         lesson.outputs, lesson.scratch = found.data_ptr(), scratch.data_ptr()
@@ -141,9 +141,11 @@ class Rates:
 
 class _Through(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mlp: MLP, networks: CompiledMLP, count: int, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, mlp: MLP, networks: CompiledMLP, count: int, flat: bool, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
         rows = x.contiguous()
-        found, kept = networks.forward(rows, count, keep=True)
+        found, kept = networks.forward(rows, count, flat, keep=True)
         ctx.mlp, ctx.networks, ctx.rows, ctx.kept = mlp, networks, rows, kept
         ctx.save_for_backward(x, *parameters)
         return found
@@ -153,19 +155,20 @@ class _Through(torch.autograd.Function):
         x, *parameters = ctx.saved_tensors  # torch says so where they have changed since
         kept, ctx.kept = ctx.kept, None  # the way back writes on it
         if torch.is_grad_enabled() or kept is None:  # a gradient of this gradient is wanted, or a second one
-            return None, None, None, *in_torch(ctx.mlp, x, parameters, gradient)
+            gradient = gradient if gradient.ndim == 3 else gradient.unsqueeze(-1)
+            return None, None, None, None, *in_torch(ctx.mlp, x, parameters, gradient)
         networks, descent = ctx.networks, _descent.get()
-        back = torch.empty(*gradient.shape[:2], networks.inputs) if ctx.needs_input_grad[3] else None
+        back = torch.empty(*gradient.shape[:2], networks.inputs) if ctx.needs_input_grad[4] else None
         given: list[Tensor] | list[None] = [None] * len(parameters)
         if descent is not None:
             descent.take(networks, lambda to: networks.backward(ctx.rows, kept, gradient, back, to))
         else:
-            to = Rates(networks) if any(ctx.needs_input_grad[4:]) else None
+            to = Rates(networks) if any(ctx.needs_input_grad[5:]) else None
             networks.backward(ctx.rows, kept, gradient, back, to)
             given = to.each if to else given
         if back is not None and back.shape != x.shape:
             back = back.sum(0).view(x.shape)
-        return None, None, None, back, *given
+        return None, None, None, None, back, *given
 
 
 def in_torch(mlp: MLP, x: Tensor, parameters: Sequence[Tensor], gradient: Tensor) -> Iterator[Tensor | None]:

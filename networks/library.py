@@ -102,6 +102,12 @@ class Squash(ctypes.Structure):
     )
 
 
+class Regression(ctypes.Structure):
+    """As in kernel/interface.h."""
+
+    _fields_ = (*fields(c_int64, "members rows"), *fields(c_void_p, "values target loss mean rates"))
+
+
 class Gather(ctypes.Structure):
     """As in kernel/interface.h."""
 

@@ -60,6 +60,13 @@ class MLP(nn.Module):
             return through(self, networks, self.normalised(x), count)
         return network(x.expand(count, *x.shape[-2:]), self.folded(None if count == self.count else slice(count)))
 
+    def scalars(self, x: Tensor, count: int | None = None) -> Tensor:
+        """The same of networks with a single output: (M, R)."""
+        if not self.linear and (networks := compiled(self, x)):
+            return through(self, networks, self.normalised(x), count or self.count, flat=True)
+        found: Tensor = self(x, count)
+        return found.squeeze(-1)
+
     def alone(self, x: Tensor) -> Tensor:
         """(R, in) -> (R, out) of a single network whose weights are nn.Linear's."""
         if networks := compiled(self, x):

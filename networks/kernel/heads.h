@@ -1,4 +1,4 @@
-// What a policy's outputs become. Included after products.h.
+// What the outputs of policies and critics become. Included after descent.h.
 
 // ln (1 + e^x), of whatever size x has.
 static inline Vec softplus(Vec x) {
@@ -42,4 +42,18 @@ static void squash_back(const Squash &of) {
             put(of.mean_grad + place, raw, some);
             put(of.std_grad + place, raw * std * some_of(of.noise + place, some) - given, some);
         }
+}
+
+static void regression(const Regression &of) {
+    const float scale = 2.0f / (float)of.rows;
+    double squares = 0, values = 0;  // of many, in one order
+    for (int64_t m = 0; m < of.members; m++)
+        for (int64_t r = 0; r < of.rows; r++) {
+            const float value = of.values[m * of.rows + r], error = value - of.target[r];
+            of.rates[m * of.rows + r] = scale * error;
+            squares += (double)error * error;
+            values += value;
+        }
+    *of.loss = (float)(squares / (double)of.rows);
+    *of.mean = (float)(values / (double)(of.members * of.rows));
 }

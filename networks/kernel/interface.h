@@ -114,6 +114,13 @@ struct Squash {
     float *mean_grad, *std_grad;            // (R, A): of the mean, and of the logarithm of the standard deviation
 };
 
+// Values of members towards what they should be.
+struct Regression {
+    int64_t members, rows;
+    const float *values, *target;  // (M, R), (R)
+    float *loss, *mean, *rates;    // Σ over members of the mean of (value - target)²; the mean of all values; (M, R): the gradient
+};
+
 // Rows of several columns at once.
 struct Gather {
     int64_t columns, rows;

@@ -41,6 +41,7 @@ struct Kernel {
     void (*adam)(const Adam &, int64_t array, int64_t first, int64_t count);
     void (*follow)(const Follow &, int64_t array, int64_t first, int64_t count);
     void (*squash)(const Squash &), (*squash_back)(const Squash &);
+    void (*regression)(const Regression &);
 };
 
 // A set's functions are compiled for it whatever the flags of the build say.
@@ -360,3 +361,5 @@ EXPORT void elites_follow(const Follow *step) { stepped(*step, chosen->follow); 
 EXPORT void elites_squash(const Squash *squash) { chosen->squash(*squash); }
 
 EXPORT void elites_squash_back(const Squash *squash) { chosen->squash_back(*squash); }
+
+EXPORT void elites_regression(const Regression *regression) { chosen->regression(*regression); }

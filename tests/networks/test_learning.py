@@ -222,3 +222,21 @@ def test_a_loss_that_does_not_reach_a_parameter() -> None:
     mlp, free = networks(Architecture((16,))), nn.Parameter(torch.ones(()))
     given = gradients_of(mlp(inputs(2, 20)).sum(), [*mlp.parts, free])
     assert [gradient is None for gradient in given] == [False] * 4 + [True]
+
+
+# --- a single output -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [None, 1])
+def test_scalars(monkeypatch: Any, count: int | None) -> None:
+    """(M, R), with the gradients of the same numbers as (M, R, 1)."""
+    mlp, x = networks(Architecture((32,)), sizes=(23, 1)), inputs(1, 20)
+    weights = torch.randn(count or 2, 20, generator=rng(4))
+
+    def gradients(found: Tensor) -> list[Tensor]:
+        return [found, *torch.autograd.grad((found * weights).sum(), [x, *mlp.parts])]
+
+    mine = gradients(mlp.scalars(x, count))
+    agree(mine, gradients(mlp(x, count).squeeze(-1)))
+    monkeypatch.setattr(library, "LIBRARY", None)
+    agree(mine, gradients(mlp.scalars(x, count)))
