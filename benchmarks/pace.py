@@ -6,7 +6,8 @@
 
 All take a block of steps in turn, again and again, so what else the machine does hits all alike; the ratios are
 medians of those of each round. A step of learning is one of the environment and an update. NAME-4 searches with four
-iterations, NAME-float32 in numbers of 32 bits throughout. sb3-NAME is Stable-Baselines3's, sbx-NAME is SBX's, in JAX.
+iterations, NAME-float32 in numbers of 32 bits throughout; cgp-target imitates the target's search. sb3-NAME is
+Stable-Baselines3's, sbx-NAME is SBX's, in JAX.
 
 JAX has no number of threads to set: its pool has a thread for each core, and Python goes on beside it. So the process
 keeps to as many cores as --threads says, where the system is Linux. "cores" is the processor's time by the clock's.
@@ -37,7 +38,7 @@ from elites.runs.bench.sb3 import LIBRARIES, model_for
 from elites.runs.environments import make
 
 THEIRS = ["sb3-td3", "sb3-sac", "sbx-td3", "sbx-sac"]
-OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32"]
+OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32", "cgp-target"]
 WARM = 1000  # steps at random before
 
 
@@ -109,7 +110,8 @@ def side(name: str, env: str, batch: int) -> Side:
     if rest and not isinstance(algorithm, Searched):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
-        change = {"sampling": what} if what == "float32" else {"search": replace(PI_CEM, iterations=int(what))}
+        changes: dict[str, Any] = {"float32": {"sampling": "float32"}, "target": {"search_for": "target"}}
+        change = changes[what] if what in changes else {"search": replace(PI_CEM, iterations=int(what))}
         algorithm = replace(algorithm, **change)
     return Ours(algorithm, env)
 
