@@ -29,12 +29,14 @@ def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
         mlp.compiled = None
     elif mlp.compiled is None or not mlp.compiled.fits():
         mlp.compiled = CompiledMLP(mlp) if library.serves(mlp.parts) else None
-    return mlp.compiled
+    return mlp.compiled if mlp.compiled is not None and mlp.compiled.takes(x) else None
 
 
 def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int, flat: bool = False) -> Tensor:
     """(M or 1, R, in) or (R, in) -> (count, R, out) of the first so many networks. flat: (count, R) of one output."""
-    if torch.is_grad_enabled() and (x.requires_grad or networks.parameters[0].requires_grad):
+    if not 0 < count <= networks.count:
+        raise ValueError(f"MLP: expected some of {networks.count} networks, got {count}")
+    if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in networks.parameters)):
         found: Tensor = _Through.apply(mlp, networks, count, flat, x, *networks.parameters)  # type: ignore[no-untyped-call]
         return found
     return networks.forward(x.contiguous(), count, flat, keep=False)[0]
@@ -72,6 +74,11 @@ class CompiledMLP:
     def fits(self) -> bool:
         """Whether the MLP's parameters are where they were."""
         return self.addresses == [parameter.data_ptr() for held in self.held for parameter in held.values()]
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether these are inputs; torch says what is wrong with others, and knows what none of them are."""
+        *members, rows, inputs = x.shape if x.ndim > 1 else (0, 0)
+        return inputs == self.inputs and rows > 0 and members in ([], [1], [self.count])
 
     def places(self, pointers: ctypes.Array[Any]) -> list[int]:
         """Where those of weights, biases, gains and offsets begin."""

@@ -13,7 +13,8 @@ from elites.networks import library
 
 def regression(values: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Σ over critics of the mean of (value - target)², of values (M, R) and targets (R); and the mean value."""
-    if torch.compiler.is_compiling() or not library.serves((values, target)):
+    fits = values.ndim == 2 and values.shape[1:] == target.shape
+    if torch.compiler.is_compiling() or not fits or not library.serves((values, target)):
         loss = functional.mse_loss(values, target.expand_as(values), reduction="sum") / len(target)
         return loss, {"value": values.mean()}
     loss, mean = _Regression.apply(values, target)  # type: ignore[no-untyped-call]

@@ -192,6 +192,36 @@ def test_what_is_not_finite_comes_through(monkeypatch: Any) -> None:
             assert torch.equal(found.isnan(), expected.isnan())
 
 
+@pytest.mark.parametrize("shape", [(2, 20, 22), (20, 24), (3, 20, 23), (2, 2, 20, 23), (23,)])
+def test_inputs_that_do_not_fit(shape: tuple[int, ...]) -> None:
+    """torch says what is wrong; nothing is read that is not there."""
+    mlp = networks(Architecture((16,)))
+    mlp(torch.zeros(2, 20, 23))
+    with pytest.raises((RuntimeError, IndexError, ValueError)):
+        mlp(torch.zeros(shape))
+
+
+def test_no_rows() -> None:
+    mlp = networks(Architecture((16,)))
+    assert mlp(torch.zeros(2, 0, 23)).shape == (2, 0, 5)
+    assert networks(Architecture((16,)), 1, linear=True).alone(torch.zeros(0, 23)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_more_networks_than_there_are(count: int) -> None:
+    with pytest.raises(ValueError, match=f"MLP: expected some of 2 networks, got {count}"):
+        networks(Architecture((16,)))(torch.zeros(2, 20, 23), count)
+
+
+def test_weights_of_which_some_are_frozen() -> None:
+    mlp = networks(Architecture((16,)))
+    mlp.weights[0].requires_grad_(False)
+    found = mlp(inputs(2, 20).detach())
+    found.sum().backward()
+    assert mlp.weights[0].grad is None
+    assert mlp.weights[1].grad is not None
+
+
 def test_what_it_does_not_know_is_torchs() -> None:
     mlp = networks(Architecture((16,)))
     assert compiled(mlp, torch.zeros(1, 20, 23)) is not None

@@ -36,3 +36,8 @@ def test_a_gradient_of_its_gradient(monkeypatch: Any, engine: str) -> None:
     (first,) = torch.autograd.grad(regression(values, torch.zeros(2))[0], values, create_graph=True)
     (second,) = torch.autograd.grad((first * torch.tensor([[1.0, 2.0], [3.0, 4.0]])).sum(), values)
     assert second.tolist() == [[1, 2], [3, 4]]
+
+
+def test_targets_of_another_shape_are_torchs() -> None:
+    values = torch.arange(6.0).view(2, 3)
+    assert regression(values, torch.ones(2, 3))[0].item() == pytest.approx((values - 1).square().sum().item() / 2)
