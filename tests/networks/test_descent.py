@@ -16,13 +16,6 @@ SHAPES = [(3, 20, 30), (3, 1, 17), (1,), (40_000,)]  # a few numbers, and more t
 OURS: Any = {torch.optim.Adam: Adam, torch.optim.AdamW: AdamW}
 
 
-@pytest.fixture(params=library.kernels())
-def kernel(request: Any) -> Any:
-    library.choose(request.param)
-    yield request.param
-    library.choose(library.kernels()[0])
-
-
 def weights(seed: int = 0) -> list[nn.Parameter]:
     rng = Generator().manual_seed(seed)
     return [nn.Parameter(torch.randn(shape, generator=rng)) for shape in SHAPES]

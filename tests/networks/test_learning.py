@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,13 +20,6 @@ from elites.networks.mlp import MLP
 pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
 ACTIVATIONS: Any = ["relu", "leaky_relu", "elu", "silu", "tanh"]
 KINDS = [(1, False), (3, False), (1, True)]  # networks, and whether their weights are nn.Linear's
-
-
-@pytest.fixture(params=library.kernels())
-def kernel(request: Any) -> Iterator[str]:
-    library.choose(request.param)
-    yield request.param
-    library.choose(library.kernels()[0])
 
 
 def rng(seed: int = 0) -> Generator:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ KERNEL = TESTS.parent / "networks/kernel"
 needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
 KNOWN = {"bfloat16": ("avx512_fp16", "avx512_bf16"), "float16": ("avx512_fp16",)}  # and by which kernels
 LOST = {"bfloat16": 4e-2, "float16": 1.5e-2}  # of the spread of values, at the most: 8 bits of mantissa, and 11
-
-
-@pytest.fixture(params=library.kernels())
-def kernel(request: Any) -> Iterator[str]:
-    library.choose(request.param)
-    yield request.param
-    library.choose(library.kernels()[0])
 
 
 def rng(seed: int = 0) -> Generator:

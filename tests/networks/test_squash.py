@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,13 +12,6 @@ from elites.networks import library
 from elites.networks.action_distributions import NormalAction
 
 pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
-
-
-@pytest.fixture(params=library.kernels())
-def kernel(request: Any) -> Iterator[str]:
-    library.choose(request.param)
-    yield request.param
-    library.choose(library.kernels()[0])
 
 
 def there_and_back(outputs: Tensor, dtype: torch.dtype, noise: Tensor, monkeypatch: Any) -> list[Tensor]:
