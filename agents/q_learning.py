@@ -13,6 +13,7 @@ from elites.agents.units import Spaces
 from elites.fields import Count, Fraction, NonNegative, Positive, Rate
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics
+from elites.networks.engine import LearningPrecision
 from elites.networks.heads import Head
 from elites.networks.policies import Policy
 from elites.spaces import Box
@@ -41,6 +42,7 @@ class QLearning(Algorithm):
     tau: Rate = 0.005  # how far a slow copy follows
     policy_every: Count = 1  # updates of the critics for one of the policy
     target_every: Count = 2  # and for one of the targets
+    learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,10 +51,12 @@ class QLearning(Algorithm):
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
         critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)
+        critics.mlp.precision = self.learning
         return Part(critics, Optimizer(self.critic_rate), slow=True)
 
     def new_policy(self, spaces: Spaces, rng: Generator, head: Head | None = None, slow: bool = False) -> Part:
         policy = Policy(spaces.state_size, spaces.box, self.architecture, rng, head)
+        policy.mlp.precision = self.learning
         return Part(policy, Optimizer(self.policy_rate), slow)
 
 

@@ -24,7 +24,7 @@ class Searched(QLearning):
     """Any planner may search; it answers with the best of all candidates, where Algorithm 1 takes the last ones' best.
 
     sampling: the numbers in which candidates are compared, where the processor computes in them and Q fits in them,
-    else float32; nothing is learned in them. The fastest are float16, else bfloat16.
+    else float32; nothing is learned in them. The fastest are tiles of bfloat16, else float16, else bfloat16.
     """
 
     search: Planner = PI_CEM  # over Q, for every action and every target

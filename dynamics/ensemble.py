@@ -33,8 +33,8 @@ class EnsembleConfig(Checked):
 
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
     step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
-    scored where no gradient is asked for; those of 16 bits where the kernel and the processor know them. The fastest
-    are float16, else bfloat16, else float32.
+    scored where no gradient is asked for; others than float32 where the kernel and the processor know them. The fastest
+    are tiles of bfloat16, else float16, else bfloat16.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {

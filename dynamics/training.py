@@ -15,6 +15,7 @@ from elites.dynamics.ensemble import ProbabilisticEnsemble, soft_variance
 from elites.dynamics.weights import Average, Best
 from elites.fields import Checked, Count, Fraction, NonNegative, Positive, Rate
 from elites.networks.descent import Adam
+from elites.networks.engine import LearningPrecision
 from elites.networks.learning import gradients_of
 
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
@@ -53,6 +54,7 @@ class Training(Checked):
     validation: Rate = 0.05  # share of the transitions that is held out
     patience: Count = 5  # epochs in which no member improves
     bootstrap: bool = False  # whether each member draws its own transitions, with replacement
+    learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
 
     def fit(
         self,
@@ -64,6 +66,18 @@ class Training(Checked):
         progress: Progress | None = None,
     ) -> Fit:
         """Goes on from the weights that the model has. (n, S), (n, A), (n, S), in the order in which they were seen."""
+        with model.mlp.computed_in(self.learning):
+            return self._fit(model, state, action, next_state, rng, progress)
+
+    def _fit(
+        self,
+        model: ProbabilisticEnsemble,
+        state: Tensor,
+        action: Tensor,
+        next_state: Tensor,
+        rng: Generator,
+        progress: Progress | None,
+    ) -> Fit:
         if len(state) < 2:
             raise ValueError(f"Training.fit: expected at least 2 transitions, got {len(state)}")
         held = held_out(len(state), self.validation).to(state.device)

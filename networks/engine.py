@@ -9,7 +9,10 @@ from torch import Tensor
 
 from elites.networks.layers import Function, Layers, network
 
-Precision = Literal["float32", "bfloat16", "float16", "fastest"]  # of 16 bits, where an engine knows any
+# The numbers that networks are computed in where an engine and the processor know them, else float32. `bfloat16x3` is a
+# sum of two numbers of bfloat16, of which three products are taken: 16 bits of it count. The fastest have 16 bits.
+Precision = Literal["float32", "bfloat16x3", "bfloat16", "float16", "fastest"]
+LearningPrecision = Literal["float32", "bfloat16x3"]
 
 CACHED_ROWS = 512
 

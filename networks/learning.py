@@ -6,12 +6,13 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from elites.networks import library
+from elites.networks.engine import Precision
 from elites.networks.layers import network
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
         return None
     if library.LIBRARY is None or x.device.type != "cpu" or x.dtype != torch.float32:
         mlp.compiled = None
-    elif mlp.compiled is None or not mlp.compiled.fits():
+    elif mlp.compiled is None or not mlp.compiled.fits(mlp):
         mlp.compiled = CompiledMLP(mlp) if library.serves(mlp.parts) else None
     return mlp.compiled if mlp.compiled is not None and mlp.compiled.takes(x) else None
 
@@ -60,7 +61,9 @@ class CompiledMLP:
         self.activations = torch.tensor(activations, dtype=torch.int32)
         self.pointers = library.integers(self.addresses)
         weight, bias, gain, offset = self.places(self.pointers)
-        self.networks = library.Networks(self.count, self.layers, self.outputs, 0, 1, 0, 1, leak)
+        self.precision = mlp.precision
+        number = get_args(Precision).index(self.precision)
+        self.networks = library.Networks(self.count, self.layers, self.outputs, 0, 1, number, 1, leak)
         self.networks.widths, self.networks.weight, self.networks.bias = self.widths.data_ptr(), weight, bias
         own = (int(mlp.linear), self.normalised, self.activations.data_ptr(), gain, offset)
         self.own = (ctypes.addressof(self.networks), *own)
@@ -71,9 +74,10 @@ class CompiledMLP:
         """A copy of the MLP has weights of its own."""
         return type(None), ()
 
-    def fits(self) -> bool:
+    def fits(self, mlp: MLP) -> bool:
         """Whether the MLP's parameters are where they were."""
-        return self.addresses == [parameter.data_ptr() for held in self.held for parameter in held.values()]
+        at = [parameter.data_ptr() for held in self.held for parameter in held.values()]
+        return self.addresses == at and self.precision == mlp.precision
 
     def takes(self, x: Tensor) -> bool:
         """Whether these are inputs; torch says what is wrong with others, and knows what none of them are."""

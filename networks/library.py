@@ -186,7 +186,7 @@ _held = threading.local()
 
 def kernels() -> list[str]:
     """The instruction sets that this machine has, best first; none where the library was not built."""
-    names = [] if LIBRARY is None else [LIBRARY.elites_kernel(i) for i in range(5)]
+    names = [] if LIBRARY is None else [LIBRARY.elites_kernel(i) for i in range(6)]
     return [name.decode() for name in names if name]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from elites.networks.architecture import Architecture
+from elites.networks.engine import LearningPrecision
 from elites.networks.initialisation import initialise
 from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normalised, network, tanh
 from elites.networks.learning import CompiledMLP, compiled, through
@@ -44,6 +47,7 @@ class MLP(nn.Module):
         sizes = [(width,) if linear else (count, 1, width) for width in normalised]
         self.gains = nn.ParameterList(torch.ones(size, device=rng.device) for size in sizes)
         self.offsets = nn.ParameterList(torch.zeros(size, device=rng.device) for size in sizes)
+        self.precision: LearningPrecision = "float32"  # of products in the kernel
         self.compiled: CompiledMLP | None = None  # as networks/learning.py has made it of these weights
         self.input_mean: Tensor
         self.input_std: Tensor
@@ -82,6 +86,14 @@ class MLP(nn.Module):
         """The same for inputs that are normalised already (M, R, in), as a training has them."""
         networks = compiled(self, x)
         return through(self, networks, x, self.count) if networks else network(x, self.layers())
+
+    @contextmanager
+    def computed_in(self, precision: LearningPrecision) -> Iterator[None]:
+        before, self.precision = self.precision, precision
+        try:
+            yield
+        finally:
+            self.precision = before
 
     @property
     def engine(self) -> str:

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 enum Activation : int32_t { SILU, TANH, LEAKY, ELU };  // ELU is known to those that learn alone
-enum Precision : int32_t { FLOAT32, BFLOAT16, FLOAT16, FASTEST };
+enum Precision : int32_t { FLOAT32, BFLOAT16X3, BFLOAT16, FLOAT16, FASTEST };
 enum Feature : int32_t { SAME, SINE, COSINE };
 
 // M networks of one shape, with an activation after every layer but the last.

@@ -14,6 +14,10 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 static const int TILE = 64;  // rows that go through the layers together
@@ -69,6 +73,16 @@ struct Kernel {
 #define WITH_BFLOAT16
 #ifdef FLOAT16_COMPILER
 #define WITH_FLOAT16
+#define WITH_TILES
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16,avx512fp16,amx-tile,amx-bf16")
+namespace amx {
+#define NAME "amx"
+#include "kernel.h"
+#undef NAME
+}  // namespace amx
+END_TARGET
+#undef WITH_TILES
+
 TARGET("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16,avx512fp16")
 namespace avx512_fp16 {
 #define NAME "avx512_fp16"
@@ -119,6 +133,16 @@ namespace baseline {
 #include "kernel.h"
 }  // namespace baseline
 
+// Whether the processor has tiles of bfloat16, and the system lets us have them.
+static bool tiles() {
+#if defined(__linux__) && defined(FLOAT16_COMPILER)
+    const int ASK = 0x1023, TILE_DATA = 18;  // of arch_prctl
+    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && !syscall(SYS_arch_prctl, ASK, TILE_DATA);
+#else
+    return false;
+#endif
+}
+
 static std::vector<Kernel> supported() {
     std::vector<Kernel> kernels;
 #if defined(__x86_64__)
@@ -127,7 +151,9 @@ static std::vector<Kernel> supported() {
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     bool short_numbers = wide && __builtin_cpu_supports("avx512bf16");
 #ifdef FLOAT16_COMPILER
-    if (short_numbers && __builtin_cpu_supports("avx512fp16")) kernels.push_back(avx512_fp16::kernel);
+    const bool halves = short_numbers && __builtin_cpu_supports("avx512fp16");
+    if (halves && tiles()) kernels.push_back(amx::kernel);
+    if (halves) kernels.push_back(avx512_fp16::kernel);
 #endif
     if (short_numbers) kernels.push_back(avx512_bf16::kernel);
     if (wide) kernels.push_back(avx512::kernel);

@@ -1,5 +1,8 @@
 // What kernel.cpp includes once for each instruction set, in a namespace of its own.
 #include "products.h"
+#ifdef WITH_TILES
+#include "halves.h"
+#endif
 #include "networks.h"
 #include "rollout.h"
 #include "learning.h"

@@ -34,22 +34,34 @@ struct Lesson : Shape {
 
     // A layer's matrix, which is in panels already if there is but one row of them; and how to see it as (in, out).
     const float *matrix(int l, int64_t member) const { return networks.weight[l] + member * in(l) * out(l); }
-    bool direct(int l) const { return learning.linear ? learning.rows < FEW : out(l) % LANES == 0; }
-    bool direct_back(int l) const { return learning.linear && in(l) % LANES == 0; }
+    bool direct(int l) const { return learning.linear ? learning.rows < FEW : out(l) % LANES == 0 && !halves(); }
+    bool direct_back(int l) const { return learning.linear && in(l) % LANES == 0 && !halves(); }
+
+#ifdef WITH_TILES
+    bool halves() const { return networks.precision == BFLOAT16X3 && learning.rows >= FEW; }
+    long room() const {
+        long back = 0;
+        for (int l = 0; l < networks.layers; l++) back += 2L * halved(out(l)) * padded(in(l));
+        return back > Shape::room() ? back : Shape::room();
+    }
+    long packed_matrix(int l) const { return (halves() ? 2L * halved(in(l)) : in(l)) * columns(l); }
+    long spare() const { return (long)TILE * widest; }  // a tile of rows as halves
+    long panel() const { return halves() ? 2L * halved((int)learning.rows) * (TILE + widest) : learning.rows * SPAN * LANES; }
+#else
+    bool halves() const { return false; }
+    long packed_matrix(int l) const { return (long)in(l) * columns(l); }
+    long spare() const { return 0; }
+    long panel() const { return learning.rows * SPAN * LANES; }
+#endif
 
     // What a thread works in: the weights of a member, then a tile or a panel.
     long scratch() const {
-        const long tile = TILE * kept(), panel = learning.rows * SPAN * LANES;
-        return LANES + room() + (tile > panel ? tile : panel);
+        const long tile = spare() + TILE * kept();
+        return LANES + room() + (tile > panel() ? tile : panel());
     }
 };
 
-// What a layer was given, or the gradient of what it gave, of a member's rows from `first` on; a row apart from the next.
-struct Rows {
-    float *first;
-    long apart;
-};
-
+// What a layer was given, or the gradient of what it gave, of a member's rows from `first` on.
 static Rows given_to(const Lesson &lesson, int l, int64_t member, int64_t first) {
     const Learning &learning = lesson.learning;
     const int in = lesson.in(0);
@@ -66,7 +78,11 @@ static Rows gradient_of(const Lesson &lesson, int l, int64_t member, int64_t fir
 // --- weights ---------------------------------------------------------------------------------------------------------
 
 // A matrix (depth, columns) in panels. transposed: it lies as (columns, depth).
-static float *pack_matrix(const float *w, int depth, int columns, bool transposed, float *to) {
+static float *pack_matrix(const Lesson &lesson, const float *w, int depth, int columns, bool transposed, float *to) {
+#ifdef WITH_TILES
+    if (lesson.halves() && transposed) return pack_halves_transposed({(float *)w, depth}, depth, columns, to);
+    if (lesson.halves()) return pack_halves({(float *)w, columns}, depth, columns, to);
+#endif
     laid_out(columns, [&](int first, int vectors) {
         for (int k = 0; k < depth; k++)
             for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
@@ -84,8 +100,23 @@ static void pack_lesson(const Lesson &lesson, int member, float *to) {
         const float *bias = lesson.networks.bias[l] + (long)member * out;
         for (int j = 0; j < columns; j++) to[j] = j < out ? bias[j] : 0.0f;
         to += columns;
-        if (!lesson.direct(l)) to = pack_matrix(lesson.matrix(l, member), in, out, lesson.learning.linear, to);
+        if (!lesson.direct(l)) to = pack_matrix(lesson, lesson.matrix(l, member), in, out, lesson.learning.linear, to);
     }
+}
+
+// Rows (rows, depth) times a matrix (depth, columns) + bias, which is in panels if it is packed. spare: see Lesson.
+template <class Sink>
+static void multiply_with(const Lesson &lesson, Rows a, int rows, int depth, int columns, const float *matrix,
+                          const float *bias, Sink sink, bool packed, float *spare) {
+#ifdef WITH_TILES
+    if (lesson.halves()) {
+        const int entries = halved(depth);
+        split(a, rows, depth, spare, 2 * entries);
+        return multiply(along((const Halves *)spare, 2 * entries), rows, entries, columns, matrix, bias, sink);
+    }
+#endif
+    (void)spare;
+    multiply(along((const Float32 *)a.first, a.apart), rows, depth, columns, matrix, bias, sink, packed);
 }
 
 // --- there -----------------------------------------------------------------------------------------------------------
@@ -161,7 +192,8 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
     Packed packed(lesson, scratch);
     const float *bias = packed.of([&](int m, float *to) { pack_lesson(lesson, m, to); }, (int)member);
     const long apart = lesson.kept();
-    float *kept = learning.kept ? learning.kept + (member * learning.rows + first) * apart : packed.end();
+    float *spare = packed.end();
+    float *kept = learning.kept ? learning.kept + (member * learning.rows + first) * apart : spare + lesson.spare();
     Rows from = given_to(lesson, 0, member, first);
     for (int l = 0; l < learning.networks->layers; l++) {
         const int in = lesson.in(l), out = lesson.out(l), columns = lesson.columns(l);
@@ -169,7 +201,7 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
         const float *matrix = direct ? lesson.matrix(l, member) : bias + columns;
         auto pass = [&](auto sink) {
             if (direct && learning.linear) return multiply_rows(from, rows, in, out, matrix, bias, sink);
-            multiply(along((const Float32 *)from.first, from.apart), rows, in, columns, matrix, bias, sink, !direct);
+            multiply_with(lesson, from, rows, in, columns, matrix, bias, sink, !direct, spare);
         };
         auto copied = [&](float *to, long apart, int most) {
             return [=](int m, int some, int column, int wide, const float *z) {
@@ -195,7 +227,7 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
                 });
             });
         }
-        bias += columns + (direct ? 0 : (long)in * columns);
+        bias += columns + (direct ? 0 : lesson.packed_matrix(l));
         from = {y, apart};
     }
 }
@@ -210,11 +242,11 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
     const bool direct = lesson.direct_back(l);
     Packed packed(lesson, scratch);
     const float *matrix = direct ? lesson.matrix(l, member) : packed.of([&](int m, float *to) {
-        pack_matrix(lesson.matrix(l, m), out, in, !learning.linear, to);
+        pack_matrix(lesson, lesson.matrix(l, m), out, in, !learning.linear, to);
     }, (int)member);
     const Rows from = gradient_of(lesson, l, member, first);
     auto pass = [&](auto sink) {
-        multiply(along((const Float32 *)from.first, from.apart), rows, out, columns, matrix, (const float *)nullptr, sink, !direct);
+        multiply_with(lesson, from, rows, out, columns, matrix, nullptr, sink, !direct, packed.end());
     };
     if (l == 0) {
         float *to = learning.inputs_grad + (member * learning.rows + first) * in;
@@ -264,6 +296,24 @@ static void learn_normalised(const Learning &learning, int l, int64_t member, in
 
 // --- to the weights --------------------------------------------------------------------------------------------------
 
+#ifdef WITH_TILES
+// The same of halves, of some of the rows of the product.
+static void weigh_halves(Rows left, int first, int end, Rows right, int b, int rows, float *panels, float *to) {
+    float *some_rows = pack_halves(right, rows, b, panels);
+    const int entries = halved(rows);
+    for (int m = first; m < end; m += TILE) {
+        const int some = end - m < TILE ? end - m : TILE;
+        for (int i = 0; i < some; i += LANES)
+            split_columns(left, m + i, some - i < LANES ? some - i : LANES, rows, some_rows + i * 2L * entries, 2 * entries);
+        multiply(along((const Halves *)some_rows, 2 * entries), some, entries, padded(b), panels, (const float *)nullptr,
+                 [&](int i, int rows, int column, int wide, const float *z) {
+            const int count = b - column < wide ? b - column : wide;
+            for (int k = i; k < i + rows; k++, z += wide) memcpy(to + (long)(m + k) * b + column, z, count * sizeof(float));
+        });
+    }
+}
+#endif
+
 // Rows' left factor (R, a) and right factor (R, b) -> their product (a, b), so many vectors of it from a column on.
 static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, int64_t rows, float *panel, float *to) {
     const int wide = vectors * LANES, count = b - column < wide ? b - column : wide;
@@ -293,6 +343,7 @@ static void summed(Rows x, long by, int64_t rows, int columns, float *to) {
 // A layer's weights are parted in panels; its biases come with the first.
 static int64_t learn_parts(const Learning &learning, int l) {
     const Lesson lesson(learning);
+    if (lesson.halves()) return learning.members > 1 ? 1 : 2;  // each part makes all panels for itself
     return Panels(learning.linear ? lesson.in(l) : lesson.out(l)).count;
 }
 
@@ -301,6 +352,15 @@ static void learn_weights(const Learning &learning, int l, int64_t member, int64
     const int in = lesson.in(l), out = lesson.out(l);
     const Rows x = given_to(lesson, l, member, 0), rate = gradient_of(lesson, l, member, 0);
     float *to = learning.weight_grad[l] + member * in * out;
+    if (part == 0) summed(rate, 0, learning.rows, out, learning.bias_grad[l] + member * out);
+#ifdef WITH_TILES
+    if (lesson.halves()) {
+        const int a = learning.linear ? out : in, parts = (int)learn_parts(learning, l);
+        const int from = a * (int)part / parts, end = a * ((int)part + 1) / parts;
+        if (learning.linear) return weigh_halves(rate, from, end, x, in, (int)learning.rows, scratch, to);
+        return weigh_halves(x, from, end, rate, out, (int)learning.rows, scratch, to);
+    }
+#endif
     int64_t number = 0;
     laid_out(learning.linear ? in : out, [&](int column, int vectors) {
         if (number++ != part) return;
@@ -309,7 +369,6 @@ static void learn_weights(const Learning &learning, int l, int64_t member, int64
         else
             weigh(x, in, rate, out, column, vectors, learning.rows, scratch, to);
     });
-    if (part == 0) summed(rate, 0, learning.rows, out, learning.bias_grad[l] + member * out);
 }
 
 // Of a normalised layer, before `learn_normalised`: gain and offset.

@@ -1,9 +1,13 @@
 // Rows through networks, there and back. Included after products.h.
 
-// work(a number of the kind that is asked for); of Float32, where these instructions do not know it. Where there is
-// float16, it is faster than bfloat16: docs/performance.md.
+// work(a number of the kind that is asked for); of Float32, where these instructions do not know it. Tiles of bfloat16
+// are fastest; where there are none, float16 is: docs/performance.md.
 template <class Work>
 static inline auto with(Precision asked, Work work) {
+#ifdef WITH_TILES
+    if (asked == BFLOAT16X3) return work(Halves{});
+    if (asked == FASTEST) return work(BFloat16{});
+#endif
 #ifdef WITH_FLOAT16
     if (asked == FLOAT16 || asked == FASTEST) return work(Float16{});
 #endif
@@ -14,34 +18,50 @@ static inline auto with(Precision asked, Work work) {
     return work(Float32{});
 }
 
+// How a layer's numbers lie in its rows.
+struct Kind {
+    int pair, parts, deep;
+
+    template <class Number>
+    static Kind of(Number) {
+        return {Number::PAIR, Number::PARTS, Number::DEEP};
+    }
+    // entries of a row of each part
+    int entries(int numbers) const { return ((numbers + pair - 1) / pair + deep - 1) / deep * deep; }
+};
+
 // How the numbers of networks lie.
 struct Shape {
     const Networks &networks;
     const long beside;  // floats that are kept beside a member's layers
-    int pair, inputs, hidden, widest;
+    Kind first, others;
+    int inputs, hidden, widest;
 
     // most: columns that are read of an output
     explicit Shape(const Networks &networks, int most = 0, long beside = 0)
         : networks(networks), beside(beside), hidden(0) {
-        pair = with(networks.precision, [](auto number) { return decltype(number)::PAIR; });
+        first = with(networks.precision, [](auto number) { return Kind::of(typename decltype(number)::First{}); });
+        others = with(networks.precision, [](auto number) { return Kind::of(number); });
         inputs = padded(in(0));
         widest = most > networks.outputs ? padded(most) : padded(networks.outputs);
-        widest = widest > inputs ? widest : inputs;
-        for (int l = 1; l < networks.layers; l++) {
-            hidden += padded(in(l));
-            widest = widest > padded(in(l)) ? widest : padded(in(l));
+        for (int l = 0; l < networks.layers; l++) {
+            if (l) hidden += padded(in(l));
+            const int wide = first.deep > 1 ? 2 * padded((in(l) + 1) / 2) : padded(in(l));
+            widest = widest > wide ? widest : wide;
         }
+        widest += widest % (first.deep > 1 ? 2 * LANES : LANES);  // halves of it are whole vectors
     }
     bool last(int layer) const { return layer == networks.layers - 1; }
     int in(int layer) const { return networks.widths[layer]; }
     int out(int layer) const { return last(layer) ? networks.outputs : networks.widths[layer + 1]; }
     int columns(int layer) const { return padded(out(layer)); }
-    // entries of a row; a first layer's are float32 always, as its inputs have units of their own
-    int depth(int layer) const { return layer ? (in(layer) + pair - 1) / pair : in(layer); }
+    const Kind &kind(int layer) const { return layer ? others : first; }
+    int depth(int layer) const { return kind(layer).entries(in(layer)); }
+    long matrix(int layer) const { return (long)depth(layer) * kind(layer).parts * columns(layer); }
 
     long packed() const {  // of a member, see `pack`
         long size = beside;
-        for (int l = 0; l < networks.layers; l++) size += (long)(1 + depth(l)) * columns(l);
+        for (int l = 0; l < networks.layers; l++) size += columns(l) + matrix(l);
         return size;
     }
     long packed_transposed() const {
@@ -56,13 +76,6 @@ struct Shape {
 };
 
 // --- weights ---------------------------------------------------------------------------------------------------------
-
-static inline Vec some_of(const float *from, int count) {  // the others 0
-    if (count == LANES) return load(from);
-    Vec value{};
-    memcpy(&value, from, (count > 0 ? count : 0) * sizeof(float));
-    return value;
-}
 
 static inline Vec every(int stride, const float *from, int count) {  // every stride-th; of more than count, 0
     Ints at;
@@ -87,11 +100,12 @@ static float *pack_layer(const Shape &shape, int l, int member, float *to, Z *bi
     for (int j = 0; j < columns; j += LANES) Number::keep(some_of(b + j, left(j)), bias + j);
     to += columns;
     laid_out(columns, [&](int first, int vectors) {
-        for (int k = 0; k < in; k += Number::PAIR)
-            for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
-                const float *row = w + (long)k * out + j;
-                store(to, Number::packed(some_of(row, left(j)), k + 1 < in ? some_of(row + out, left(j)) : Vec{}));
-            }
+        for (int part = 0; part < Number::PARTS; part++)
+            for (int k = 0; k < shape.depth(l) * Number::PAIR; k += Number::PAIR)
+                for (int j = first; j < first + vectors * LANES; j += LANES, to += LANES) {
+                    auto row = [&](int k) { return k < in ? some_of(w + (long)k * out + j, left(j)) : Vec{}; };
+                    store(to, Number::packed(row(k), row(k + 1), part));
+                }
     });
     return to;
 }
@@ -99,8 +113,9 @@ static float *pack_layer(const Shape &shape, int l, int member, float *to, Z *bi
 // A member's layers; the end of them.
 static float *pack(const Shape &shape, int member, float *to) {
     for (int l = 0; l < shape.networks.layers; l++)
-        to = with(l ? shape.networks.precision : FLOAT32, [&](auto number) {
+        to = with(shape.networks.precision, [&](auto number) {
             typedef decltype(number) Number;
+            if (l == 0) return pack_layer<typename Number::First>(shape, l, member, to, to);
             if (shape.last(l)) return pack_layer<Number>(shape, l, member, to, to);
             return pack_layer<Number>(shape, l, member, to, (typename Number::Between *)to);
         });
@@ -170,9 +185,17 @@ struct Layers {
     // of its hidden layers goes, if SAVE.
     template <bool SAVE, class Number, class Slopes>
     const float *forward(const float *packed, int member, int64_t problem, Slopes slopes) {
+        typedef typename Number::First First;
         const float *bias = packed, *from = x;
         float *to = a, *spare = b;
         long stride = shape.inputs, offset = 0;
+#ifdef WITH_TILES
+        if constexpr (First::PARTS > 1) {
+            split({x, stride}, rows, shape.in(0), spare, shape.widest);
+            from = spare;
+            stride = shape.widest;
+        }
+#endif
         for (int l = 0; l < shape.networks.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const auto *z) {
@@ -187,7 +210,7 @@ struct Layers {
                                 store(saved + j, slope);
                             }
                         } else {
-                            Number::activate(f, z, columns, y + column / Number::PAIR);
+                            Number::activate(f, z, columns, y + column / Number::PAIR, shape.widest / 2);
                         }
                     }
                 });
@@ -204,10 +227,14 @@ struct Layers {
             else if (l)
                 pass((const Number *)from, (const typename Number::Between *)bias, activate);
             else if (shape.last(l))
-                pass((const Float32 *)from, begun(member, problem, bias), keep);
+                pass((const First *)from, begun(member, problem, bias), keep);
             else
-                pass((const Float32 *)from, begun(member, problem, bias), activate);
-            bias = matrix + (long)shape.depth(l) * shape.columns(l);
+                pass((const First *)from, begun(member, problem, bias), activate);
+            if (Number::DEEP > 1 && !shape.last(l) && shape.columns(l) % (2 * LANES))
+                for (int i = 0; i < rows; i++)
+                    for (int part = 0; part < Number::PARTS; part++)
+                        memset(to + i * shape.widest + (part * shape.widest + shape.columns(l)) / 2, 0, LANES / 2 * sizeof(float));
+            bias = matrix + shape.matrix(l);
             offset += shape.columns(l);
             stride = shape.widest;
             from = to;

@@ -3,6 +3,7 @@
 //     LANES         floats in a vector
 //     ROWS × SPAN   rows × vectors of a block of sums, as many as fit the registers
 //     WITH_BFLOAT16, WITH_FLOAT16   defined where it computes with these
+//     WITH_TILES    and where it multiplies tiles of bfloat16
 //
 // No include guard: kernel.cpp includes this once for each set, in a namespace of its own.
 
@@ -12,6 +13,16 @@ typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_ali
 
 static inline Vec load(const float *x) { return *(const Vec *)x; }
 static inline void store(float *x, Vec value) { *(Vec *)x = value; }
+static inline Vec some_of(const float *from, int count) {  // the others 0
+    if (count == LANES) return load(from);
+#if LANES == 16
+    return (Vec)_mm512_maskz_loadu_ps(count > 0 ? (1u << count) - 1 : 0, from);
+#else
+    Vec value{};
+    memcpy(&value, from, (count > 0 ? count : 0) * sizeof(float));
+    return value;
+#endif
+}
 static inline int padded(int columns) { return (columns + LANES - 1) / LANES * LANES; }
 
 // --- activations -----------------------------------------------------------------------------------------------------
@@ -50,6 +61,16 @@ static inline Vec clamped(Vec x, float bound) {
 
 static inline Vec sigmoid(Vec x) { return inverse(1.0f + exponential(-clamped(x, 87.0f))); }
 
+#ifdef WITH_BFLOAT16
+// Of relative error 3e-4. 2^y is 2^⌊y⌋ times a cubic for the rest.
+static inline Vec roughly_sigmoid(Vec x) {
+    const __m512 y = (__m512)(x * -1.44269504f);
+    const Vec f = (Vec)_mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF);
+    const Vec power = ((f * 0.0790199f + 0.224494f) * f + 0.696487f) * f + 1.0f;
+    return (Vec)_mm512_rcp14_ps(_mm512_scalef_ps((__m512)power, y) + 1.0f);
+}
+#endif
+
 #ifdef WITH_FLOAT16
 static inline __m512h each(float value) { return _mm512_set1_ph((_Float16)value); }
 
@@ -62,7 +83,8 @@ static inline __m512h sigmoid(__m512h x) {
 }
 #endif
 
-// f(z), and f'(z) where it is asked for; and f of numbers of float16. slope: f'(z) of y = f(z), and of z if OF_Z.
+// f(z), and f'(z) where it is asked for. slope: f'(z) of y = f(z), and of z if OF_Z. And f for what has 16 bits: of numbers
+// of float16, and of others roughly.
 struct Silu {
     static const bool OF_Z = true;
 
@@ -76,6 +98,9 @@ struct Silu {
         const Vec s = sigmoid(z);
         return s + y * (1.0f - s);
     }
+#ifdef WITH_BFLOAT16
+    Vec roughly(Vec z) const { return z * roughly_sigmoid(z); }
+#endif
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const { return z * sigmoid(z); }
 #endif
@@ -91,6 +116,9 @@ struct Tanh {
         return y;
     }
     Vec slope(Vec y, Vec) const { return 1.0f - y * y; }
+#ifdef WITH_BFLOAT16
+    Vec roughly(Vec z) const { return 2.0f * roughly_sigmoid(2.0f * z) - 1.0f; }
+#endif
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const { return sigmoid(z + z) * each(2.0f) - each(1.0f); }
 #endif
@@ -106,6 +134,7 @@ struct Leaky {
         return z * slope;
     }
     Vec slope(Vec y, Vec) const { return y <= 0.0f ? Vec{} + leak : Vec{} + 1.0f; }
+    Vec roughly(Vec z) const { return (*this)(z); }
 #ifdef WITH_FLOAT16
     __m512h operator()(__m512h z) const {
         return _mm512_mask_mul_ph(z, _mm512_cmp_ph_mask(z, __m512h{}, _CMP_LT_OQ), z, each(leak));
@@ -188,14 +217,18 @@ struct Normals {
 // What lies between the layers. An entry of 32 bits holds one number or a pair of them, (2k, 2k + 1) of a row:
 //
 //     PAIR          numbers of an entry
+//     PARTS         bfloat16 numbers that a number is the sum of: a row has the entries of the first parts, then the others
+//     DEEP          a row's entries are so many at a time; those beyond its numbers are 0
+//     First         how the inputs of the first layer are kept: they have units of their own
 //     Between       what the sums of a layer between others are kept as
 //     RUN           products after which a sum is put away, before it has rounded too often
 //     packed, keep  the weights of LANES columns that one entry meets, and their biases
 //     times         sum += entry · weights
 //     start, finish from a bias, or from what was put away
-//     activate      y = f(z), of columns of a row; y may be written on for another vector
+//     activate      y = f(z), of columns of a row, and its second parts so many floats on; may write on for a vector
 
 struct SummedInFloat32 {
+    static const int PARTS = 1, DEEP = 1;
     typedef float Between;
     typedef Vec Sum;
     static constexpr int RUN(const float *) { return INT32_MAX; }
@@ -208,32 +241,72 @@ struct Float32 : SummedInFloat32 {
     float number;
 
     static const int PAIR = 1;
-    static Vec packed(Vec first, Vec) { return first; }
+    typedef Float32 First;
+    static Vec packed(Vec first, Vec, int = 0) { return first; }
     Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
     template <class F>
-    static void activate(F f, const float *z, int columns, float *y) {
+    static void activate(F f, const float *z, int columns, float *y, long) {
         for (int j = 0; j < columns; j += LANES) store(y + j, f(load(z + j)));
     }
 };
 
 #ifdef WITH_BFLOAT16
-static inline Vec side_by_side(__m256i first, __m256i second) {
-    return (Vec)(_mm512_cvtepu16_epi32(first) | _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16));
+static inline __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
+static inline Vec widened(__m256i x) { return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16); }
+
+// LANES pairs of rounded numbers: of a number of each, or of a row's next 2 · LANES numbers.
+static inline Vec side_by_side(Vec first, Vec second) {
+    const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+    alignas(64) static const uint16_t IN_TURN[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return (Vec)_mm512_permutexvar_epi16(_mm512_load_si512(IN_TURN), both);
 }
+static inline Vec one_after_another(Vec first, Vec second) {
+    return (Vec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+}
+
+#ifdef WITH_TILES
+// A number as the sum of two of bfloat16, of which three products are taken: 16 bits of it count.
+struct Halves : SummedInFloat32 {
+    uint32_t pair;
+
+    static const int PAIR = 2, PARTS = 2, DEEP = LANES;
+    typedef Halves First;
+    static Vec packed(Vec first, Vec second, int part = 0) {
+        if (part) first -= widened(rounded(first)), second -= widened(rounded(second));
+        return side_by_side(first, second);
+    }
+    template <class F>
+    static void activate(F f, const float *z, int columns, float *to, long second) {
+        uint16_t *y = (uint16_t *)to, *rest = (uint16_t *)(to + second);
+        for (int j = 0; j < columns; j += LANES) {
+            const Vec value = f(load(z + j));
+            const __m256i half = rounded(value);
+            _mm256_storeu_si256((__m256i *)(y + j), half);
+            _mm256_storeu_si256((__m256i *)(rest + j), rounded(value - widened(half)));
+        }
+    }
+};
+#endif
 
 struct BFloat16 : SummedInFloat32 {
     uint32_t pair;
 
     static const int PAIR = 2;
-    static __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
-    static Vec packed(Vec first, Vec second) { return side_by_side(rounded(first), rounded(second)); }
+#ifdef WITH_TILES
+    static const int DEEP = LANES;
+    typedef Halves First;
+#else
+    typedef Float32 First;
     Vec times(Vec weights, Vec sum) const {
         return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)weights);
     }
+#endif
+    static Vec packed(Vec first, Vec second, int = 0) { return side_by_side(first, second); }
     template <class F>
-    static void activate(F f, const float *z, int columns, float *to) {
+    static void activate(F f, const float *z, int columns, float *to, long) {
         uint16_t *y = (uint16_t *)to;
-        for (int j = 0; j < columns; j += LANES) _mm256_storeu_si256((__m256i *)(y + j), rounded(f(load(z + j))));
+        for (int j = 0; j < columns; j += LANES) _mm256_storeu_si256((__m256i *)(y + j), rounded(f.roughly(load(z + j))));
     }
 };
 #endif
@@ -242,15 +315,18 @@ struct BFloat16 : SummedInFloat32 {
 struct Float16 {
     uint32_t pair;
 
+    static const int PAIR = 2, PARTS = 1, DEEP = 1;
+    typedef Float32 First;
     typedef uint16_t Between;
     typedef __m512h Sum;  // of the first of each pair, and of the second
-    static const int PAIR = 2;
     static constexpr int RUN(const uint16_t *) { return 128; }
     static constexpr int RUN(const float *) { return 16; }
-    static __m256i rounded(Vec x) { return _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
-    static Vec packed(Vec first, Vec second) { return side_by_side(rounded(first), rounded(second)); }
+    static __m256i half(Vec x) { return _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
+    static Vec packed(Vec first, Vec second, int = 0) {
+        return (Vec)(_mm512_cvtepu16_epi32(half(first)) | _mm512_slli_epi32(_mm512_cvtepu16_epi32(half(second)), 16));
+    }
     static void keep(Vec bias, float *to) { store(to, bias); }
-    static void keep(Vec bias, uint16_t *to) { _mm256_storeu_si256((__m256i *)to, rounded(bias)); }
+    static void keep(Vec bias, uint16_t *to) { _mm256_storeu_si256((__m256i *)to, half(bias)); }
     Sum times(Vec weights, Sum sum) const {
         return _mm512_fmadd_ph((__m512h)_mm512_set1_epi32((int)pair), (__m512h)weights, sum);
     }
@@ -265,12 +341,12 @@ struct Float16 {
         _mm256_storeu_ph(z, _mm256_loadu_ph(from) + (__m256h)both(sum));
     }
     template <class F>
-    static void activate(F f, const uint16_t *z, int columns, float *to) {
+    static void activate(F f, const uint16_t *z, int columns, float *to, long = 0) {
         uint16_t *y = (uint16_t *)to;
         for (int j = 0; j < columns; j += 2 * LANES) _mm512_storeu_ph(y + j, f(_mm512_loadu_ph(z + j)));
     }
     template <class F>
-    static void activate(F f, const float *z, int columns, float *to) {
+    static void activate(F f, const float *z, int columns, float *to, long) {
         alignas(64) uint16_t halves[(SPAN + 1) * LANES] = {};
         for (int j = 0; j < columns; j += LANES) keep(load(z + j), halves + j);
         activate(f, halves, columns, to);
@@ -302,9 +378,16 @@ static inline void laid_out(int columns, Panel panel) {
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) panel(column, panels.width(p));
 }
 
+// A row's numbers, apart from the next row's.
+struct Rows {
+    float *first;
+    long apart;
+};
+
 // The entries of a factor: rows of an array; or its columns, of which the transposed array's rows are made.
 template <class Number>
 struct Along {
+    typedef Number Entry;
     const Number *a;
     long stride;
 
@@ -319,6 +402,7 @@ static inline Along<Number> along(const Number *a, long stride) {
 
 template <class Number>
 struct Across {
+    typedef Number Entry;
     const Number *a;
     long stride;
 
@@ -394,10 +478,73 @@ static inline void block(int m, int n, Arguments... arguments) {
     }
 }
 
-// a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
+#ifdef WITH_TILES
+// While it lives, every tile has 16 rows of 16 entries. Tiles are numbered: 0 to 2 are sums, 3 and 4 a, 5 to 7 a matrix.
+struct Tiles {
+    Tiles() {
+        struct {
+            uint8_t palette = 1, start = 0, none[14] = {};
+            uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+            uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+        } shapes;
+        _tile_loadconfig(&shapes);
+    }
+    ~Tiles() { _tile_release(); }
+};
+
+// A block of 16 rows: one to three sums of tiles. The loads and products of each step are independent of each other.
+#define EACH(N, work) work(0, 5); if (N > 1) work(1, 6); if (N > 2) work(2, 7)
+template <int N, int PARTS>
+static inline void product_of_tiles(const float *a, long stride, int depth, const float *panel, const float *bias, float *z) {
+    const long row = N * LANES * sizeof(float), part = (long)depth * N * LANES;
+    alignas(64) static const float NONE[LANES] = {};
+#define BEGIN(sum, _) _tile_loadd(sum, bias ? bias + sum * LANES : NONE, 0)
+#define FIRST(sum, matrix) { _tile_loadd(matrix, panel + sum * LANES, row); _tile_dpbf16ps(sum, 3, matrix); }
+#define SECOND(sum, matrix) _tile_dpbf16ps(sum, 4, matrix)
+#define THIRD(sum, matrix) { _tile_loadd(matrix, panel + part + sum * LANES, row); _tile_dpbf16ps(sum, 3, matrix); }
+#define END(sum, _) _tile_stored(sum, z + sum * LANES, row)
+    EACH(N, BEGIN);
+    for (int k = 0; k < depth; k += LANES, panel += N * LANES * LANES) {
+        _tile_loadd(3, a + k, stride * sizeof(float));
+        EACH(N, FIRST);
+        if (PARTS == 1) continue;
+        _tile_loadd(4, a + stride / 2 + k, stride * sizeof(float));
+        EACH(N, SECOND);
+        EACH(N, THIRD);
+    }
+    EACH(N, END);
+#undef BEGIN
+#undef FIRST
+#undef SECOND
+#undef THIRD
+#undef END
+}
+#undef EACH
+
+// As `multiply`. It reads on for as many rows as a tile has, and the second parts of a row lie behind half of it.
+template <int PARTS, class Sink>
+static void multiply_tiles(const float *a, long stride, int rows, int depth, int columns, const float *matrix,
+                           const float *bias, Sink sink) {
+    const Tiles tiles;
+    alignas(64) float z[LANES * SPAN * LANES];
+    laid_out(columns, [&](int column, int n) {
+        const float *from = bias ? bias + column : nullptr;
+        for (int i = 0; i < rows; i += LANES) {
+            __asm__ volatile("" ::: "memory");  // the loads of tiles do not say that they read memory
+            static_assert(SPAN == 3, "a case for each");
+            if (n == 3) product_of_tiles<3, PARTS>(a + i * stride, stride, depth, matrix, from, z);
+            if (n == 2) product_of_tiles<2, PARTS>(a + i * stride, stride, depth, matrix, from, z);
+            if (n == 1) product_of_tiles<1, PARTS>(a + i * stride, stride, depth, matrix, from, z);
+            sink(i, rows - i < LANES ? rows - i : LANES, column, n * LANES, z);
+        }
+        matrix += (long)PARTS * depth * n * LANES;
+    });
+}
+#endif
+
 template <class Entries, class Z, class Sink>
-static inline void multiply(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
-                            bool packed = true) {
+static inline void multiply_blocks(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
+                                   bool packed) {
     alignas(64) Z z[(ROWS * SPAN + 1) * LANES] = {};
     const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: few rows would wait for their sums
     laid_out(columns, [&](int column, int n) {
@@ -408,4 +555,17 @@ static inline void multiply(Entries a, int rows, int depth, int columns, const f
         }
         matrix += packed ? (long)depth * n * LANES : n * LANES;
     });
+}
+
+// a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
+template <class Entries, class Z, class Sink>
+static inline void multiply(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
+                            bool packed = true) {
+    typedef typename Entries::Entry Number;
+#ifdef WITH_TILES
+    if constexpr (Number::DEEP > 1)
+        return multiply_tiles<Number::PARTS>((const float *)a.a, a.stride, rows, depth, columns, matrix, bias, sink);
+    else
+#endif
+    multiply_blocks(a, rows, depth, columns, matrix, bias, sink, packed);
 }

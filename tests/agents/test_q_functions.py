@@ -54,9 +54,13 @@ def test_an_objective_of_actions_is_the_q_function(
 
 @pytest.mark.parametrize(
     ("precision", "known_by", "lost"),
-    [("float16", {"avx512_fp16"}, 0.01), ("bfloat16", {"avx512_fp16", "avx512_bf16"}, 0.02)],
+    [
+        ("bfloat16x3", {"amx"}, 1e-4),
+        ("float16", {"amx", "avx512_fp16"}, 0.01),
+        ("bfloat16", {"amx", "avx512_fp16", "avx512_bf16"}, 0.02),
+    ],
 )
-def test_an_objective_in_16_bits_ranks_as_float32_does(precision: Any, known_by: set[str], lost: float) -> None:
+def test_an_objective_in_other_numbers_ranks_as_float32_does(precision: Any, known_by: set[str], lost: float) -> None:
     """Large values as well, such as returns are: what is lost is a small share of how far candidates differ, anywhere
     in the box, and of what a search gains, whose later candidates are close to each other.
     """

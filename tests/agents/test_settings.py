@@ -18,6 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # CGP (Simmons-Edler et al. 2019), Table 2 and sec. 5.3: two critics as in TD3, networks of 256 and 256
 SHARED: dict[str, Any] = {"architecture": Architecture((256, 256), "relu", "none", "uniform", 1.0, False)}
 SHARED |= {"critics": 2, "critic_rate": 1e-3, "policy_rate": 1e-3, "batch": 128, "discount": 0.99}
+SHARED |= {"learning": "bfloat16x3"}
 SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
 SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
 SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {

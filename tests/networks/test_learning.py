@@ -52,9 +52,9 @@ def in_torch(monkeypatch: pytest.MonkeyPatch, mlp: MLP, *arguments: Any) -> list
         return there_and_back(mlp, *arguments)
 
 
-def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor], error: float = 1e-5) -> None:
     for found, expected in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+        torch.testing.assert_close(found, expected, rtol=0, atol=error * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -68,6 +68,34 @@ def test_there_and_back(monkeypatch: Any, activation: Any, layer_norm: Any, coun
         mine = there_and_back(mlp, x)
         assert mlp.compiled is not None
         agree(mine, in_torch(monkeypatch, mlp, x))
+
+
+@pytest.mark.parametrize("activation", ["elu", "silu", "tanh"])  # a kink is on another side after the least rounding
+@pytest.mark.parametrize("layer_norm", ["none", "first", "all"])
+@pytest.mark.parametrize(("count", "linear"), KINDS)
+def test_tiles(kernel: str, monkeypatch: Any, activation: Any, layer_norm: Any, count: int, linear: bool) -> None:
+    """16 bits of a number count. Few rows, and processors without tiles, are served in float32."""
+    for hidden, rows in itertools.product([(64, 64), (40, 33, 7)], [7, 8, 17, 200]):
+        mlp, x = networks(Architecture(hidden, activation, layer_norm), count, linear), inputs(count, rows)
+        exact = there_and_back(mlp, x)
+        mlp.precision = "bfloat16x3"
+        found = there_and_back(mlp, x)
+        agree(found, in_torch(monkeypatch, mlp, x), 1e-4)
+        served = kernel == "amx" and rows >= 8
+        assert served != all(torch.equal(*pair) for pair in zip(found, exact, strict=True))
+
+
+def test_any_number_of_threads_gives_the_same_tiles() -> None:
+    for count, linear in KINDS:
+        mlp, x = networks(Architecture((64, 40)), count, linear), inputs(count, 150)
+        mlp.precision = "bfloat16x3"
+        threads, found = torch.get_num_threads(), []
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            found.append(there_and_back(mlp, x))
+        torch.set_num_threads(threads)
+        for some in found[1:]:
+            assert all(torch.equal(*pair) for pair in zip(some, found[0], strict=True))
 
 
 def test_no_hidden_layer(monkeypatch: Any) -> None:

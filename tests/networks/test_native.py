@@ -25,8 +25,17 @@ from elites.networks.native import NATIVE, engine_for
 TESTS = Path(__file__).parents[1]
 KERNEL = TESTS.parent / "networks/kernel"
 needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
-KNOWN = {"bfloat16": ("avx512_fp16", "avx512_bf16"), "float16": ("avx512_fp16",)}  # and by which kernels
-LOST = {"bfloat16": 4e-2, "float16": 1.5e-2}  # of the spread of values, at the most: 8 bits of mantissa, and 11
+KNOWN = {  # in what numbers, and by which kernels
+    "bfloat16x3": ("amx",),
+    "bfloat16": ("amx", "avx512_fp16", "avx512_bf16"),
+    "float16": ("amx", "avx512_fp16"),
+}
+FASTEST: Any = {"amx": "bfloat16", "avx512_fp16": "float16", "avx512_bf16": "bfloat16"}
+LOST = {  # of the spread of values, at the most: 16 bits of mantissa, 8 and 11
+    "bfloat16x3": 1e-4,
+    "bfloat16": 4e-2,
+    "float16": 1.5e-2,
+}
 
 
 def rng(seed: int = 0) -> Generator:
@@ -98,7 +107,7 @@ def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
 @pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu"])
 @pytest.mark.parametrize("sizes", [(5, 40, 1), (5, 47, 33, 3), (5, 300, 256, 2)], ids=str)
 @pytest.mark.parametrize("precision", KNOWN)
-def test_16_bits(kernel: str, precision: Any, sizes: tuple[int, ...], activation: str) -> None:
+def test_other_numbers(kernel: str, precision: Any, sizes: tuple[int, ...], activation: str) -> None:
     """Close to float32, where the processor knows them, else float32. A layer's padding is never read."""
     layers, x = networks(2, sizes, activation, problems=4), torch.randn(1, 4 * 33, 5, generator=rng(2))
     exact = NATIVE.function(layers)(x)
@@ -108,15 +117,16 @@ def test_16_bits(kernel: str, precision: Any, sizes: tuple[int, ...], activation
     finally:
         torch.use_deterministic_algorithms(False)
     if kernel in KNOWN[precision]:
-        assert 1e-6 < (rough - exact).abs().max() / exact.std() < LOST[precision]
+        lost = (rough - exact).abs().max() / exact.std()
+        assert LOST[precision] / 1e3 < lost < LOST[precision]
     else:
         assert torch.equal(rough, exact)
 
 
 @needs_kernel
-def test_the_fastest_numbers_are_float16_else_bfloat16_else_float32(kernel: str) -> None:
+def test_the_fastest_numbers_are_tiles_else_float16_else_bfloat16_else_float32(kernel: str) -> None:
     layers, x = networks(2, (5, 40, 40, 1)), torch.randn(2, 50, 5, generator=rng(2))
-    best: Any = {"avx512_fp16": "float16", "avx512_bf16": "bfloat16"}.get(kernel, "float32")
+    best = FASTEST.get(kernel, "float32")
     assert torch.equal(NATIVE.function(layers, "fastest")(x), NATIVE.function(layers, best)(x))
 
 
