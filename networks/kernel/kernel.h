@@ -1,5 +1,6 @@
 // What kernel.cpp includes once for each instruction set, in a namespace of its own.
 #include "products.h"
+#include "normalisation.h"
 #include "networks.h"
 #include "rollout.h"
 #include "learning.h"

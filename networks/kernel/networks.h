@@ -28,7 +28,7 @@ struct Shape {
         widest = most > networks.outputs ? padded(most) : padded(networks.outputs);
         widest = widest > inputs ? widest : inputs;
         for (int l = 1; l < networks.layers; l++) {
-            hidden += padded(in(l));
+            hidden += slopes(l - 1);
             widest = widest > padded(in(l)) ? widest : padded(in(l));
         }
     }
@@ -36,6 +36,9 @@ struct Shape {
     int in(int layer) const { return networks.widths[layer]; }
     int out(int layer) const { return last(layer) ? networks.outputs : networks.widths[layer + 1]; }
     int columns(int layer) const { return padded(out(layer)); }
+    bool normalised(int layer) const { return layer < networks.normalised; }
+    // what the way back needs of a hidden layer's row: f'(z); of a normalised one z̄ and 1 / std
+    int slopes(int layer) const { return columns(layer) + (normalised(layer) ? LANES : 0); }
     // entries of a row; a first layer's are float32 always, as its inputs have units of their own
     int depth(int layer) const { return layer ? (in(layer) + pair - 1) / pair : in(layer); }
 
@@ -59,9 +62,18 @@ struct Shape {
 
 static inline Vec some_of(const float *from, int count) {  // the others 0
     if (count == LANES) return load(from);
+#if LANES == 16
+    return (Vec)_mm512_maskz_loadu_ps(count > 0 ? (1u << count) - 1 : 0, from);
+#else
     Vec value{};
     memcpy(&value, from, (count > 0 ? count : 0) * sizeof(float));
     return value;
+#endif
+}
+
+// A layer's parameter of LANES columns; beyond the last, 0.
+static inline Vec of_layer(const float *from, int column, int columns) {
+    return some_of(from + column, columns - column < LANES ? columns - column : LANES);
 }
 
 static inline Vec every(int stride, const float *from, int count) {  // every stride-th; of more than count, 0
@@ -166,8 +178,55 @@ struct Layers {
         return start;
     }
 
-    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where f'(z)
-    // of its hidden layers goes, if SAVE.
+    // What follows the normalisation in a layer, of some columns of z̄: what the activation is given.
+    Vec shifted(Vec normal, int l, int member, int column) const {
+        const int out = shape.out(l);
+        const Vec gain = of_layer(shape.networks.gain[l] + (long)member * out, column, out);
+        const Vec offset = of_layer(shape.networks.offset[l] + (long)member * out, column, out);
+        return normal * gain + offset;
+    }
+
+    // A normalised layer's sums in float32, in place -> y = f(gain · z̄ + offset). normals(row): where z̄ goes, if SAVE.
+    template <bool SAVE, class Number, class Normals>
+    void normalised(int l, int member, float *sums, Normals normals) const {
+        const int columns = shape.columns(l), PAIR = Number::PAIR;
+        Moments of[TILE];
+        moments(sums, shape.widest, rows, shape.out(l), columns, of);
+        with_activation(shape.networks, l, [&](auto f) {
+            for (int i = 0; i < rows; i++) {
+                float *y = sums + i * (long)shape.widest;
+                if constexpr (SAVE) keep_normal(of[i], y, shape.out(l), columns, normals(i));
+                for (int j = 0; j < columns; j += PAIR * LANES) {
+                    Vec z[PAIR]{};
+                    for (int p = 0; p < PAIR && j + p * LANES < columns; p++)
+                        z[p] = shifted(of[i].normal(load(y + j + p * LANES)), l, member, j + p * LANES);
+                    Number::activate(f, z, y + j / PAIR);
+                }
+            }
+        });
+    }
+
+    // The gradient of a normalised layer's y, in place -> of its sums.
+    template <class Normals>
+    void normalised_back(int l, int member, float *rates, Normals normals) const {
+        const int out = shape.out(l), columns = shape.columns(l);
+        const float *gain = shape.networks.gain[l] + (long)member * out;
+        with_activation(shape.networks, l, [&](auto f) {
+            for (int i = 0; i < rows; i++) {
+                float *rate = rates + i * (long)shape.widest;
+                const float *normal = normals(i);
+                for (int j = 0; j < columns; j += LANES) {
+                    Vec slope;
+                    f(shifted(load(normal + j), l, member, j), slope);
+                    store(rate + j, load(rate + j) * slope * of_layer(gain, j, out));
+                }
+                normalise_back(rate, normal, out, columns);
+            }
+        });
+    }
+
+    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where what
+    // `backward` needs of its hidden layers goes, if SAVE.
     template <bool SAVE, class Number, class Slopes>
     const float *forward(const float *packed, int member, int64_t problem, Slopes slopes) {
         const float *bias = packed, *from = x;
@@ -176,7 +235,13 @@ struct Layers {
         for (int l = 0; l < shape.networks.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const auto *z) {
-                with_activation(shape.networks, [&](auto f) {
+                if (shape.normalised(l)) {  // a row has to be complete first
+                    for (int i = m; i < m + some; i++, z += columns)
+                        for (int j = 0; j < columns; j += LANES)
+                            store(to + i * (long)shape.widest + column + j, Number::widened(z + j));
+                    return;
+                }
+                with_activation(shape.networks, l, [&](auto f) {
                     for (int i = m; i < m + some; i++, z += columns) {
                         float *y = to + i * (long)shape.widest;
                         if constexpr (SAVE) {
@@ -207,8 +272,9 @@ struct Layers {
                 pass((const Float32 *)from, begun(member, problem, bias), keep);
             else
                 pass((const Float32 *)from, begun(member, problem, bias), activate);
+            if (shape.normalised(l)) normalised<SAVE, Number>(l, member, to, [&](int i) { return slopes(i) + offset; });
             bias = matrix + (long)shape.depth(l) * shape.columns(l);
-            offset += shape.columns(l);
+            offset += shape.slopes(l);
             stride = shape.widest;
             from = to;
             to = spare;
@@ -219,24 +285,26 @@ struct Layers {
 
     // The gradient of the outputs, which lies in a, through a member's transposed matrices -> of x (rows, widest).
     template <class Slopes>
-    const float *backward(const float *transposed, Slopes slopes) {
+    const float *backward(const float *transposed, int member, Slopes slopes) {
         float *from = a, *to = b;
         const float *matrix = transposed + shape.packed_transposed();
         long offset = shape.hidden;
         for (int l = shape.networks.layers - 1; l >= 0; l--) {
             const int columns = padded(shape.in(l));
             matrix -= (long)shape.out(l) * columns;
-            if (l > 0) offset -= columns;
+            if (l > 0) offset -= shape.slopes(l - 1);
+            const bool plain = l > 0 && !shape.normalised(l - 1), after = l > 0 && !plain;
             auto slope = [&](int m, int some, int column, int wide, const float *z) {
                 for (int i = m; i < m + some; i++, z += wide) {
                     float *y = to + i * (long)shape.widest + column;
                     const float *saved = slopes(i) + offset + column;
                     for (int j = 0; j < wide; j += LANES)
-                        store(y + j, l > 0 ? load(z + j) * load(saved + j) : load(z + j));
+                        store(y + j, plain ? load(z + j) * load(saved + j) : load(z + j));
                 }
             };
             multiply(along((const Float32 *)from, shape.widest), rows, shape.out(l), columns, matrix,
                      (const float *)nullptr, slope);
+            if (after) normalised_back(l - 1, member, to, [&](int i) { return slopes(i) + offset; });
             float *done = from;
             from = to;
             to = done;

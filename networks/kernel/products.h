@@ -120,11 +120,11 @@ struct Elu {
     Vec slope(Vec y, Vec) const { return y > 0.0f ? Vec{} + 1.0f : y + 1.0f; }
 };
 
-// work(f), chosen once for many numbers.
+// work(f) for the activation behind a hidden layer, chosen once for many numbers.
 template <class Work>
-static inline void with_activation(const Networks &networks, Work work) {
-    if (networks.activation == SILU) return work(Silu{});
-    if (networks.activation == TANH) return work(Tanh{});
+static inline void with_activation(const Networks &networks, int layer, Work work) {
+    if (networks.activations[layer] == SILU) return work(Silu{});
+    if (networks.activations[layer] == TANH) return work(Tanh{});
     work(Leaky{networks.leak});
 }
 
@@ -193,7 +193,8 @@ struct Normals {
 //     packed, keep  the weights of LANES columns that one entry meets, and their biases
 //     times         sum += entry · weights
 //     start, finish from a bias, or from what was put away
-//     activate      y = f(z), of columns of a row; y may be written on for another vector
+//     widened       what lies between as float32
+//     activate      y = f(z), of columns of a row, where y may be written on for another vector; or of PAIR vectors
 
 struct SummedInFloat32 {
     typedef float Between;
@@ -202,6 +203,7 @@ struct SummedInFloat32 {
     static void keep(Vec bias, float *to) { store(to, bias); }
     static Vec start(const float *from) { return from ? load(from) : Vec{}; }
     static void finish(Vec sum, const float *, float *z) { store(z, sum); }
+    static Vec widened(const float *z) { return load(z); }
 };
 
 struct Float32 : SummedInFloat32 {
@@ -214,11 +216,17 @@ struct Float32 : SummedInFloat32 {
     static void activate(F f, const float *z, int columns, float *y) {
         for (int j = 0; j < columns; j += LANES) store(y + j, f(load(z + j)));
     }
+    template <class F>
+    static void activate(F f, const Vec *z, float *y) { store(y, f(z[0])); }
 };
 
 #ifdef WITH_BFLOAT16
 static inline Vec side_by_side(__m256i first, __m256i second) {
     return (Vec)(_mm512_cvtepu16_epi32(first) | _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16));
+}
+
+static inline __m512i joined(__m256i first, __m256i second) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
 }
 
 struct BFloat16 : SummedInFloat32 {
@@ -235,6 +243,8 @@ struct BFloat16 : SummedInFloat32 {
         uint16_t *y = (uint16_t *)to;
         for (int j = 0; j < columns; j += LANES) _mm256_storeu_si256((__m256i *)(y + j), rounded(f(load(z + j))));
     }
+    template <class F>
+    static void activate(F f, const Vec *z, float *y) { _mm512_storeu_si512(y, joined(rounded(f(z[0])), rounded(f(z[1])))); }
 };
 #endif
 
@@ -264,6 +274,8 @@ struct Float16 {
     static void finish(Sum sum, const uint16_t *from, uint16_t *z) {
         _mm256_storeu_ph(z, _mm256_loadu_ph(from) + (__m256h)both(sum));
     }
+    static Vec widened(const float *z) { return load(z); }
+    static Vec widened(const uint16_t *z) { return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)z)); }
     template <class F>
     static void activate(F f, const uint16_t *z, int columns, float *to) {
         uint16_t *y = (uint16_t *)to;
@@ -274,6 +286,10 @@ struct Float16 {
         alignas(64) uint16_t halves[(SPAN + 1) * LANES] = {};
         for (int j = 0; j < columns; j += LANES) keep(load(z + j), halves + j);
         activate(f, halves, columns, to);
+    }
+    template <class F>
+    static void activate(F f, const Vec *z, float *y) {
+        _mm512_storeu_ph(y, f((__m512h)joined(rounded(z[0]), rounded(z[1]))));
     }
 };
 #endif
