@@ -63,10 +63,11 @@ class CompiledMLP:
         weight, bias, gain, offset = self.places(self.pointers)
         self.precision = mlp.precision
         number = get_args(Precision).index(self.precision)
-        self.networks = library.Networks(self.count, self.layers, self.outputs, 0, 1, number, 1, leak)
-        self.networks.widths, self.networks.weight, self.networks.bias = self.widths.data_ptr(), weight, bias
-        own = (int(mlp.linear), self.normalised, self.activations.data_ptr(), gain, offset)
-        self.own = (ctypes.addressof(self.networks), *own)
+        self.networks = library.Networks(
+            self.count, self.layers, self.outputs, 1, number, 1, self.normalised, leak,
+            self.widths.data_ptr(), self.activations.data_ptr(), weight, bias, gain, offset,
+        )  # fmt: skip
+        self.own = (ctypes.addressof(self.networks), int(mlp.linear))
         self.sizes: dict[int, library.LearningSizes] = {}
         self.spare: list[Tensor] = []  # what `backward` has done with
 

@@ -28,9 +28,9 @@ class Networks(ctypes.Structure):
     """As in kernel/interface.h."""
 
     _fields_ = (
-        *fields(c_int32, "members layers outputs activation starts precision kept"),
+        *fields(c_int32, "members layers outputs starts precision kept normalised"),
         *fields(c_float, "leak"),
-        *fields(c_void_p, "widths weight bias"),
+        *fields(c_void_p, "widths activations weight bias gain offset"),
     )
 
 
@@ -55,8 +55,7 @@ class Learning(ctypes.Structure):
 
     _fields_ = (
         *fields(c_void_p, "networks"),
-        *fields(c_int32, "linear normalised"),
-        *fields(c_void_p, "activations gain offset"),
+        *fields(c_int32, "linear"),
         *fields(c_int64, "members rows member_stride"),
         *fields(c_void_p, "inputs outputs kept outputs_grad inputs_grad"),
         *fields(c_void_p, "weight_grad bias_grad gain_grad offset_grad scratch"),

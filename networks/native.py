@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from elites.networks import library
 from elites.networks.engine import TORCH, Engine, Precision
-from elites.networks.layers import Function, Layers, leaky_relu, relu, silu, tanh
+from elites.networks.layers import Function, Layers, Normalised, leaky_relu, relu, silu, tanh
+
+LEAKY = 2  # as in kernel/interface.h
 
 
 class CompiledNetworks:
@@ -18,13 +20,18 @@ class CompiledNetworks:
     def __init__(self, layers: Layers, precision: Precision, kept: int = 1) -> None:
         self.weights, self.biases = [x.weight.contiguous() for x in layers], [x.bias.contiguous() for x in layers]
         members, _, outputs = self.weights[-1].shape
-        number, leak = activation_of(layers) or (0, 0.0)
+        numbers, leak = activations_of(layers) or ([], 0.0)
+        normalised = [layer.activation for layer in layers if isinstance(layer.activation, Normalised)]
+        self.gains = [_of_each(after.gain, members) for after in normalised]
+        self.offsets = [_of_each(after.offset, members) for after in normalised]
         wanted, starts = get_args(Precision).index(precision), self.biases[0].shape[1]
-        self.structure = library.Networks(members, len(layers), outputs, number, starts, wanted, kept, leak)
+        counts = (members, len(layers), outputs, starts, wanted, kept, len(normalised))
+        self.structure = library.Networks(*counts, leak)
+        lists = {"weight": self.weights, "bias": self.biases, "gain": self.gains, "offset": self.offsets}
         self.arrays = {
             "widths": torch.tensor([weight.shape[1] for weight in self.weights], dtype=torch.int32),
-            "weight": torch.tensor([x.data_ptr() for x in self.weights]),
-            "bias": torch.tensor([x.data_ptr() for x in self.biases]),
+            "activations": torch.tensor(numbers, dtype=torch.int32),
+            **{name: torch.tensor([x.data_ptr() for x in some]) for name, some in lists.items()},
         }
         library.point(self.structure, self.arrays)
 
@@ -42,7 +49,7 @@ class Native:
         return (
             library.LIBRARY is not None
             and all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
-            and activation_of(layers) is not None
+            and activations_of(layers) is not None
         )
 
     def function(self, layers: Layers, precision: Precision = "float32") -> Function:
@@ -72,10 +79,23 @@ def engine_for(layers: Layers, *tensors: Tensor) -> Engine:
     return NATIVE if NATIVE.serves(layers, *tensors) else TORCH
 
 
-def activation_of(layers: Layers) -> tuple[int, float] | None:
-    """The number in kernel/interface.h of the one activation of all hidden layers, and its slope below 0."""
-    found = {_number(layer.activation) for layer in layers[:-1]} or {(0, 0.0)}
-    return found.pop() if len(found) == 1 else None
+def activations_of(layers: Layers) -> tuple[list[int], float] | None:
+    """The numbers in kernel/interface.h of the hidden layers' activations, and the slope below 0 that they share.
+
+    None is what the kernel does not know: other activations, two slopes, a normalised layer behind one that is not.
+    """
+    after = [layer.activation for layer in layers[:-1]]
+    normalised = [isinstance(function, Normalised) for function in after]
+    found = [_number(function.function if isinstance(function, Normalised) else function) for function in after]
+    numbers, leaks = [one[0] for one in found if one], {one[1] for one in found if one and one[0] == LEAKY}
+    if len(numbers) < len(found) or len(leaks) > 1 or normalised != sorted(normalised, reverse=True):
+        return None
+    return numbers, leaks.pop() if leaks else 0.0
+
+
+def _of_each(parameter: Tensor, members: int) -> Tensor:
+    """(M, 1, out) or (out,) -> (M, 1, out)."""
+    return parameter.expand(members, 1, -1).contiguous()
 
 
 def _number(function: Function | None) -> tuple[int, float] | None:
@@ -84,7 +104,7 @@ def _number(function: Function | None) -> tuple[int, float] | None:
     if function is tanh or isinstance(function, nn.Tanh):
         return 1, 0.0
     if function is relu or isinstance(function, nn.ReLU):
-        return 2, 0.0
+        return LEAKY, 0.0
     if function is leaky_relu or isinstance(function, nn.LeakyReLU):
-        return 2, getattr(function, "negative_slope", 0.01)
+        return LEAKY, getattr(function, "negative_slope", 0.01)
     return None

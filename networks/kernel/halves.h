@@ -16,8 +16,8 @@ static inline Parts parts_in_turn(Vec even, Vec odd) {
 // Of pairs of a row's next numbers.
 static inline Parts parts_in_line(Vec left, Vec right) {
     const Vec pairs = one_after_another(left, right);
-    left -= widened(_mm512_castsi512_si256((__m512i)pairs));
-    right -= widened(_mm512_extracti64x4_epi64((__m512i)pairs, 1));
+    left -= as_float(_mm512_castsi512_si256((__m512i)pairs));
+    right -= as_float(_mm512_extracti64x4_epi64((__m512i)pairs, 1));
     return {pairs, one_after_another(left, right)};
 }
 

@@ -8,15 +8,18 @@ enum Activation : int32_t { SILU, TANH, LEAKY, ELU };  // ELU is known to those 
 enum Precision : int32_t { FLOAT32, BFLOAT16X3, BFLOAT16, FLOAT16, FASTEST };
 enum Feature : int32_t { SAME, SINE, COSINE };
 
-// M networks of one shape, with an activation after every layer but the last.
+// M networks of one shape, with an activation after every layer but the last; layer normalisation before it in the first.
 struct Networks {
-    int32_t members, layers, outputs, activation;
+    int32_t members, layers, outputs;
     int32_t starts;          // biases of a member's first layer: 1, or one for each problem
     Precision precision;     // of the numbers between the layers, where the instruction set knows it
     int32_t kept;            // members whose weights a thread keeps at a time: 1, or all where they change from row to row
+    int32_t normalised;      // so many hidden layers, the first ones, have a layer normalisation before their activation
     float leak;              // slope of LEAKY below 0
     const int32_t *widths;   // (layers): what a layer is given
+    const int32_t *activations;  // (layers - 1)
     const float *const *weight, *const *bias;  // a layer's (M, in, out) and (M, out); of the first (M, starts, out)
+    const float *const *gain, *const *offset;  // a normalised layer's (M, out)
 };
 
 // Rows through networks.
@@ -62,11 +65,8 @@ struct Rollout {
 
 // Networks that learn from rows: through them, and back.
 struct Learning {
-    const Networks *networks;    // float32; how the weights lie and the activations are told here
+    const Networks *networks;    // float32; how the weights lie is told here
     int32_t linear;              // 1: weights are (out, in), as nn.Linear's
-    int32_t normalised;          // so many hidden layers have a layer normalisation before their activation
-    const int32_t *activations;  // (layers - 1)
-    const float *const *gain, *const *offset;  // a normalised layer's (M, out)
     int64_t members;             // of the networks, the first ones
     int64_t rows, member_stride;  // as in Pass
     const float *inputs;         // (M or 1, R, in)

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -288,7 +289,7 @@ static void back(const Learning &learning, Crew crew) {
                 chosen->learn_weights(learning, l, crew.first + i / parts, i % parts, crew.scratch + thread * crew.size);
             });
         if (l || learning.inputs_grad) tiles(chosen->learn_back, l);
-        if (!l || l > learning.normalised) continue;
+        if (!l || l > learning.networks->normalised) continue;
         for (int64_t i = 0; learning.weight_grad && i < crew.members; i++)
             chosen->learn_gains(learning, l - 1, crew.first + i);
         tiles(chosen->learn_normalised, l - 1);

@@ -3,6 +3,7 @@
 #ifdef WITH_TILES
 #include "halves.h"
 #endif
+#include "normalisation.h"
 #include "networks.h"
 #include "rollout.h"
 #include "learning.h"

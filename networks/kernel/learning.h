@@ -1,14 +1,10 @@
 // Networks that learn: rows through them, and gradients back to the rows and to the weights. Included after networks.h.
 
-// work(f) for the activation behind a hidden layer.
+// work(f) for the activation behind a hidden layer; rollouts know all but one.
 template <class Work>
-static inline void with_function(const Learning &learning, int layer, Work work) {
-    switch (learning.activations[layer]) {
-        case SILU: return work(Silu{});
-        case TANH: return work(Tanh{});
-        case ELU: return work(Elu{});
-        default: return work(Leaky{learning.networks->leak});
-    }
+static inline void with_function(const Networks &networks, int layer, Work work) {
+    if (networks.activations[layer] == ELU) return work(Elu{});
+    with_activation(networks, layer, work);
 }
 
 static const int FEW = 8;  // rows for which it is not worth while to lay out nn.Linear's weights
@@ -20,9 +16,8 @@ struct Lesson : Shape {
 
     explicit Lesson(const Learning &learning) : Shape(*learning.networks), learning(learning) {}
 
-    bool normalised(int l) const { return l < learning.normalised; }
     int beside(int l) const {
-        return normalised(l) ? columns(l) + LANES : learning.activations[l] == SILU ? columns(l) : 0;
+        return normalised(l) ? columns(l) + LANES : networks.activations[l] == SILU ? columns(l) : 0;
     }
     long place(int l) const {
         long floats = 0;
@@ -121,21 +116,6 @@ static void multiply_with(const Lesson &lesson, Rows a, int rows, int depth, int
 
 // --- there -----------------------------------------------------------------------------------------------------------
 
-// A layer's parameter of LANES columns; beyond the last, 0.
-static inline Vec of_layer(const float *from, int column, int columns) {
-    return some_of(from + column, columns - column < LANES ? columns - column : LANES);
-}
-
-static inline float total(Vec x) {
-#if LANES == 16
-    return _mm512_reduce_add_ps((__m512)x);
-#else
-    float sum = 0;
-    for (int n = 0; n < LANES; n++) sum += x[n];
-    return sum;
-#endif
-}
-
 // As `multiply`, of a matrix that lies as (columns, depth): a product of two rows for every number.
 template <class Sink>
 static void multiply_rows(Rows a, int rows, int depth, int columns, const float *matrix, const float *bias, Sink sink) {
@@ -157,27 +137,15 @@ static void multiply_rows(Rows a, int rows, int depth, int columns, const float 
         }
 }
 
-
-// A row z (out) in place: z̄ = (z - mean) / std, and 1 / std behind its last vector.
-static void normalise(float *z, int out, int columns) {
-    Vec sum{}, squares{};
-    for (int j = 0; j < columns; j += LANES) sum += load(z + j);
-    const float mean = total(sum) / (float)out;
-    for (int j = 0; j < columns; j += LANES) store(z + j, load(z + j) - mean);
-    for (int j = out; j < columns; j++) z[j] = 0;
-    for (int j = 0; j < columns; j += LANES) squares += load(z + j) * load(z + j);
-    const float scale = 1.0f / sqrtf(total(squares) / (float)out + 1e-5f);  // PyTorch's ε
-    for (int j = 0; j < columns; j += LANES) store(z + j, load(z + j) * scale);
-    z[columns] = scale;
-}
-
 // z of rows, which lies where z̄ is to be -> z̄ and y = f(gain · z̄ + offset).
 static void activate_normalised(const Lesson &lesson, int l, int64_t member, float *y, int rows) {
     const long apart = lesson.kept();
     const int out = lesson.out(l), columns = lesson.columns(l);
-    const float *gain = lesson.learning.gain[l] + member * out, *offset = lesson.learning.offset[l] + member * out;
-    for (int i = 0; i < rows; i++) normalise(y + columns + i * apart, out, columns);
-    with_function(lesson.learning, l, [&](auto f) {
+    const float *gain = lesson.networks.gain[l] + member * out, *offset = lesson.networks.offset[l] + member * out;
+    Moments of[TILE];
+    moments(y + columns, apart, rows, out, columns, of);
+    for (int i = 0; i < rows; i++) keep_normal(of[i], y + columns + i * apart, out, columns, y + columns + i * apart);
+    with_function(lesson.networks, l, [&](auto f) {
         for (int j = 0; j < columns; j += LANES) {
             const Vec scale = of_layer(gain, j, out), shift = of_layer(offset, j, out);
             for (float *row = y + j; row < y + j + rows * apart; row += apart)
@@ -216,7 +184,7 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
             pass(copied(y + columns, apart, columns));
             activate_normalised(lesson, l, member, y, rows);
         } else {
-            with_function(learning, l, [&](auto f) {
+            with_function(lesson.networks, l, [&](auto f) {
                 pass([&](int m, int some, int column, int wide, const float *z) {
                     for (int i = m; i < m + some; i++, z += wide)
                         for (int j = 0; j < wide; j += LANES) {
@@ -257,9 +225,9 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
     }
     const Rows to = given_to(lesson, l, member, first);
     const bool normalised = lesson.normalised(l - 1);
-    const float *gain = normalised ? learning.gain[l - 1] + member * in : nullptr;
-    const float *offset = normalised ? learning.offset[l - 1] + member * in : nullptr;
-    with_function(learning, l - 1, [&](auto f) {
+    const float *gain = normalised ? lesson.networks.gain[l - 1] + member * in : nullptr;
+    const float *offset = normalised ? lesson.networks.offset[l - 1] + member * in : nullptr;
+    with_function(lesson.networks, l - 1, [&](auto f) {
         pass([&](int m, int some, int column, int wide, const float *z) {
             for (int i = m; i < m + some; i++, z += wide)
                 for (int j = column; j < column + wide; j += LANES) {
@@ -277,20 +245,12 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
 static void learn_normalised(const Learning &learning, int l, int64_t member, int64_t first, int rows, float *) {
     const Lesson lesson(learning);
     const int out = lesson.out(l), columns = lesson.columns(l);
-    const float *gain = learning.gain[l] + member * out;
+    const float *gain = lesson.networks.gain[l] + member * out;
     const Rows of = gradient_of(lesson, l, member, first);
     for (int i = 0; i < rows; i++) {
         float *rate = of.first + i * of.apart, *normal = rate + columns;
-        Vec sum{}, along{};
-        for (int j = 0; j < columns; j += LANES) {
-            store(rate + j, load(rate + j) * of_layer(gain, j, out));
-            sum += load(rate + j);
-            along += load(rate + j) * load(normal + j);
-        }
-        const float mean = total(sum) / (float)out, slope = total(along) / (float)out, scale = normal[columns];
-        for (int j = 0; j < columns; j += LANES)
-            store(rate + j, scale * (load(rate + j) - mean - load(normal + j) * slope));
-        for (int j = out; j < columns; j++) rate[j] = 0;
+        for (int j = 0; j < columns; j += LANES) store(rate + j, load(rate + j) * of_layer(gain, j, out));
+        normalise_back(rate, normal, out, columns);
     }
 }
 

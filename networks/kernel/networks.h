@@ -45,7 +45,7 @@ struct Shape {
         inputs = padded(in(0));
         widest = most > networks.outputs ? padded(most) : padded(networks.outputs);
         for (int l = 0; l < networks.layers; l++) {
-            if (l) hidden += padded(in(l));
+            if (l) hidden += slopes(l - 1);
             const int wide = first.deep > 1 ? 2 * padded((in(l) + 1) / 2) : padded(in(l));
             widest = widest > wide ? widest : wide;
         }
@@ -55,6 +55,9 @@ struct Shape {
     int in(int layer) const { return networks.widths[layer]; }
     int out(int layer) const { return last(layer) ? networks.outputs : networks.widths[layer + 1]; }
     int columns(int layer) const { return padded(out(layer)); }
+    bool normalised(int layer) const { return layer < networks.normalised; }
+    // what the way back needs of a hidden layer's row: f'(z); of a normalised one z̄ and 1 / std
+    int slopes(int layer) const { return columns(layer) + (normalised(layer) ? LANES : 0); }
     const Kind &kind(int layer) const { return layer ? others : first; }
     int depth(int layer) const { return kind(layer).entries(in(layer)); }
     long matrix(int layer) const { return (long)depth(layer) * kind(layer).parts * columns(layer); }
@@ -181,8 +184,55 @@ struct Layers {
         return start;
     }
 
-    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where f'(z)
-    // of its hidden layers goes, if SAVE.
+    // What follows the normalisation in a layer, of some columns of z̄: what the activation is given.
+    Vec shifted(Vec normal, int l, int member, int column) const {
+        const int out = shape.out(l);
+        const Vec gain = of_layer(shape.networks.gain[l] + (long)member * out, column, out);
+        const Vec offset = of_layer(shape.networks.offset[l] + (long)member * out, column, out);
+        return normal * gain + offset;
+    }
+
+    // A normalised layer's sums in float32 -> y = f(gain · z̄ + offset). normals(row): where z̄ goes, if SAVE.
+    template <bool SAVE, class Number, class Normals>
+    void normalised(int l, int member, float *sums, float *y, Normals normals) const {
+        const int columns = shape.columns(l), VECTORS = 2;  // as many as an entry has numbers
+        alignas(64) float z[VECTORS * LANES];
+        Moments of[TILE];
+        moments(sums, shape.widest, rows, shape.out(l), columns, of);
+        with_activation(shape.networks, l, [&](auto f) {
+            for (int i = 0; i < rows; i++, sums += shape.widest, y += shape.widest) {
+                if constexpr (SAVE) keep_normal(of[i], sums, shape.out(l), columns, normals(i));
+                for (int j = 0; j < columns; j += VECTORS * LANES) {
+                    const int some = columns - j < VECTORS * LANES ? columns - j : VECTORS * LANES;
+                    for (int k = 0; k < some; k += LANES)
+                        store(z + k, shifted(of[i].normal(load(sums + j + k)), l, member, j + k));
+                    Number::activate(f, z, some, y + j / Number::PAIR, shape.widest / 2);
+                }
+            }
+        });
+    }
+
+    // The gradient of a normalised layer's y, in place -> of its sums.
+    template <class Normals>
+    void normalised_back(int l, int member, float *rates, Normals normals) const {
+        const int out = shape.out(l), columns = shape.columns(l);
+        const float *gain = shape.networks.gain[l] + (long)member * out;
+        with_activation(shape.networks, l, [&](auto f) {
+            for (int i = 0; i < rows; i++) {
+                float *rate = rates + i * (long)shape.widest;
+                const float *normal = normals(i);
+                for (int j = 0; j < columns; j += LANES) {
+                    Vec slope;
+                    f(shifted(load(normal + j), l, member, j), slope);
+                    store(rate + j, load(rate + j) * slope * of_layer(gain, j, out));
+                }
+                normalise_back(rate, normal, out, columns);
+            }
+        });
+    }
+
+    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where what
+    // `backward` needs of its hidden layers goes, if SAVE.
     template <bool SAVE, class Number, class Slopes>
     const float *forward(const float *packed, int member, int64_t problem, Slopes slopes) {
         typedef typename Number::First First;
@@ -199,7 +249,13 @@ struct Layers {
         for (int l = 0; l < shape.networks.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const auto *z) {
-                with_activation(shape.networks, [&](auto f) {
+                if (shape.normalised(l)) {  // a row has to be complete first
+                    for (int i = m; i < m + some; i++, z += columns)
+                        for (int j = 0; j < columns; j += LANES)
+                            store(to + i * (long)shape.widest + column + j, Number::widened(z + j));
+                    return;
+                }
+                with_activation(shape.networks, l, [&](auto f) {
                     for (int i = m; i < m + some; i++, z += columns) {
                         float *y = to + i * (long)shape.widest;
                         if constexpr (SAVE) {
@@ -230,12 +286,16 @@ struct Layers {
                 pass((const First *)from, begun(member, problem, bias), keep);
             else
                 pass((const First *)from, begun(member, problem, bias), activate);
+            if (shape.normalised(l)) {
+                normalised<SAVE, Number>(l, member, to, spare, [&](int i) { return slopes(i) + offset; });
+                std::swap(to, spare);
+            }
             if (Number::DEEP > 1 && !shape.last(l) && shape.columns(l) % (2 * LANES))
                 for (int i = 0; i < rows; i++)
                     for (int part = 0; part < Number::PARTS; part++)
                         memset(to + i * shape.widest + (part * shape.widest + shape.columns(l)) / 2, 0, LANES / 2 * sizeof(float));
             bias = matrix + shape.matrix(l);
-            offset += shape.columns(l);
+            offset += shape.slopes(l);
             stride = shape.widest;
             from = to;
             to = spare;
@@ -246,24 +306,26 @@ struct Layers {
 
     // The gradient of the outputs, which lies in a, through a member's transposed matrices -> of x (rows, widest).
     template <class Slopes>
-    const float *backward(const float *transposed, Slopes slopes) {
+    const float *backward(const float *transposed, int member, Slopes slopes) {
         float *from = a, *to = b;
         const float *matrix = transposed + shape.packed_transposed();
         long offset = shape.hidden;
         for (int l = shape.networks.layers - 1; l >= 0; l--) {
             const int columns = padded(shape.in(l));
             matrix -= (long)shape.out(l) * columns;
-            if (l > 0) offset -= columns;
+            if (l > 0) offset -= shape.slopes(l - 1);
+            const bool plain = l > 0 && !shape.normalised(l - 1), after = l > 0 && !plain;
             auto slope = [&](int m, int some, int column, int wide, const float *z) {
                 for (int i = m; i < m + some; i++, z += wide) {
                     float *y = to + i * (long)shape.widest + column;
                     const float *saved = slopes(i) + offset + column;
                     for (int j = 0; j < wide; j += LANES)
-                        store(y + j, l > 0 ? load(z + j) * load(saved + j) : load(z + j));
+                        store(y + j, plain ? load(z + j) * load(saved + j) : load(z + j));
                 }
             };
             multiply(along((const Float32 *)from, shape.widest), rows, shape.out(l), columns, matrix,
                      (const float *)nullptr, slope);
+            if (after) normalised_back(l - 1, member, to, [&](int i) { return slopes(i) + offset; });
             float *done = from;
             from = to;
             to = done;

@@ -23,6 +23,10 @@ static inline Vec some_of(const float *from, int count) {  // the others 0
     return value;
 #endif
 }
+// A layer's parameter of LANES columns; beyond the last, 0.
+static inline Vec of_layer(const float *from, int column, int columns) {
+    return some_of(from + column, columns - column < LANES ? columns - column : LANES);
+}
 static inline int padded(int columns) { return (columns + LANES - 1) / LANES * LANES; }
 
 // --- activations -----------------------------------------------------------------------------------------------------
@@ -149,11 +153,11 @@ struct Elu {
     Vec slope(Vec y, Vec) const { return y > 0.0f ? Vec{} + 1.0f : y + 1.0f; }
 };
 
-// work(f), chosen once for many numbers.
+// work(f) for the activation behind a hidden layer, chosen once for many numbers.
 template <class Work>
-static inline void with_activation(const Networks &networks, Work work) {
-    if (networks.activation == SILU) return work(Silu{});
-    if (networks.activation == TANH) return work(Tanh{});
+static inline void with_activation(const Networks &networks, int layer, Work work) {
+    if (networks.activations[layer] == SILU) return work(Silu{});
+    if (networks.activations[layer] == TANH) return work(Tanh{});
     work(Leaky{networks.leak});
 }
 
@@ -225,6 +229,7 @@ struct Normals {
 //     packed, keep  the weights of LANES columns that one entry meets, and their biases
 //     times         sum += entry · weights
 //     start, finish from a bias, or from what was put away
+//     widened       what lies between as float32
 //     activate      y = f(z), of columns of a row, and its second parts so many floats on; may write on for a vector
 
 struct SummedInFloat32 {
@@ -235,6 +240,7 @@ struct SummedInFloat32 {
     static void keep(Vec bias, float *to) { store(to, bias); }
     static Vec start(const float *from) { return from ? load(from) : Vec{}; }
     static void finish(Vec sum, const float *, float *z) { store(z, sum); }
+    static Vec widened(const float *z) { return load(z); }
 };
 
 struct Float32 : SummedInFloat32 {
@@ -252,7 +258,7 @@ struct Float32 : SummedInFloat32 {
 
 #ifdef WITH_BFLOAT16
 static inline __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
-static inline Vec widened(__m256i x) { return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16); }
+static inline Vec as_float(__m256i x) { return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16); }
 
 // LANES pairs of rounded numbers: of a number of each, or of a row's next 2 · LANES numbers.
 static inline Vec side_by_side(Vec first, Vec second) {
@@ -273,7 +279,7 @@ struct Halves : SummedInFloat32 {
     static const int PAIR = 2, PARTS = 2, DEEP = LANES;
     typedef Halves First;
     static Vec packed(Vec first, Vec second, int part = 0) {
-        if (part) first -= widened(rounded(first)), second -= widened(rounded(second));
+        if (part) first -= as_float(rounded(first)), second -= as_float(rounded(second));
         return side_by_side(first, second);
     }
     template <class F>
@@ -283,7 +289,7 @@ struct Halves : SummedInFloat32 {
             const Vec value = f(load(z + j));
             const __m256i half = rounded(value);
             _mm256_storeu_si256((__m256i *)(y + j), half);
-            _mm256_storeu_si256((__m256i *)(rest + j), rounded(value - widened(half)));
+            _mm256_storeu_si256((__m256i *)(rest + j), rounded(value - as_float(half)));
         }
     }
 };
@@ -340,6 +346,8 @@ struct Float16 {
     static void finish(Sum sum, const uint16_t *from, uint16_t *z) {
         _mm256_storeu_ph(z, _mm256_loadu_ph(from) + (__m256h)both(sum));
     }
+    static Vec widened(const float *z) { return load(z); }
+    static Vec widened(const uint16_t *z) { return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)z)); }
     template <class F>
     static void activate(F f, const uint16_t *z, int columns, float *to, long = 0) {
         uint16_t *y = (uint16_t *)to;

@@ -8,7 +8,7 @@ struct Trajectory : Shape {
     explicit Trajectory(const Model &model)
         : Shape(*model.networks, model.state + padded(model.state), model.low ? 2 * padded(model.state) : 0),
           model(model), state(padded(model.state)) {
-        saved = hidden * model.mixed + state;  // of a row and step: every f'(z), and ε dσ / d raw
+        saved = hidden * model.mixed + state;  // of a row and step: what its layers' slopes need, and ε dσ / d raw
     }
     long scratch() const { return Shape::scratch() + (long)TILE * 2 * state; }
 };
@@ -161,7 +161,8 @@ struct Tile {
             for (int j = 0; j < model.state; j++) z[j] = given[j] / model.mixed;
             for (int j = 0; model.low && j < model.state; j++) z[model.state + j] = given[j] * rate[j];
         }
-        return layers.backward(back(member(t, k)), [&](int i) {
+        const int m = member(t, k);
+        return layers.backward(back(m), m, [&](int i) {
             return row[i].saved + t * shape.saved + (long)k * shape.hidden;
         });
     }

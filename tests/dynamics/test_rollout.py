@@ -21,7 +21,7 @@ from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
 from elites.dynamics.torch_rollout import TorchRollout
 from elites.features import Features
 from elites.networks import library
-from elites.networks.layers import Layer
+from elites.networks.layers import Function, Layer, Normalised
 from elites.planners import CEM
 
 needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
@@ -46,7 +46,11 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         "features": draw(st.none() | st.lists(column, min_size=1, max_size=24)),
         "config": EnsembleConfig(
             members=members,
-            architecture=replace(PETS_NETWORKS, hidden=(draw(st.integers(1, 70)),) * draw(st.integers(1, 4))),
+            architecture=replace(
+                PETS_NETWORKS,
+                hidden=tuple(draw(st.lists(st.integers(1, 70), min_size=1, max_size=4))),
+                layer_norm=draw(st.sampled_from(["none", "first", "all"])),
+            ),
             propagation=draw(st.sampled_from(["tsinf", "ts1", "mean"])),
         ),
         "activation": draw(st.sampled_from([nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)])),
@@ -70,7 +74,7 @@ def results(engine: RolloutEngine, noise: Any, state: Tensor, actions: Tensor, w
 
 def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
     """The same draw for the reference, with the noise that the kernel makes of a seed."""
-    layers = [Layer(weight.double(), bias.double(), activation) for weight, bias, activation in draw.layers]
+    layers = [Layer(weight.double(), bias.double(), after_in_double(after)) for weight, bias, after in draw.layers]
     noise = draw.noise
     if noise:
         epsilon = noise.epsilon
@@ -80,11 +84,17 @@ def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
     return replace(draw, layers=layers, relative=draw.relative.double(), noise=noise, cache={})
 
 
+def after_in_double(activation: Function | None) -> Function | None:
+    if not isinstance(activation, Normalised):
+        return activation
+    return Normalised(activation.gain.double(), activation.offset.double(), activation.function)
+
+
 @needs_kernel
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(problem=problems(), which=st.integers(0, 10))
 def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
-    """To rounding, over shapes, activations, features, propagations and instruction sets; values and gradients."""
+    """To rounding, over shapes, activations, layer norms, features, propagations, instruction sets; and gradients."""
     names, rng = library.kernels(), Generator().manual_seed(problem["seed"])
     features = problem["features"]
     model = ProbabilisticEnsemble(
@@ -99,6 +109,8 @@ def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
     with torch.no_grad():
         for bias in model.mlp.biases:
             bias.normal_(generator=rng)
+        for parameter in (*model.mlp.gains, *model.mlp.offsets):
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=rng))
         model.max_log_var.fill_(-1)
         model.min_log_var.fill_(-4)
     batch, count = problem["candidates"]
@@ -122,8 +134,8 @@ def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
         torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-5 * (1 + expected.abs().max().item()))
 
 
-def model_of(hidden: tuple[int, ...] = (40, 40), **options: Any) -> ProbabilisticEnsemble:
-    config = EnsembleConfig(3, replace(PETS_NETWORKS, hidden=hidden), **options)
+def model_of(hidden: tuple[int, ...] = (40, 40), norm: Any = "none", **options: Any) -> ProbabilisticEnsemble:
+    config = EnsembleConfig(3, replace(PETS_NETWORKS, hidden=hidden, layer_norm=norm), **options)
     model = ProbabilisticEnsemble(4, 2, config, encode=Features(0, "sin 1", 2, 3), rng=Generator().manual_seed(0))
     with torch.no_grad():
         for bias in model.mlp.biases:
@@ -136,9 +148,10 @@ ACTIONS = torch.randn(50, 7, 2, generator=Generator().manual_seed(2))
 
 
 @needs_kernel
+@pytest.mark.parametrize("norm", ["none", "all"])
 @pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
-def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any) -> None:
-    model, threads, found = model_of(propagation=propagation), torch.get_num_threads(), []
+def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any, norm: Any) -> None:
+    model, threads, found = model_of(norm=norm, propagation=propagation), torch.get_num_threads(), []
     noise = model.draw(6, 7, Generator().manual_seed(0))
     for count in (1, 2, 5):
         torch.set_num_threads(count)
@@ -179,14 +192,15 @@ LOST = {"bfloat16x3": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}  # at the most: 1
 @needs_kernel
 @pytest.mark.parametrize("activation", [nn.SiLU(), nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1)], ids=str)
 @pytest.mark.parametrize("shape", [(1, 40), (2, 40), (3, 47), (3, 300)], ids=str)
+@pytest.mark.parametrize("norm", ["none", "first", "all"])
 @pytest.mark.parametrize("sampling", KNOWN)
 def test_other_numbers_are_for_samples_alone(
-    kernel: str, sampling: Any, shape: tuple[int, int], activation: Any
+    kernel: str, sampling: Any, norm: str, shape: tuple[int, int], activation: Any
 ) -> None:
     """Close to float32, where the processor knows them, else float32; with a gradient always float32."""
     layers, width = shape
     hidden = (width,) * layers
-    exact, rough = model_of(hidden), model_of(hidden, sampling=sampling)
+    exact, rough = model_of(hidden, norm), model_of(hidden, norm, sampling=sampling)
     exact.mlp.activation = rough.mlp.activation = activation
     noise = [model.draw(6, 7, Generator().manual_seed(0)) for model in (exact, rough)]
     states = exact.rollout(STATE, ACTIONS, noise[0])

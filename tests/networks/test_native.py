@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from elites.networks import library
 from elites.networks.architecture import Architecture
 from elites.networks.engine import TORCH
-from elites.networks.layers import ACTIVATIONS, Layer, Layers, detached
+from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normalised, detached
 from elites.networks.mlp import MLP
 from elites.networks.native import NATIVE, engine_for
 
@@ -42,11 +42,15 @@ def rng(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def networks(count: int, sizes: tuple[int, ...], activation: str = "relu", problems: int = 1, seed: int = 0) -> Layers:
-    """With biases; those of the first layer for each of so many problems."""
-    architecture = Architecture(sizes[1:-1], activation)  # type: ignore[arg-type]
-    layers = detached(MLP(architecture, sizes[0], sizes[-1], count, rng(seed)).layers())
-    bias = torch.randn(count, problems, sizes[1], generator=rng(seed + 1))
+def networks(
+    count: int, sizes: tuple[int, ...], activation: Any = "relu", problems: int = 1, seed: int = 0, norm: Any = "none"
+) -> Layers:
+    """With biases, gains and offsets that show; biases of the first layer for each of so many problems."""
+    mlp = MLP(Architecture(sizes[1:-1], activation, norm), sizes[0], sizes[-1], count, rng(seed))
+    with torch.no_grad():
+        for parameter in (*mlp.gains, *mlp.offsets):
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=rng(seed)))
+    layers, bias = detached(mlp.layers()), torch.randn(count, problems, sizes[1], generator=rng(seed + 1))
     return [Layer(layers[0].weight, bias, layers[0].activation), *layers[1:]]
 
 
@@ -56,8 +60,15 @@ def in_double(layers: Layers, x: Tensor) -> Tensor:
     for weight, bias, activation in layers:
         rows = bias.double().repeat_interleave(x.shape[1] // bias.shape[1], 1)
         x = x @ weight.double() + rows
-        x = x if activation is None else activation(x)
+        x = x if activation is None else after_in_double(activation, x)
     return x
+
+
+def after_in_double(activation: Function, x: Tensor) -> Tensor:
+    if not isinstance(activation, Normalised):
+        return activation(x)
+    variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+    return activation.function(activation.gain * (x - mean) / (variance + 1e-5).sqrt() + activation.offset)
 
 
 def test_where_there_is_a_compiler_it_was_built() -> None:
@@ -71,6 +82,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         "count": draw(st.integers(1, 4)),
         "sizes": tuple(draw(st.lists(st.integers(1, 70), min_size=layers + 2, max_size=layers + 2))),
         "activation": draw(st.sampled_from(["silu", "tanh", "relu", "leaky_relu"])),
+        "norm": draw(st.sampled_from(["none", "first", "all"])),
         "problems": draw(st.integers(1, 5)),
         "rows": draw(st.integers(1, 40)),
         "shared": draw(st.booleans()),
@@ -84,9 +96,9 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=100, deadline=None)
 @given(problem=problems())
 def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
-    """To rounding, over shapes, activations, biases of a problem's own, inputs that are shared and instruction sets."""
+    """To rounding, over shapes, activations, layer norms, biases of a problem's own, shared inputs, instructions."""
     count, sizes, seed, rows = (problem[name] for name in ("count", "sizes", "seed", "rows"))
-    layers = networks(count, sizes, problem["activation"], problem["problems"], seed)
+    layers = networks(count, sizes, problem["activation"], problem["problems"], seed, problem["norm"])
     x = torch.randn(1 if problem["shared"] else count, problem["problems"] * rows, sizes[0], generator=rng(seed + 2))
     names, threads, truth = library.kernels(), torch.get_num_threads(), in_double(layers, x)
     try:
@@ -106,10 +118,11 @@ def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
 @needs_kernel
 @pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu"])
 @pytest.mark.parametrize("sizes", [(5, 40, 1), (5, 47, 33, 3), (5, 300, 256, 2)], ids=str)
+@pytest.mark.parametrize("norm", ["none", "first", "all"])
 @pytest.mark.parametrize("precision", KNOWN)
-def test_other_numbers(kernel: str, precision: Any, sizes: tuple[int, ...], activation: str) -> None:
+def test_other_numbers(kernel: str, precision: Any, norm: str, sizes: tuple[int, ...], activation: str) -> None:
     """Close to float32, where the processor knows them, else float32. A layer's padding is never read."""
-    layers, x = networks(2, sizes, activation, problems=4), torch.randn(1, 4 * 33, 5, generator=rng(2))
+    layers, x = networks(2, sizes, activation, 4, norm=norm), torch.randn(1, 4 * 33, 5, generator=rng(2))
     exact = NATIVE.function(layers)(x)
     torch.use_deterministic_algorithms(True)  # fills what is not written with NaN
     try:
@@ -169,9 +182,9 @@ def test_a_function_keeps_what_it_points_at(kernel: str) -> None:
     ("architecture", "dtype"),
     [
         (Architecture((8, 8), "elu"), torch.float32),
-        (Architecture((8, 8), layer_norm="first"), torch.float32),
-        (Architecture((8, 8), layer_norm="all"), torch.float32),
+        (Architecture((8, 8), "elu", layer_norm="first"), torch.float32),
         (Architecture((8, 8)), torch.float64),
+        (Architecture((8, 8), layer_norm="all"), torch.float64),
     ],
     ids=str,
 )
@@ -181,6 +194,46 @@ def test_what_it_does_not_know_runs_in_torch(architecture: Architecture, dtype: 
     engine = engine_for(layers, x)
     assert engine.name == "torch"
     torch.testing.assert_close(engine.function(layers)(x), MLP(architecture, 3, 2, 4, rng()).to(dtype)(x).detach())
+
+
+def test_layers_that_it_does_not_know_together_run_in_torch() -> None:
+    """Slopes that differ, and a normalisation behind a layer without one."""
+    first, second, last = networks(2, (3, 8, 8, 1), norm="all")
+    plain, x = first._replace(activation=nn.LeakyReLU(0.3)), torch.randn(2, 9, 3, generator=rng(1))
+    for layers in ([plain, second._replace(activation=nn.LeakyReLU(0.2)), last], [plain, second, last]):
+        engine = engine_for(layers, x)
+        assert engine.name == "torch"
+        torch.testing.assert_close(engine.function(layers)(x).double(), in_double(layers, x))
+
+
+@needs_kernel
+def test_every_layer_has_an_activation_of_its_own(kernel: str) -> None:
+    layers, x = networks(2, (3, 40, 40, 40, 40, 1)), torch.randn(2, 9, 3, generator=rng(1))
+    kinds = [nn.Tanh(), nn.LeakyReLU(0.2), nn.SiLU(), nn.LeakyReLU(0.2)]
+    mixed = [*(layer._replace(activation=kind) for layer, kind in zip(layers, kinds, strict=False)), layers[-1]]
+    assert engine_for(mixed, x).name == "kernel"
+    torch.testing.assert_close(NATIVE.function(mixed)(x).double(), in_double(mixed, x), rtol=1e-4, atol=1e-5)
+
+
+@needs_kernel
+def test_a_gain_may_be_the_same_for_all(kernel: str) -> None:
+    """(out,) is (M, 1, out)."""
+    first, last = networks(3, (3, 40, 1))
+    gain, offset = torch.randn(2, 40, generator=rng(3))
+    x, each = torch.randn(3, 9, 3, generator=rng(1)), (gain.expand(3, 1, 40), offset.expand(3, 1, 40))
+    found = [
+        NATIVE.function([first._replace(activation=Normalised(*both, nn.ReLU())), last])(x)
+        for both in ((gain, offset), each)
+    ]
+    assert torch.equal(*found)
+
+
+@needs_kernel
+def test_a_mean_far_from_zero_is_taken_off(kernel: str) -> None:
+    """Entries of 3000 ± 1: a variance as mean of squares less square of the mean would be lost."""
+    first, last = networks(1, (3, 40, 1), "silu", norm="all")
+    layers, x = [first._replace(bias=first.bias + 3000), last], torch.randn(1, 9, 3, generator=rng(1))
+    torch.testing.assert_close(NATIVE.function(layers)(x).double(), in_double(layers, x), rtol=0, atol=2e-3)
 
 
 def test_activations_by_function_and_by_module() -> None:
