@@ -9,6 +9,7 @@ from torch import Tensor
 from elites.agents.cgp import CGP
 from elites.agents.q_learning import ActorCritic
 from elites.agents.replay import Rows
+from elites.networks.climbing import climb
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,4 @@ class QGP(CGP):
 
     def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
         """-Q_1(s, π(s)), as in DDPG."""
-        return -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()
+        return climb(nets.policy, nets.critics, batch.state)

@@ -13,9 +13,10 @@ from elites.agents.q_learning import QLearning, QNets
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
 from elites.fields import Count, Positive
+from elites.networks.climbing import soft_climb
+from elites.networks.fitting import bellman, fit
 from elites.networks.heads import NormalHead
 from elites.networks.policies import Policy
-from elites.networks.regression import regression
 
 
 class Temperature(nn.Module):
@@ -29,6 +30,10 @@ class Temperature(nn.Module):
     def value(self) -> Tensor:
         """It has no gradient: α is a number to the losses of the others."""
         return self.log.detach().exp()
+
+    def loss(self, log_density: Tensor, target_entropy: float) -> Tensor:
+        """Eq. 18 with ln α for α: it falls while the entropy -ln π (R) is above the target."""
+        return -(self.log * (log_density + target_entropy)).mean()
 
 
 class SoftActorCritic(QNets):
@@ -60,14 +65,12 @@ class SAC(QLearning):
         batch, alpha = data.sample(self.batch, nets.rng), nets.temperature.value
         with torch.no_grad():
             next_action, log_density = nets.policy.sample(batch.next_state, nets.rng)
-            future = nets.slow.critics.values(batch.next_state, next_action).amin(0) - alpha * log_density
-            target = batch.reward + self.discount * future * ~batch.terminated
-        yield "critics", *regression(nets.critics.values(batch.state, batch.action), target)
+            target = bellman(nets.slow.critics, batch, next_action, self.discount, (alpha, log_density))
+        yield "critics", *fit(nets.critics, batch.state, batch.action, target)
 
         if step % self.policy_every == 0:
-            action, log_density = nets.policy.sample(batch.state, nets.rng)
-            yield "policy", (alpha * log_density - nets.critics.values(batch.state, action).amin(0)).mean()
-            surplus = log_density.detach() - nets.spaces.action_size
-            yield "temperature", -(nets.temperature.log * surplus).mean()
+            loss, log_density = soft_climb(nets.policy, nets.critics, batch.state, alpha, nets.rng)
+            yield "policy", loss
+            yield "temperature", nets.temperature.loss(log_density, -nets.spaces.action_size)
         if step % self.target_every == 0:
             nets.follow(self.tau)

@@ -10,7 +10,8 @@ from elites.agents.algorithm import Losses
 from elites.agents.q_learning import ActorCritic, DeterministicPolicy, smoothed
 from elites.agents.replay import Replay
 from elites.fields import Count, NonNegative
-from elites.networks.regression import regression
+from elites.networks.climbing import climb
+from elites.networks.fitting import bellman, fit
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,10 @@ class TD3(DeterministicPolicy):
         batch = data.sample(self.batch, nets.rng)
         with torch.no_grad():
             next_action = smoothed(nets.slow.policy.action(batch.next_state), nets, self.policy_noise, self.noise_clip)
-            future = nets.slow.critics.values(batch.next_state, next_action).amin(0)
-            target = batch.reward + self.discount * future * ~batch.terminated
-        yield "critics", *regression(nets.critics.values(batch.state, batch.action), target)
+            target = bellman(nets.slow.critics, batch, next_action, self.discount)
+        yield "critics", *fit(nets.critics, batch.state, batch.action, target)
 
         if step % self.policy_every == 0:
-            yield "policy", -nets.critics.value(batch.state, nets.policy.action(batch.state)).mean()
+            yield "policy", climb(nets.policy, nets.critics, batch.state)
         if step % self.target_every == 0:
             nets.follow(self.tau)

@@ -85,7 +85,10 @@ class NormalAction(ActionDistribution):
     squashed: bool = False
 
     def sample(self, rng: Generator) -> Sample:
-        epsilon = torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+        return self.at(torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device))
+
+    def at(self, epsilon: Tensor) -> Sample:
+        """What is drawn where a standard normal is epsilon (R, A)."""
         if self.squashed and squash.serves(self.mean, self.log_std):
             return Sample(*squash.squashed(self.mean, self.log_std, epsilon))
         raw = self.mean + self.log_std.exp() * epsilon

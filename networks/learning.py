@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
@@ -28,9 +29,16 @@ def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
         return None
     if library.LIBRARY is None or x.device.type != "cpu" or x.dtype != torch.float32:
         mlp.compiled = None
-    elif mlp.compiled is None or not mlp.compiled.fits(mlp):
+        return None
+    networks = up_to_date(mlp)
+    return networks if networks is not None and networks.takes(x) else None
+
+
+def up_to_date(mlp: MLP) -> CompiledMLP | None:
+    """The MLP as the library knows it, if it can."""
+    if mlp.compiled is None or not mlp.compiled.fits(mlp):
         mlp.compiled = CompiledMLP(mlp) if library.serves(mlp.parts) else None
-    return mlp.compiled if mlp.compiled is not None and mlp.compiled.takes(x) else None
+    return mlp.compiled
 
 
 def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int, flat: bool = False) -> Tensor:
@@ -70,6 +78,7 @@ class CompiledMLP:
         self.own = (ctypes.addressof(self.networks), int(mlp.linear))
         self.sizes: dict[int, library.LearningSizes] = {}
         self.spare: list[Tensor] = []  # what `backward` has done with
+        self.idle: dict[Any, list[Any]] = {}  # lessons that are prepared for a loss
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """A copy of the MLP has weights of its own."""
@@ -128,10 +137,13 @@ class CompiledMLP:
         if to is not None:
             if len(gradient) < self.count:
                 to.flat.zero_()
-            for name, place in zip(RATES, to.places, strict=True):
-                setattr(lesson, name, place)
+            to.point(lesson)
         library.call("elites_learn_backward", lesson)
         self.spare = [kept]
+
+    def learns(self) -> bool:
+        """Whether all its parameters do."""
+        return all(parameter.requires_grad for parameter in self.parameters)
 
     @cached_property
     def rates(self) -> Rates:
@@ -149,6 +161,11 @@ class Rates:
         self.each = [part.view(parameter.shape) for part, parameter in parts]
         self.pointers = library.addresses(self.each)
         self.places = networks.places(self.pointers)
+
+    def point(self, lesson: library.Learning) -> None:
+        """Here the lesson puts them down."""
+        for name, place in zip(RATES, self.places, strict=True):
+            setattr(lesson, name, place)
 
 
 class _Through(torch.autograd.Function):
@@ -221,13 +238,25 @@ class Descent:
 _descent: ContextVar[Descent | None] = ContextVar("descent", default=None)
 
 
+@contextmanager
+def without_descent() -> Iterator[None]:
+    """What is computed here are gradients for whoever asks."""
+    token = _descent.set(None)
+    try:
+        yield
+    finally:
+        _descent.reset(token)
+
+
 def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
     """As torch.autograd.grad; those of compiled networks lie where they lay the last time."""
+    if (known := getattr(loss, "known", None)) is not None and (mine := known.gradients(parameters)) is not None:
+        return list(mine)
     token = _descent.set(descent := Descent(parameters))
     try:
         others = torch.autograd.grad(loss, parameters, allow_unused=True)
     finally:
         _descent.reset(token)
     found = descent.found()
-    mine = [found.get(at) for at in descent.addresses]
-    return [a if b is None else b if a is None else a + b for a, b in zip(mine, others, strict=True)]
+    taken = [found.get(at) for at in descent.addresses]
+    return [a if b is None else b if a is None else a + b for a, b in zip(taken, others, strict=True)]

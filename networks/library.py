@@ -95,9 +95,11 @@ class Squash(ctypes.Structure):
     """As in kernel/interface.h."""
 
     _fields_ = (
-        *fields(c_int64, "rows actions mean_stride std_stride"),
-        *fields(c_void_p, "mean log_std noise action raw density"),
-        *fields(c_void_p, "action_grad raw_grad density_grad mean_grad std_grad"),
+        *fields(c_int64, "rows actions mean_stride std_stride grad_stride"),
+        *fields(c_float, "low high"),
+        *fields(c_void_p, "mean log_std noise action raw density action_grad raw_grad density_grad"),
+        *fields(c_float, "density_rate"),
+        *fields(c_void_p, "mean_grad std_grad"),
     )
 
 
@@ -151,6 +153,15 @@ def scratch(sizes: Sizes | LearningSizes) -> Tensor:
     if found is None or len(found) < wanted:
         found = _held.scratch = torch.empty(wanted)
     return found
+
+
+def crew(*lessons: tuple[Learning, LearningSizes]) -> None:
+    """These work on as many threads as torch does, in the memory of this one."""
+    threads = torch.get_num_threads()
+    for _, sizes in lessons:
+        place = scratch(sizes).data_ptr()
+    for lesson, _ in lessons:
+        lesson.threads, lesson.scratch = threads, place
 
 
 def _load() -> Any:

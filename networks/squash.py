@@ -40,8 +40,8 @@ def in_torch(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tens
 
 
 def _given(mean: Tensor, log_std: Tensor, noise: Tensor) -> library.Squash:
-    shape = (*mean.shape, mean.stride(0), log_std.stride(0))
-    return library.Squash(*shape, mean.data_ptr(), log_std.data_ptr(), noise.data_ptr())
+    shape = (*mean.shape, mean.stride(0), log_std.stride(0), mean.shape[1])
+    return library.Squash(*shape, -math.inf, math.inf, mean.data_ptr(), log_std.data_ptr(), noise.data_ptr())
 
 
 class _Squashed(torch.autograd.Function):

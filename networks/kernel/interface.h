@@ -107,11 +107,56 @@ struct Follow {
 
 // Actions that are the tanh of a normal, and back.
 struct Squash {
-    int64_t rows, actions, mean_stride, std_stride;  // a row of means apart from the next
+    int64_t rows, actions, mean_stride, std_stride, grad_stride;  // a row of means apart from the next
+    float low, high;                        // between which ln of the standard deviation is kept
     const float *mean, *log_std, *noise;    // (R, A); the first two by strides
     float *action, *raw, *density;          // (R, A), (R, A), (R)
-    const float *action_grad, *raw_grad, *density_grad;
-    float *mean_grad, *std_grad;            // (R, A): of the mean, and of the logarithm of the standard deviation
+    const float *action_grad, *raw_grad, *density_grad;  // null is 0; of the density, `density_rate` in all rows
+    float density_rate;
+    float *mean_grad, *std_grad;            // (R, A) by a stride: of the mean, and of ln of the standard deviation
+};
+
+// Actions that are the tanh of outputs, and back.
+struct Point {
+    int64_t count;
+    const float *outputs;
+    float *action;
+    const float *action_grad;
+    float *outputs_grad;
+};
+
+// Actions with clipped noise, in the cube [-1, 1]^A.
+struct Perturb {
+    int64_t count;
+    const float *action, *noise;
+    float *to;
+    float spread, clip;
+};
+
+// The rows of two arrays side by side; back, the second one's part of the gradient, summed over members.
+struct Beside {
+    int64_t members, rows, left, right;  // columns of each
+    const float *first, *second;         // (R, left), (R, right)
+    float *both;                         // (R, left + right)
+    const float *both_grad;              // (M, R, left + right)
+    float *second_grad;                  // (R, right)
+};
+
+// What critics should say: r + γ (min over members - α ln π), without a future for what terminated.
+struct Target {
+    int64_t members, rows;
+    const float *values, *reward, *density;  // (M, R), (R), (R): null is an α of 0
+    const bool *terminated;                  // (R)
+    float discount, alpha;
+    float *target;                           // (R)
+};
+
+// What a policy descends: the mean of α ln π - min over members.
+struct Climb {
+    int64_t members, rows;
+    const float *values, *density;  // (M, R), (R): null is an α of 0
+    float alpha;
+    float *loss, *rates;            // rates: (M, R), of the values
 };
 
 // Values of members towards what they should be.
@@ -131,4 +176,10 @@ struct Gather {
 
 struct Sizes {
     int64_t saved, scratch;  // floats: for a row's step, and for a thread
+};
+
+// A function of the library and what it is given; many are one call.
+struct Step {
+    void (*function)(const void *);
+    const void *given;
 };

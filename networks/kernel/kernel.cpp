@@ -47,6 +47,11 @@ struct Kernel {
     void (*follow)(const Follow &, int64_t array, int64_t first, int64_t count);
     void (*squash)(const Squash &), (*squash_back)(const Squash &);
     void (*regression)(const Regression &);
+    void (*point)(const Point &), (*point_back)(const Point &);
+    void (*perturb)(const Perturb &);
+    void (*beside)(const Beside &), (*beside_back)(const Beside &);
+    void (*target)(const Target &);
+    void (*climb)(const Climb &);
 };
 
 // A set's functions are compiled for it whatever the flags of the build say.
@@ -373,6 +378,8 @@ EXPORT void elites_learn_backward(const Learning *learning) {
 EXPORT void elites_gather(const Gather *gather) {
     for (int64_t i = 0; i < gather->columns; i++) {
         const int64_t bytes = gather->bytes[i];
+        for (int64_t r = 0; r < gather->rows; r++)  // all on their way, before the first is waited for
+            for (int64_t k = 0; k < bytes; k += 64) __builtin_prefetch(gather->from[i] + gather->index[r] * bytes + k);
         for (int64_t r = 0; r < gather->rows; r++)
             memcpy(gather->to[i] + r * bytes, gather->from[i] + gather->index[r] * bytes, (size_t)bytes);
     }
@@ -390,3 +397,21 @@ EXPORT void elites_squash(const Squash *squash) { chosen->squash(*squash); }
 EXPORT void elites_squash_back(const Squash *squash) { chosen->squash_back(*squash); }
 
 EXPORT void elites_regression(const Regression *regression) { chosen->regression(*regression); }
+
+EXPORT void elites_point(const Point *point) { chosen->point(*point); }
+
+EXPORT void elites_point_back(const Point *point) { chosen->point_back(*point); }
+
+EXPORT void elites_perturb(const Perturb *perturb) { chosen->perturb(*perturb); }
+
+EXPORT void elites_beside(const Beside *beside) { chosen->beside(*beside); }
+
+EXPORT void elites_beside_back(const Beside *beside) { chosen->beside_back(*beside); }
+
+EXPORT void elites_target(const Target *target) { chosen->target(*target); }
+
+EXPORT void elites_climb(const Climb *climb) { chosen->climb(*climb); }
+
+EXPORT void elites_steps(int64_t count, const Step *steps) {
+    for (int64_t i = 0; i < count; i++) steps[i].function(steps[i].given);
+}
