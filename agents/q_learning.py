@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from elites.agents.algorithm import Algorithm
 from elites.agents.nets import Nets, Optimizer, Part
 from elites.agents.units import Spaces
 from elites.fields import Count, Fraction, NonNegative, Positive, Rate
+from elites.networks.acting import perturbed
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics
 from elites.networks.engine import LearningPrecision
@@ -72,7 +74,7 @@ class DeterministicPolicy(QLearning):
 
     def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
         action = nets.policy.action(state)
-        return (action + self.exploration_noise * nets.normal(action)).clamp(-1, 1)
+        return perturbed(action, nets.normal(action), self.exploration_noise, math.inf)
 
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
@@ -82,4 +84,4 @@ def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:
     """A target's action with clipped noise (TD3, eq. 14), in half widths of the box; choices are left as they are."""
     if spread == 0 or not isinstance(nets.spaces.action, Box):
         return action
-    return (action + (spread * nets.normal(action)).clamp(-clip, clip)).clamp(-1, 1)
+    return perturbed(action, nets.normal(action), spread, clip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from elites.fields import Count, Positive
 from elites.networks.climbing import soft_climb
 from elites.networks.fitting import bellman, fit
 from elites.networks.heads import NormalHead
+from elites.networks.lessons import known
 from elites.networks.policies import Policy
 
 
@@ -25,15 +27,28 @@ class Temperature(nn.Module):
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.log = nn.Parameter(torch.zeros((), device=device))
+        self._rate = torch.zeros(())  # where a descent finds the gradient
 
     @property
     def value(self) -> Tensor:
         """It has no gradient: α is a number to the losses of the others."""
-        return self.log.detach().exp()
+        return torch.tensor(math.exp(self.log.item())) if self.log.is_cpu else self.log.detach().exp()
 
     def loss(self, log_density: Tensor, target_entropy: float) -> Tensor:
-        """Eq. 18 with ln α for α: it falls while the entropy -ln π (R) is above the target."""
-        return -(self.log * (log_density + target_entropy)).mean()
+        """Eq. 18 with ln α for α, which falls while the entropy, -ln π (R), is above the target."""
+        log = self.log
+
+        def composed() -> Tensor:
+            return -log * (log_density.mean() + target_entropy)
+
+        if not log.is_cpu or log_density.requires_grad:
+            return composed()
+        surplus = log_density.mean().item() + target_entropy
+
+        def back() -> list[Tensor]:
+            return [self._rate.fill_(-surplus)]
+
+        return known(torch.tensor(-log.item() * surplus), [log], (), (log_density,), back, composed)
 
 
 class SoftActorCritic(QNets):

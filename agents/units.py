@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +32,15 @@ class Spaces:
         ones = torch.ones_like(world.low)
         return cls(state_size, world, Box(-ones, ones))
 
+    @cached_property
+    def _box(self) -> tuple[Array, Array, Array, Array] | None:
+        """Low, high, centre and half width of a box on a CPU, where numpy takes a fifth of torch's time."""
+        world = self.world
+        if not isinstance(world, Box) or world.device.type != "cpu":
+            return None
+        half = world.half.clamp_min(torch.finfo(world.dtype).tiny)
+        return world.low.numpy(), world.high.numpy(), world.centre.numpy(), half.numpy()
+
     @property
     def action_size(self) -> int:
         return self.action.shape[0]
@@ -43,11 +54,19 @@ class Spaces:
 
     def to_env(self, action: Tensor) -> Array:
         """(R, A) in units -> what an environment takes."""
+        found: Array
+        if self._box is not None:
+            low, high, centre, half = self._box
+            found = np.minimum(np.maximum(centre + half * action.numpy(), low), high)
+            return found
         inside = self.world.from_unit(action) if isinstance(self.world, Box) else action
-        found: Array = self.world.to_env(inside).cpu().numpy()
+        found = self.world.to_env(inside).cpu().numpy()
         return found
 
     def from_env(self, action: Array) -> Tensor:
         """What an environment took -> (R, A) in units."""
+        if self._box is not None:
+            _, _, centre, half = self._box
+            return torch.from_numpy((np.asarray(action, np.float32) - centre) / half)
         point = self.world.from_env(action)
         return self.world.to_unit(point) if isinstance(self.world, Box) else point

@@ -10,9 +10,10 @@ import torch
 from torch import Generator, Tensor
 
 from elites.networks import library
+from elites.networks.acting import NORMAL, POINT
 from elites.networks.action_distributions import NormalAction
 from elites.networks.fitting import Values
-from elites.networks.heads import LOG_STD, Deterministic, NormalHead
+from elites.networks.heads import LOG_STD
 from elites.networks.learning import CompiledMLP
 from elites.networks.lessons import done, idle, known, ready
 from elites.networks.structures import Calls, Climb, Point
@@ -20,8 +21,6 @@ from elites.networks.structures import Calls, Climb, Point
 if TYPE_CHECKING:
     from elites.networks.critics import Critics
     from elites.networks.policies import Policy
-
-POINT, NORMAL = Deterministic(), NormalHead()  # the heads that the kernel knows
 
 
 def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:

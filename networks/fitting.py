@@ -49,7 +49,8 @@ def bellman(
 
     entropy: (α, ln π(a') (R)), for r + γ (min_j Q_j(s', a') - α ln π(a')).
     """
-    state, reward, terminated = rows.next_state, rows.reward, rows.terminated
+    given: tuple[Tensor, Tensor, Tensor] = (rows.next_state, rows.reward, rows.terminated)
+    state, reward, terminated = given
     density = () if entropy is None else entropy[1:]
     networks = ready(critics.mlp, state, action, reward, *density)
     fits = networks is not None and _fits(networks, state, action, reward, terminated, *density)
@@ -60,7 +61,7 @@ def bellman(
         return reward + discount * future * ~terminated
     key = ("bellman", *state.shape)
     aim = idle(networks, key, lambda: _Aim(networks, *state.shape))
-    found = aim(state, action, reward, terminated, discount, entropy)
+    found: Tensor = aim(state, action, reward, terminated, discount, entropy)
     done(networks, key, aim)
     return found
 

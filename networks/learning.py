@@ -122,6 +122,14 @@ class CompiledMLP:
         library.call("elites_learn_forward", lesson)
         return found, kept
 
+    def rows(self, x: Tensor) -> Tensor:
+        """(R, in) -> (R, out) of the first network; nothing is kept. x: contiguous."""
+        lesson, sizes = self.lesson(x, 1)
+        found = torch.empty(lesson.rows, self.outputs)
+        lesson.outputs, lesson.scratch = found.data_ptr(), library.scratch(sizes).data_ptr()
+        library.call("elites_learn_forward", lesson)
+        return found
+
     def room(self, floats: int) -> Tensor:
         """Memory that is in the cache still, if it can be had."""
         return self.spare.pop() if self.spare and len(self.spare[-1]) == floats else torch.empty(floats)

@@ -123,6 +123,7 @@ class MLP(nn.Module):
 
     def layers(self, members: Tensor | slice | None = None) -> Layers:
         """Every layer of all networks or of some (k,), for normalised inputs."""
+        members = None if self.linear else members  # there is but one
         weights, biases = _some(self.weights, members), _some(self.biases, members)
         if self.linear:
             weights, biases = [weight.T.unsqueeze(0) for weight in weights], [bias[None, None] for bias in biases]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
+from elites.networks.acting import NORMAL, POINT, normal_sample, tanh_action
 from elites.networks.action_distributions import ActionDistribution, Sample
 from elites.networks.architecture import Architecture
 from elites.networks.heads import CategoricalHead, Head, head_for
+from elites.networks.learning import CompiledMLP
+from elites.networks.lessons import ready
 from elites.networks.mlp import MLP
 from elites.spaces import Box, Choices, Space
 
@@ -63,6 +66,8 @@ class Policy(nn.Module):
 
     def action(self, state: Tensor) -> Tensor:
         """The likeliest (R, A)."""
+        if self.head == POINT and (networks := self._in_kernel(state)):
+            return tanh_action(networks, state)
         return self._inside(self.distribution(state).mode())
 
     def sample(self, state: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -72,8 +77,16 @@ class Policy(nn.Module):
 
     def sample_raw(self, state: Tensor, rng: Generator) -> Sample:
         """The same with the raw action, whose density it is where the action was clipped."""
+        if self.head == NORMAL and (networks := self._in_kernel(state)):
+            noise = torch.randn((len(state), networks.outputs // 2), generator=rng)
+            return Sample(*normal_sample(networks, state, noise))
         sample = self.distribution(state).sample(rng)
         return sample._replace(action=self._inside(sample.action))
+
+    def _in_kernel(self, state: Tensor) -> CompiledMLP | None:
+        """The network there, where no gradient is wanted and it serves."""
+        networks = None if torch.is_grad_enabled() else ready(self.mlp, state)
+        return networks if networks is not None and state.ndim == 2 and networks.takes(state) else None
 
     def _inside(self, action: Tensor) -> Tensor:
         return action if self.head.bounded else action.clamp(self.unit_low, self.unit_high)
