@@ -38,7 +38,8 @@ from elites.runs.bench.sb3 import LIBRARIES, model_for
 from elites.runs.environments import make
 
 THEIRS = ["sb3-td3", "sb3-sac", "sbx-td3", "sbx-sac"]
-OURS = ["td3", "ddpg", "sac", "qt_opt", "qt_opt-4", "qgp", "cgp", "cgp-4", "cgp-float32", "cgp-target"]
+OURS = ["td3", "td3-float32", "ddpg", "sac", "sac-float32", "qt_opt", "qt_opt-4", "qgp"]
+OURS += ["cgp", "cgp-4", "cgp-float32", "cgp-target"]
 WARM = 1000  # steps at random before
 
 
@@ -107,10 +108,11 @@ def side(name: str, env: str, batch: int) -> Side:
     if kind in LIBRARIES:
         return Theirs(kind, rest[0], env, batch)
     algorithm: Any = replace(AGENTS[kind](), batch=batch)
-    if rest and not isinstance(algorithm, Searched):
+    if set(rest) - {"float32"} and not isinstance(algorithm, Searched):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
-        changes: dict[str, Any] = {"float32": {"sampling": "float32"}, "target": {"search_for": "target"}}
+        exact = {"learning": "float32"} | ({"sampling": "float32"} if isinstance(algorithm, Searched) else {})
+        changes: dict[str, Any] = {"float32": exact, "target": {"search_for": "target"}}
         change = changes[what] if what in changes else {"search": replace(PI_CEM, iterations=int(what))}
         algorithm = replace(algorithm, **change)
     return Ours(algorithm, env)
