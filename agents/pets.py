@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from elites.envs.task import Task
 
 
+HORIZON = 45  # CEM-GD (Huang et al. 2021), in all experiments
+
+
 @dataclass(frozen=True)
 class PETSConfig(Checked):
     """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
 
     planner: Planner = CEMGD()
-    horizon: Count = 45  # steps that a plan looks ahead
+    horizon: Count | None = None  # steps that a plan looks ahead; None is the task's own, else 45
     particles: Count = 5  # rollouts of each candidate, through the members in turn
     noise: Literal["common", "independent"] = "common"  # whether all candidates meet the same noise of the model
     risk: NonNegative = 0.0  # standard deviations over the particles that a return loses
     discount: Fraction = 1.0  # of the reward, at every step
     replan_every: Count = 1  # steps
-    model: EnsembleConfig = EnsembleConfig()
+    model: EnsembleConfig = EnsembleConfig(sampling="bfloat16x3")
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode
 
@@ -69,11 +72,12 @@ class PETS(Learner):
             angles=task.angles,
             rng=self.rng,
         )
+        self.horizon = config.horizon or task.horizon or HORIZON
         options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
         returns = Return(self.model, task.reward, task.terminated, **options)
         self.mpc = MPC(
             config.planner,
-            config.horizon,
+            self.horizon,
             returns,
             self.space,
             replan_every=config.replan_every,

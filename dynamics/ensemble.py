@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -25,6 +25,7 @@ from elites.networks.mlp import MLP
 NATIVE, TORCH = NativeRollout(), TorchRollout()
 STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
+NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/models.md
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class EnsembleConfig(Checked):
         "elites": "best_members",
     }
     members: Count = 5  # networks of the ensemble
-    architecture: Architecture = PETS_NETWORKS  # of each
+    architecture: Architecture = NETWORKS  # of each
     best_members: Count | None = None  # how many, the best by validation loss, are planned with; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
     sampling: Precision = "float32"

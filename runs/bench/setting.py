@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from elites import config
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble
+from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.fields import Checked, Count
 
 SIZES = ["4,1", "18,6", "20,7", "45,17"]  # the cart-pole, HalfCheetah, the Pusher, HumanoidStandup
@@ -34,10 +34,15 @@ class Setting(Checked):
     device: str = "cpu"
 
 
+def plain(setting: Setting) -> EnsembleConfig:
+    """Networks such as all libraries have: without layer normalisation."""
+    return EnsembleConfig(setting.members, PETS_NETWORKS)
+
+
 def given(setting: Setting) -> tuple[State, Tensor]:
     """Weights, with the little noise of a trained model, and a slow walk of observations (WARM_UP + rounds, S)."""
     rng, size = Generator().manual_seed(0), setting.observation
-    model = ProbabilisticEnsemble(size, setting.action, EnsembleConfig(setting.members), rng=rng)
+    model = ProbabilisticEnsemble(size, setting.action, plain(setting), rng=rng)
     model.mlp.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
     walk = 0.02 * torch.randn(WARM_UP + setting.rounds, size, generator=rng).cumsum(0)
     return model.state_dict(), walk + 0.5 * torch.randn(size, generator=rng)
@@ -59,7 +64,7 @@ class Contender(NamedTuple):
 
 
 def ensemble(setting: Setting, state: State, **options: Any) -> ProbabilisticEnsemble:
-    known = config.build(EnsembleConfig, {"members": setting.members, **options}, "model")
+    known = replace(plain(setting), **options)
     model = ProbabilisticEnsemble(setting.observation, setting.action, known, rng=Generator(setting.device))
     model.load_state_dict(state)
     return model.requires_grad_(False)

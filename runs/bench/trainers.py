@@ -12,6 +12,7 @@ import torch
 from torch import Generator
 
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Training
+from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.runs.bench.transitions import DataSet
 
 
@@ -57,7 +58,8 @@ def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None) -> Trained:
     from mbrl.models import GaussianMLP, ModelTrainer, OneDTransitionRewardModel
     from mbrl.util.common import get_basic_buffer_iterators
 
-    model, settings = untrained(data, EnsembleConfig(), seed), Theirs(epochs=epochs or Theirs.epochs)
+    settings = Theirs(epochs=epochs or Theirs.epochs)
+    model = untrained(data, EnsembleConfig(architecture=PETS_NETWORKS), seed)  # it has no layer normalisation
     torch.manual_seed(seed)
     hidden, size = model.config.architecture.hidden, model.state_size
     options = {"num_layers": len(hidden), "hid_size": hidden[0], "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}

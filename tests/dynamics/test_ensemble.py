@@ -327,9 +327,9 @@ def test_names_of_before_are_answered_with_those_of_now(old: str, new: str) -> N
 
 
 def test_an_ensemble_is_configured() -> None:
-    """What is not said of its networks stays PETS's."""
+    """What is not said of its networks stays the default's: PETS's, with layer normalisation."""
     mapping = config.override({}, ["architecture.hidden=[16]", "best_members=2"])
     built = config.build(EnsembleConfig, mapping)
-    assert built == EnsembleConfig(architecture=networks(16), best_members=2)
-    assert built.architecture == Architecture((16,), "silu", "none", "truncated_normal", 1.0, True)
+    assert built == EnsembleConfig(architecture=replace(networks(16), layer_norm="all"), best_members=2)
+    assert built.architecture == Architecture((16,), "silu", "all", "truncated_normal", 1.0, True)
     assert EnsembleConfig().architecture.hidden == (200, 200, 200)
