@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import Structure
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -12,15 +12,13 @@ from torch import Generator, Tensor
 from elites.networks import library
 from elites.networks.acting import NORMAL, POINT
 from elites.networks.action_distributions import NormalAction
+from elites.networks.critics import Critics
 from elites.networks.fitting import Values
 from elites.networks.heads import LOG_STD
 from elites.networks.learning import CompiledMLP
 from elites.networks.lessons import done, idle, known, ready
+from elites.networks.policies import Policy
 from elites.networks.structures import Calls, Climb, Point
-
-if TYPE_CHECKING:
-    from elites.networks.critics import Critics
-    from elites.networks.policies import Policy
 
 
 def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
@@ -56,7 +54,9 @@ def soft_climb(policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, r
 
 
 def _ready(policy: Policy, critics: Critics, state: Tensor) -> tuple[CompiledMLP, CompiledMLP] | None:
-    """Both in the kernel, if they fit together there."""
+    """Both in the kernel, if they fit together there; a subclass may compute something else."""
+    if type(policy) is not Policy or type(critics) is not Critics:
+        return None
     first, second = ready(policy.mlp, state), ready(critics.mlp, state)
     if first is None or second is None or state.ndim != 2 or not first.takes(state) or not first.learns():
         return None

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elites.networks import library
+from elites.networks.critics import Critics
 from elites.networks.learning import CompiledMLP
 from elites.networks.lessons import done, idle, known, ready
 from elites.networks.regression import regression
 from elites.networks.structures import Beside, Calls, Target
 
-if TYPE_CHECKING:
-    from elites.networks.critics import Critics
-
 
 def fit(critics: Critics, state: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Σ over critics of the mean of (Q(s, a) - target)², and the mean value. (R, S), (R, A), (R)."""
-    networks = ready(critics.mlp, state, action, target)
+    networks = ready(critics.mlp, state, action, target) if type(critics) is Critics else None
     if networks is None or not _fits(networks, state, action, target) or not networks.learns():
         return regression(critics.values(state, action), target)
     key = ("fit", *state.shape)
@@ -52,7 +50,7 @@ def bellman(
     given: tuple[Tensor, Tensor, Tensor] = (rows.next_state, rows.reward, rows.terminated)
     state, reward, terminated = given
     density = () if entropy is None else entropy[1:]
-    networks = ready(critics.mlp, state, action, reward, *density)
+    networks = ready(critics.mlp, state, action, reward, *density) if type(critics) is Critics else None
     fits = networks is not None and _fits(networks, state, action, reward, terminated, *density)
     if networks is None or not fits or terminated.dtype is not torch.bool or not terminated.is_contiguous():
         future = critics.values(state, action).amin(0)

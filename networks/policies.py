@@ -84,8 +84,8 @@ class Policy(nn.Module):
         return sample._replace(action=self._inside(sample.action))
 
     def _in_kernel(self, state: Tensor) -> CompiledMLP | None:
-        """The network there, where no gradient is wanted and it serves."""
-        networks = None if torch.is_grad_enabled() else ready(self.mlp, state)
+        """The network there, where no gradient is wanted and it serves; a subclass may compute something else."""
+        networks = ready(self.mlp, state) if type(self) is Policy and not torch.is_grad_enabled() else None
         return networks if networks is not None and state.ndim == 2 and networks.takes(state) else None
 
     def _inside(self, action: Tensor) -> Tensor:

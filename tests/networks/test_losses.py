@@ -224,3 +224,24 @@ def test_what_the_kernel_does_not_serve(made: Any) -> None:
     assert value.dtype == torch.float64
     with pytest.raises(RuntimeError, match="size"):
         fit(critics_of(), STATE, ACTION[:, :2], TARGET)
+
+
+def test_a_subclass_computes_what_it_says() -> None:
+    class Optimists(Critics):
+        def values(self, state: Tensor, action: Tensor) -> Tensor:
+            return super().values(state, action) + 1
+
+        def value(self, state: Tensor, action: Tensor) -> Tensor:
+            return super().value(state, action) + 1
+
+    class Still(Policy):
+        def action(self, state: Tensor) -> Tensor:
+            return 0 * super().action(state)
+
+    plain, critics = critics_of(), Optimists(STATES, ACTIONS, 2, Architecture((40, 33), "tanh"), rng(1))
+    close(fit(critics, STATE, ACTION, TARGET + 1)[0], fit(plain, STATE, ACTION, TARGET)[0])
+    rows = SimpleNamespace(next_state=STATE, reward=TARGET, terminated=torch.zeros(ROWS, dtype=torch.bool))
+    close(bellman(critics, rows, ACTION, 0.5), bellman(plain, rows, ACTION, 0.5) + 0.5)
+    close(climb(policy_of(), critics, STATE), climb(policy_of(), plain, STATE) - 1)
+    still = Still(STATES, BOX, Architecture((40, 33), "tanh"), rng(2))
+    close(climb(still, plain, STATE), -plain.value(STATE, torch.zeros(ROWS, ACTIONS)).mean())
