@@ -39,3 +39,8 @@ def scaling() -> ModuleType:
 @pytest.fixture(scope="session")
 def models() -> ModuleType:
     return loaded("models")
+
+
+@pytest.fixture(scope="session")
+def divergence() -> ModuleType:
+    return loaded("divergence")
