@@ -25,15 +25,12 @@ if TYPE_CHECKING:
     from elites.envs.task import Task
 
 
-HORIZON = 45  # CEM-GD (Huang et al. 2021), in all experiments
-
-
 @dataclass(frozen=True)
 class PETSConfig(Checked):
     """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
 
     planner: Planner = CEMGD()
-    horizon: Count | None = None  # steps that a plan looks ahead; None is the task's own, else 45
+    horizon: Count = 45  # steps that a plan looks ahead
     particles: Count = 5  # rollouts of each candidate, through the members in turn
     noise: Literal["common", "independent"] = "common"  # whether all candidates meet the same noise of the model
     risk: NonNegative = 0.0  # standard deviations over the particles that a return loses
@@ -72,12 +69,11 @@ class PETS(Learner):
             angles=task.angles,
             rng=self.rng,
         )
-        self.horizon = config.horizon or task.horizon or HORIZON
         options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
         returns = Return(self.model, task.reward, task.terminated, **options)
         self.mpc = MPC(
             config.planner,
-            self.horizon,
+            config.horizon,
             returns,
             self.space,
             replan_every=config.replan_every,

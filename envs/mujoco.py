@@ -94,7 +94,7 @@ class HalfCheetah(TranslatedTask):
     """PETS's: 18 observations, the forward velocity over the last step first, then qpos[1:] and qvel."""
 
     seen = Features(1, "sin 2", "cos 2", *range(3, 18))  # without the forward velocity, which follows from the rest
-    task = Task(cheetah_reward, encode=seen, absolute=(0,), horizon=30)  # PETS's; the gait is chaotic: docs/models.md
+    task = Task(cheetah_reward, encode=seen, absolute=(0,))
     model_file, frames, observed_size = "half_cheetah.xml", 5, 18
     seconds = 0.05  # an action lasts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from elites.fields import Checked, Count
+from elites.fields import Checked
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Task(Checked):
     rule `Features` with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model
     predicts as they are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) ->
     next_state, where known. learned_reward: the state has the last reward as one more entry, which the model learns
-    (`elites.envs.any_env`). horizon: how far ahead it pays to plan, where that is known.
+    (`elites.envs.any_env`).
     """
 
     reward: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -28,7 +28,6 @@ class Task(Checked):
     angles: tuple[int, ...] = ()
     dynamics: Callable[[Tensor, Tensor], Tensor] | None = None
     learned_reward: bool = False
-    horizon: Count | None = None
 
 
 TASKS: dict[str, Task] = {}  # by the id of the environment; `import elites.envs` fills it

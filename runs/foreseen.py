@@ -58,7 +58,7 @@ class Foreseen:
 
 def foreseen(agent: PETS, length: int) -> Foreseen:
     """The last `length` transitions, `horizon` at a time. An angle goes on where the segment before it ended."""
-    first, horizon = len(agent.replay) - length, agent.horizon
+    first, horizon = len(agent.replay) - length, agent.config.horizon
     segments: list[Segment] = []
     for start in range(0, length, horizon):
         came, particles = agent.predict(first + start, min(horizon, length - start))

@@ -97,7 +97,7 @@ def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
     lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
-    found, horizon = foreseen(agent, lengths[-1]), agent.horizon
+    found, horizon = foreseen(agent, lengths[-1]), agent.config.horizon
     ranked = found.ranked() if len(found.segments) > MOST else []
     shown = found.worst(min(most, 6) if ranked else most)
     names = {int(entry): "reward" if entry >= agent.observed else f"observation[{entry}]" for entry in shown}

@@ -27,6 +27,7 @@ LONG = ("cem 15000", "cem_gd cold")
 VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of `model`
     "torch": ({"ELITES_NATIVE": "0"}, {}),
     "kernel": ({"ELITES_NATIVE": "1"}, {}),
+    "kernel-bfloat16x3": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16x3"}),
     "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
     "kernel-float16": ({"ELITES_NATIVE": "1"}, {"sampling": "float16"}),
 }

@@ -84,16 +84,6 @@ def best_return(episode: int) -> float:
     return total
 
 
-def test_how_far_it_looks_ahead() -> None:
-    """As it is told, else as the task is, else as CEM-GD's paper does."""
-    for told, tasks, found in ((7, 30, 7), (None, 30, 30), (None, None, 45)):
-        agent = PETS(replace(SMALL, horizon=told), Task(reward, horizon=tasks), Reach(), 0)
-        assert agent.horizon == found
-        assert agent.mpc(np.zeros(1)).shape == (1,)
-        assert agent.mpc.last is not None
-        assert agent.mpc.last.plan.best.shape[-2] == found
-
-
 def test_equal_seeds_equal_runs(tmp_path: Path) -> None:
     def returns(name: str, seed: int) -> list[float]:
         return [row["return"] for row in run(PETS(SMALL, Task(reward), Reach(), seed), tmp_path / name).rows]

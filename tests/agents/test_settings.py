@@ -63,7 +63,7 @@ PLANNERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "cem_gd, ascent": (CEMGD().ascent, ASCENT),
     "cem_gd": (CEMGD(), {"top_k": 1}),
     "gradient_ascent": (GradientAscent(), ASCENT),
-    "pets": (PETSConfig(), {"planner": CEMGD(), "horizon": None, "particles": 5}),  # where the paper has 20 particles
+    "pets": (PETSConfig(), {"planner": CEMGD(), "horizon": 45, "particles": 5}),  # where the paper has 20 particles
 }
 
 

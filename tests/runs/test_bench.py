@@ -143,7 +143,7 @@ def test_noise_is_drawn_for_every_candidate_or_once(
     assert seen == drawn
 
 
-@pytest.mark.parametrize("numbers", ["float16", "bfloat16"])
+@pytest.mark.parametrize("numbers", ["float16", "bfloat16", "bfloat16x3"])
 def test_samples_are_scored_in_the_numbers_that_it_says(numbers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if by() == "torch":
         pytest.skip("the kernel was not built")
