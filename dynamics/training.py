@@ -66,18 +66,6 @@ class Training(Checked):
         progress: Progress | None = None,
     ) -> Fit:
         """Goes on from the weights that the model has. (n, S), (n, A), (n, S), in the order in which they were seen."""
-        with model.mlp.computed_in(self.learning):
-            return self._fit(model, state, action, next_state, rng, progress)
-
-    def _fit(
-        self,
-        model: ProbabilisticEnsemble,
-        state: Tensor,
-        action: Tensor,
-        next_state: Tensor,
-        rng: Generator,
-        progress: Progress | None,
-    ) -> Fit:
         if len(state) < 2:
             raise ValueError(f"Training.fit: expected at least 2 transitions, got {len(state)}")
         held = held_out(len(state), self.validation).to(state.device)
@@ -87,17 +75,18 @@ class Training(Checked):
         model.normalise(seen[~held], targets[~held])
         seen, wanted = model.mlp.normalised(seen), model.normalised(targets)
         rows = self._rows(model, int((~held).sum()), rng)
-        optimizer = self._optimizer(model)
-        average = Average(model, self.averaging)
-        best = Best(average.model, _validated(average.model, seen[held], wanted[held]))
-        train_loss, epoch, idle = math.nan, 0, 0
-        for epoch in range(1, self.epochs + 1):
-            train_loss = self._epoch(average, optimizer, seen[~held], wanted[~held], rows, rng)
-            idle = 0 if best.improved(_validated(average.model, seen[held], wanted[held])) else idle + 1
-            if progress:
-                progress(epoch, train_loss, best.loss.mean().item())
-            if idle >= self.patience:
-                break
+        with model.mlp.computed_in(self.learning):
+            optimizer = self._optimizer(model)
+            average = Average(model, self.averaging)
+            best = Best(average.model, _validated(average.model, seen[held], wanted[held]))
+            train_loss, epoch, idle = math.nan, 0, 0
+            for epoch in range(1, self.epochs + 1):
+                train_loss = self._epoch(average, optimizer, seen[~held], wanted[~held], rows, rng)
+                idle = 0 if best.improved(_validated(average.model, seen[held], wanted[held])) else idle + 1
+                if progress:
+                    progress(epoch, train_loss, best.loss.mean().item())
+                if idle >= self.patience:
+                    break
         best.restore(model)
         model.best_members.copy_(best.loss.argsort()[: len(model.best_members)])
         calibrate(model, state[held], action[held], targets[held])

@@ -6,48 +6,47 @@ import ctypes
 from ctypes import c_float, c_int64, c_void_p
 
 from elites.networks import library
-from elites.networks.library import fields
 
 
 class Point(ctypes.Structure):
-    _fields_ = (*fields(c_int64, "count"), *fields(c_void_p, "outputs action action_grad outputs_grad"))
+    _fields_ = (*library.fields(c_int64, "count"), *library.fields(c_void_p, "outputs action action_grad outputs_grad"))
 
 
 class Perturb(ctypes.Structure):
     _fields_ = (
-        *fields(c_int64, "count"),
-        *fields(c_void_p, "action noise to"),
-        *fields(c_float, "spread clip"),
+        *library.fields(c_int64, "count"),
+        *library.fields(c_void_p, "action noise to"),
+        *library.fields(c_float, "spread clip"),
     )
 
 
 class Beside(ctypes.Structure):
     _fields_ = (
-        *fields(c_int64, "members rows left right"),
-        *fields(c_void_p, "first second both both_grad second_grad"),
+        *library.fields(c_int64, "members rows left right"),
+        *library.fields(c_void_p, "first second both both_grad second_grad"),
     )
 
 
 class Target(ctypes.Structure):
     _fields_ = (
-        *fields(c_int64, "members rows"),
-        *fields(c_void_p, "values reward density terminated"),
-        *fields(c_float, "discount alpha"),
-        *fields(c_void_p, "target"),
+        *library.fields(c_int64, "members rows"),
+        *library.fields(c_void_p, "values reward density terminated"),
+        *library.fields(c_float, "discount alpha"),
+        *library.fields(c_void_p, "target"),
     )
 
 
 class Climb(ctypes.Structure):
     _fields_ = (
-        *fields(c_int64, "members rows"),
-        *fields(c_void_p, "values density"),
-        *fields(c_float, "alpha"),
-        *fields(c_void_p, "loss rates"),
+        *library.fields(c_int64, "members rows"),
+        *library.fields(c_void_p, "values density"),
+        *library.fields(c_float, "alpha"),
+        *library.fields(c_void_p, "loss rates"),
     )
 
 
 class Step(ctypes.Structure):
-    _fields_ = tuple(fields(c_void_p, "function given"))
+    _fields_ = tuple(library.fields(c_void_p, "function given"))
 
 
 class Calls:
