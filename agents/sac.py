@@ -32,7 +32,12 @@ class Temperature(nn.Module):
     @property
     def value(self) -> Tensor:
         """It has no gradient: α is a number to the losses of the others."""
-        return torch.tensor(math.exp(self.log.item())) if self.log.is_cpu else self.log.detach().exp()
+        return torch.tensor(math.exp(self.log.item())) if self._quick else self.log.detach().exp()
+
+    @property
+    def _quick(self) -> bool:
+        """Whether it is a number at hand."""
+        return self.log.is_cpu and self.log.dtype == torch.float32
 
     def loss(self, log_density: Tensor, target_entropy: float) -> Tensor:
         """Eq. 18 with ln α for α, which falls while the entropy, -ln π (R), is above the target."""
@@ -41,7 +46,7 @@ class Temperature(nn.Module):
         def composed() -> Tensor:
             return -log * (log_density.mean() + target_entropy)
 
-        if not log.is_cpu or log_density.requires_grad:
+        if not self._quick or log_density.requires_grad:
             return composed()
         surplus = log_density.mean().item() + target_entropy
 

@@ -10,7 +10,9 @@ import torch
 
 from elites import Box, config
 from elites.agents import AGENTS, Agent, Algorithm, Transition
+from elites.agents.sac import Temperature
 from elites.networks import library
+from elites.networks.learning import gradients_of
 
 pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
 SHAPES: Any = {
@@ -68,3 +70,17 @@ def test_any_batch(batch: int) -> None:
         agent.update()
     assert agent.engine == "kernel"
     assert agent.non_finite() is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_temperature_by_hand(dtype: torch.dtype) -> None:
+    """-ln α · mean(ln π + target) and its slope, in the numbers of the temperature."""
+    temperature = Temperature(torch.device("cpu")).to(dtype)
+    with torch.no_grad():
+        temperature.log.fill_(0.5)
+    loss = temperature.loss(torch.tensor([1.0, 4.0], dtype=dtype), -6.0)
+    (slope,) = gradients_of(loss, [temperature.log])
+    assert slope is not None
+    assert loss.dtype == slope.dtype == temperature.value.dtype == dtype
+    torch.testing.assert_close(torch.stack([loss, slope]), torch.tensor([0.5 * 3.5, 3.5], dtype=dtype))
+    torch.testing.assert_close(temperature.value, torch.tensor(0.5, dtype=dtype).exp())
