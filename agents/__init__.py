@@ -9,6 +9,7 @@ from elites.agents.mpc import MPC, Report, Returns
 from elites.agents.nets import Nets, Optimizer, Part
 from elites.agents.pace import Pace
 from elites.agents.pets import PETS, PETSConfig
+from elites.agents.plan_value import PlanValue, ValueLearning
 from elites.agents.qgp import QGP
 from elites.agents.qt_opt import QtOpt
 from elites.agents.replay import Episode, Grown, Replay, Rows
@@ -41,6 +42,7 @@ __all__ = [
     "PETSConfig",
     "Pace",
     "Part",
+    "PlanValue",
     "QtOpt",
     "Replay",
     "Report",
@@ -48,4 +50,5 @@ __all__ = [
     "Rows",
     "Spaces",
     "Transition",
+    "ValueLearning",
 ]

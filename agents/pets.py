@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.mpc import MPC
+from elites.agents.plan_value import PlanValue, ValueLearning
 from elites.agents.replay import Replay, transitions
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return, Training
 from elites.fields import Checked, Count, Fraction, NonNegative
@@ -39,6 +40,12 @@ class PETSConfig(Checked):
     model: EnsembleConfig = EnsembleConfig(sampling="bfloat16x3")
     training: Training = Training()
     train_every: Count | None = None  # steps; None is before every episode
+    value: ValueLearning | None = None  # what a plan's end is worth, as {} learns it; None is nothing
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value is not None and self.discount == 1:
+            raise ValueError("value: expected a discount below 1 beside it, such as 0.98; without one it has no end")
 
 
 class PETS(Learner):
@@ -69,8 +76,9 @@ class PETS(Learner):
             angles=task.angles,
             rng=self.rng,
         )
+        self.value = None if config.value is None else PlanValue(state_size, config.value, task.encode, self.rng)
         options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
-        returns = Return(self.model, task.reward, task.terminated, **options)
+        returns = Return(self.model, task.reward, task.terminated, self.value, **options)
         self.mpc = MPC(
             config.planner,
             config.horizon,
@@ -133,8 +141,19 @@ class PETS(Learner):
 
         state, action, next_state = (self.replay.column(name) for name in ("state", "action", "next_state"))
         fit = training.fit(self.model, state, action, next_state, self.rng, epoch)
+        figures = {f"model_{name}": value for name, value in asdict(fit).items()}
+        if self.value is not None:
+            figures["value_error"] = self._learn_value(self.value, progress)
         self._learned_at = self.replay.total
-        return {f"model_{name}": value for name, value in asdict(fit).items()}
+        return figures
+
+    def _learn_value(self, value: PlanValue, progress: Callable[[str], None]) -> float:
+        learning = value.config
+
+        def epoch(number: int, error: float) -> None:
+            progress(f"learning values  epoch {number}/{learning.epochs}  error {error:.3f}")
+
+        return learning.fit(value, self.replay.episodes(), self.config.discount, self.rng, epoch)
 
     def summary(self) -> dict[str, float | str]:
         times = self.plan_ms or [float("nan")]
@@ -156,6 +175,7 @@ class PETS(Learner):
     def state_dict(self) -> State:
         return {
             "model": self.model.state_dict(),
+            **({} if self.value is None else {"value": self.value.state_dict()}),
             "replay": self.replay.state_dict(),
             "mpc": self.mpc.state_dict(),
             "rng": self.rng.get_state(),
@@ -166,6 +186,8 @@ class PETS(Learner):
 
     def load_state_dict(self, state: State) -> None:
         self.model.load_state_dict(state["model"])
+        if self.value is not None:
+            self.value.load_state_dict(state["value"])
         self.replay.load_state_dict(state["replay"])
         self.mpc.load_state_dict(state["mpc"])
         restore(self.rng, state["rng"])

@@ -114,6 +114,8 @@ def words(hint: Any) -> str:
     if get_origin(hint) is Literal:
         *first, last = map(_yaml, get_args(hint))
         return f"{', '.join(first)} or {last}" if first else last
+    if dataclasses.is_dataclass(hint):
+        return f"a mapping of {', '.join(field.name for field in dataclasses.fields(hint))}"
     return fields.describe(hint)
 
 

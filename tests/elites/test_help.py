@@ -78,7 +78,7 @@ def test_without_source_there_are_types_alone() -> None:
 def test_types_and_values() -> None:
     of = {key: (setting.value, setting.expected) for key, setting in found().items()}
     assert of["maybe"] == ("null", "an integer of at least 1 or null")
-    assert of["extra"] == ("null", "a Part or null")
+    assert of["extra"] == ("null", "a mapping of rate, size, other or null")
     assert of["mode"] == ("slow", "fast or slow")
     assert of["layers"] == ("[200, 100]", "a list, each an integer of at least 1")
     assert of["flag"] == ("false", "true or false")
