@@ -3,6 +3,7 @@
     python benchmarks/models.py
     .venv-mbrl/bin/python benchmarks/models.py --trainer elites mbrl-lib --csv results/models.csv
     python benchmarks/models.py --data hopper-random halfcheetah-half --seeds 3
+    python benchmarks/models.py --set training.beta=0.5 --set model.architecture.layer_norm=none
 
 Transitions are of random actions, or of one who has learned a little: TD3, stopped early, or a noisy planner. They are
 made once and kept in a folder. All figures are of whole episodes that no trainer has seen. RMSE is in units of the
@@ -21,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from elites import cli
+from elites import cli, config
 from elites.runs.bench.foresight import foresight
-from elites.runs.bench.trainers import TRAINERS
+from elites.runs.bench.trainers import TRAINERS, Ours
 from elites.runs.bench.transitions import POLICIES, SOURCES, data_set
 
 SETS = [f"{source}-{policy}" for source in SOURCES for policy in POLICIES]
@@ -31,7 +32,9 @@ SHOWN = ("nll", "rmse", "coverage_50", "coverage_90", "open_20", "open_45", "sec
 Row = dict[str, str | float]
 
 
-def rows_of(sets: list[str], trainers: list[str], seeds: int, epochs: int | None, folder: Path) -> Iterable[Row]:
+def rows_of(
+    sets: list[str], trainers: list[str], seeds: int, epochs: int | None, ours: Ours, folder: Path
+) -> Iterable[Row]:
     """One for every data set, seed and trainer; the trainers take turns."""
     screen = cli.Screen()
     for name in sets:
@@ -40,7 +43,7 @@ def rows_of(sets: list[str], trainers: list[str], seeds: int, epochs: int | None
         for seed in range(seeds):
             for by in trainers:
                 screen.status(f"{name}  seed {seed}  {by}: training")
-                trained = TRAINERS[by](data, seed, epochs)
+                trained = TRAINERS[by](data, seed, epochs, ours)
                 found = {key: round(value, 4) for key, value in asdict(foresight(trained.model, data)).items()}
                 cost = {"epochs": trained.epochs, "seconds": round(trained.seconds, 2)}
                 screen.line(f"{name}  seed {seed}  {by}: {found['nll']:.2f} nats, {trained.seconds:.1f} s")
@@ -63,6 +66,7 @@ def main() -> None:
     parser.add_argument("--trainer", nargs="+", choices=TRAINERS, help="all that are installed, where none is named")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--epochs", type=int, help="at most; each trainer's own number where it is not given")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="model.… or training.… of ours")
     parser.add_argument("--folder", type=Path, default=Path("outputs/models"), help="where transitions are kept")
     parser.add_argument("--csv", type=Path, help="where the figures go")
     args = parser.parse_args()
@@ -73,7 +77,8 @@ def main() -> None:
     if "mbrl-lib" in (args.trainer or ()) and not installed:
         raise ValueError("--trainer: mbrl-lib is not installed here; .venv-mbrl has it, which `make test-mbrl` makes")
     trainers = args.trainer or [name for name in TRAINERS if installed or name != "mbrl-lib"]
-    rows = list(rows_of(args.data, trainers, args.seeds, args.epochs, args.folder))
+    ours = config.build(Ours, config.override({}, args.set), "--set")
+    rows = list(rows_of(args.data, trainers, args.seeds, args.epochs, ours, args.folder))
     if args.csv:
         with args.csv.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Generator
 
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Training
 from elites.dynamics.ensemble import PETS_NETWORKS
+from elites.fields import Checked
 from elites.runs.bench.transitions import DataSet
 
 
@@ -21,6 +22,14 @@ class Trained:
     model: ProbabilisticEnsemble
     epochs: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Ours(Checked):
+    """What our training is told."""
+
+    model: EnsembleConfig = EnsembleConfig()
+    training: Training = Training()
 
 
 @dataclass(frozen=True)
@@ -44,17 +53,19 @@ def untrained(data: DataSet, config: EnsembleConfig, seed: int) -> Probabilistic
     return ProbabilisticEnsemble(size, actions, config, rng=rng, **parts)
 
 
-def elites(data: DataSet, seed: int, epochs: int | None = None) -> Trained:
-    """The defaults; epochs: as many at most."""
-    model, training = untrained(data, EnsembleConfig(), seed), Training(epochs=epochs or Training.epochs)
+def elites(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | None = None) -> Trained:
+    """By the defaults, unless told otherwise; epochs: as many at most."""
+    ours = ours or Ours()
+    model, training = untrained(data, ours.model, seed), ours.training
+    training = replace(training, epochs=epochs or training.epochs)
     rows, rng = data.training, Generator().manual_seed(seed)
     begin = time.perf_counter()
     fit = training.fit(model, rows.state, rows.action, rows.next_state, rng)
     return Trained(model, fit.epochs, time.perf_counter() - begin)
 
 
-def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None) -> Trained:
-    """Its ModelTrainer on its GaussianMLP, of as many members and the same layers; its weights in a model of ours."""
+def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | None = None) -> Trained:
+    """Its ModelTrainer on its GaussianMLP, of as many members and PETS's layers; its weights in a model of ours."""
     from mbrl.models import GaussianMLP, ModelTrainer, OneDTransitionRewardModel
     from mbrl.util.common import get_basic_buffer_iterators
 

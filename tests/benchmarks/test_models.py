@@ -96,12 +96,28 @@ def test_a_tiny_comparison(models: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert f"| swingup-random | elites | {median:.3f} |" in capsys.readouterr().out
 
 
+def test_settings_of_ours(models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "TRAINING", 100)
+    monkeypatch.setattr(transitions, "HELD_OUT", 70)
+
+    def nll(*assignments: str) -> str:
+        flags = ["--data", "swingup-random", "--trainer", "elites", "--epochs", "1"]
+        places = ["--folder", str(tmp_path), "--csv", str(tmp_path / "models.csv")]
+        monkeypatch.setattr("sys.argv", ["models.py", *flags, *places, *(x for a in assignments for x in ("--set", a))])
+        models.main()
+        return next(csv.DictReader((tmp_path / "models.csv").read_text().splitlines()))["nll"]
+
+    assert nll() == nll("training.beta=0.25") != nll("training.beta=0.5")
+    assert nll("model.architecture.hidden=[20]") != nll("model.architecture.hidden=[30]")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--seeds", "0"], "--seeds: expected at least 1, got 0"),
         (["--epochs", "-3"], "--epochs: expected at least 1, got -3"),
         (["--trainer", "mbrl-lib"], "--trainer: mbrl-lib is not installed here"),
+        (["--set", "training.bat=3"], "--set: training.bat: unknown key; did you mean 'batch'"),
     ],
 )
 def test_bad_arguments(models: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str], said: str) -> None:
