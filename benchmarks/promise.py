@@ -1,6 +1,7 @@
 """What the model promises and what the world pays: planners through one trained model, each in the same episodes.
 
     python benchmarks/promise.py outputs/HumanoidStandup-v0-cem-0 --planner cem cem_gd '{name: cem, iterations: 50}'
+    python benchmarks/promise.py outputs/HalfCheetah-v0-cem_gd-0 --settings horizon=10 'horizon=45 value=null'
 
 A plan's value is what the model expects of the steps to come by the particles it was found with; `found out` is the
 same plan by 200 others. Where promises rise and returns do not, the search climbs the model's errors.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,15 +31,34 @@ from elites.planners import Planner
 from elites.runs.load import load_pets
 from elites.runs.pets import PETSSettings
 
-FIELDS = ("planner", "start", "steps", "return", "promised", "found_out")
+FIELDS = ("planner", "settings", "start", "steps", "return", "promised", "found_out")
 OTHERS = 200  # particles
 EVERY = 5  # steps, between plans that are found out
 
 
 def planned(text: str, settings: PETSSettings) -> PETSSettings:
-    """The run's settings with another planner: a name, a YAML file or the mapping itself."""
+    """The run's settings with another planner: a name, a YAML file or the mapping itself; "" is its own."""
+    if not text:
+        return settings
     mapping = yaml.safe_load(text) if text.startswith("{") else config.named(text)
     return replace(settings, planner=config.build(Planner, mapping, f"--planner {text}"))  # type: ignore[type-abstract]
+
+
+def changed(settings: PETSSettings, text: str) -> PETSSettings:
+    """The run's settings with some of them as `KEY=VALUE KEY=VALUE` says."""
+    mapping = config.override(config.dump(settings), shlex.split(text))
+    return config.build(PETSSettings, mapping, f"--settings {text}")
+
+
+def taught(settings: PETSSettings, by: PETS, env: gymnasium.Env[Any, Any]) -> PETS:
+    """An agent with these settings that has learned what this one has."""
+    agent = settings.make_agent(env)
+    agent.model.load_state_dict(by.model.state_dict())
+    if agent.value is not None:
+        if by.value is None:
+            raise ValueError("--settings: expected value=null, as the run has learned none")
+        agent.value.load_state_dict(by.value.state_dict())
+    return agent
 
 
 def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -> dict[str, float]:
@@ -66,19 +88,18 @@ def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, 
     if model.task.learned_reward:
         raise ValueError(f"{args.run}: expected a run whose reward is known, as the model's is no judge of the model")
     env = settings.make_environment()
-    for start in args.starts:
-        for text in args.planner:
-            screen.status(f"{settings.env}  start {start}  {text}")
-            agent = planned(text, settings).make_agent(env)
-            agent.model.load_state_dict(model.model.state_dict())
-            found = {name: f"{value:.1f}" for name, value in episode(agent, env, start, args.steps).items()}
-            yield {"planner": text, "start": start, "steps": args.steps, **found}
+    for start, text, settings_text in itertools.product(args.starts, args.planner, args.settings):
+        screen.status(f"{settings.env}  start {start}  {text} {settings_text}")
+        agent = taught(changed(planned(text, settings), settings_text), model, env)
+        found = {name: f"{value:.1f}" for name, value in episode(agent, env, start, args.steps).items()}
+        yield {"planner": text, "settings": settings_text, "start": start, "steps": args.steps, **found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a run of examples/pets.py")
-    parser.add_argument("--planner", nargs="+", default=["cem", "cem_gd"], help="names, YAML files, or {name: …}")
+    parser.add_argument("--planner", nargs="+", default=[""], help="names, YAML files or {name: …}; else the run's own")
+    parser.add_argument("--settings", nargs="+", default=[""], metavar="KEY=VALUE…", help="of the run; each for itself")
     parser.add_argument("--starts", nargs="+", type=int, default=[100, 101], help="seeds of episodes")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--csv", type=Path, metavar="FILE.csv")
@@ -87,10 +108,11 @@ def main() -> None:
         raise ValueError(f"--steps: expected at least 1, got {args.steps}")
     screen = cli.Screen()
     rows = []
-    print("| planner | start | return | promised | found out |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| planner, settings | start | return | promised | found out |\n| --- | ---: | ---: | ---: | ---: |")
     for row in compare(args, screen):
         rows.append(row)
-        print("| `{planner}` | {start} | {return} | {promised} | {found_out} |".format(**row), flush=True)
+        named = " ".join(filter(None, (row["planner"], row["settings"]))) or "the run's own"
+        print(f"| `{named}` | {row['start']} | {row['return']} | {row['promised']} | {row['found_out']} |", flush=True)
         if args.csv:
             args.csv.parent.mkdir(parents=True, exist_ok=True)
             with args.csv.open("w", newline="") as file:

@@ -66,7 +66,9 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
         for depth, key in enumerate(path):
             if isinstance(node.get(key), str) and key != "name":  # `planner: cem` for `planner: {name: cem}`
                 node[key] = {"name": node[key]}
-            node = node.setdefault(key, {})
+            if node.get(key) is None:  # a part that was not there
+                node[key] = {}
+            node = node[key]
             if not isinstance(node, dict):
                 raise ValueError(f"--set {assignment}: {'.'.join(path[: depth + 1])} is {node!r}, which has no keys")
         node[last] = _parse(text, f"--set {assignment}")

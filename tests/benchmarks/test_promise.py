@@ -73,11 +73,32 @@ def test_as_a_user_runs_it(run: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2 + 4
 
 
+def test_other_settings_of_the_run(run: Path, tmp_path: Path) -> None:
+    """Each for itself, with the run's own planner; its value is what the run has learned."""
+    flags = ["--settings", "horizon=2", "horizon=3 particles=1", "--starts=7", "--steps=2", "--csv", tmp_path / "a.csv"]
+    done = script("promise.py", run, *flags)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [(row["planner"], row["settings"]) for row in rows] == [("", "horizon=2"), ("", "horizon=3 particles=1")]
+
+
+def test_values_come_with_the_model(promise: Any, run: Path) -> None:
+    _, settings = load_pets(run, print)
+    env = gymnasium.make(settings.env)
+    valued = promise.changed(settings, "discount=0.9 value.networks=2")
+    by = valued.make_agent(env)
+    by.value.mean.fill_(3.0)
+    assert promise.taught(valued, by, env).value(torch.zeros(1, 4)).item() == 3
+    assert promise.taught(settings, by, env).value is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--planner", "cme"], "unknown planner 'cme'"),
         (["--planner", "{name: cem, sample: 3}"], "sample: unknown key"),
+        (["--settings", "discount=0.9 value={}"], "--settings: expected value=null, as the run has learned none"),
+        (["--settings", "horizn=3"], "--settings horizn=3: horizn: unknown key; did you mean 'horizon'"),
         (["--steps=0"], "--steps: expected at least 1, got 0"),
     ],
 )

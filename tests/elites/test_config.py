@@ -152,6 +152,10 @@ def test_override() -> None:
     assert before == {"planner": {"name": "cem_gd", "cold": {"samples": 10}}}
 
 
+def test_a_part_that_is_not_there_begins_with_its_first_setting() -> None:
+    assert config.override({"value": None}, ["value.trace=0.5"]) == {"value": {"trace": 0.5}}
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
