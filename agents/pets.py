@@ -186,7 +186,7 @@ class PETS(Learner):
 
     def load_state_dict(self, state: State) -> None:
         self.model.load_state_dict(state["model"])
-        if self.value is not None:
+        if self.value is not None and "value" in state:  # a run may be gone on with that had none
             self.value.load_state_dict(state["value"])
         self.replay.load_state_dict(state["replay"])
         self.mpc.load_state_dict(state["mpc"])

@@ -24,7 +24,7 @@ class ValueLearning(Checked):
     """TD(λ) over the episodes so far, at every lesson.
 
     A plan is a sequence without feedback: where the body is unstable, it falls at the end of every long plan. The value
-    says what an agent that plans anew earns from there on, so plans can be short (POLO, Lowrey et al. 2019, sec. 2).
+    says what an agent that plans anew earns from there on, so plans can be short (POLO, Lowrey et al. 2019).
     """
 
     networks: Count = 3  # of which the mean counts
@@ -43,23 +43,23 @@ class ValueLearning(Checked):
         rng: Generator,
         progress: Callable[[int, float], None] | None = None,
     ) -> float:
-        """Goes on from the weights that `value` has; the error left, in units of the targets' spread."""
+        """Goes on from the weights that `value` has; the mean squared error left, the targets' variance being 1."""
         seen = value.seen(torch.cat([episode.state for episode in episodes]))
         value.mlp.normalise(seen)
-        optimizer, error = Adam(list(value.mlp.parameters()), self.learning_rate, fused=True), torch.zeros(())
+        optimizer, error = Adam(list(value.mlp.parameters()), self.learning_rate, fused=True), 0.0
         with value.mlp.computed_in(self.learning):
             for epoch in range(1, self.epochs + 1):
                 targets = self._targets(value, episodes, discount)
                 if not targets.isfinite().all():
                     raise ValueError("ValueLearning.fit: expected finite rewards and values, got NaN or infinity")
                 value.scale(targets)
-                wanted, error = (targets - value.mean) / value.std, torch.zeros(())
+                wanted = (targets - value.mean) / value.std
                 batches = torch.split(torch.randperm(len(seen), generator=rng, device=rng.device), self.batch)
-                for rows in batches:
-                    error += self._step(value, optimizer, seen[rows], wanted[rows]) / len(batches)
+                errors = [self._step(value, optimizer, seen[rows], wanted[rows]) for rows in batches]
+                error = torch.stack(errors).mean().item()
                 if progress:
-                    progress(epoch, error.item())
-        return error.item()
+                    progress(epoch, error)
+        return error
 
     @torch.no_grad()
     def _targets(self, value: PlanValue, episodes: list[Episode], discount: float) -> Tensor:

@@ -139,6 +139,13 @@ def test_runs_go_on_as_they_would_have(tmp_path: Path) -> None:
     assert np.array_equal(agent.act(observation), other.act(observation))
 
 
+def test_a_run_without_values_goes_on_with_them() -> None:
+    agent = PETS(VALUED, Task(reward), Reach(), 0)
+    agent.load_state_dict(PETS(replace(SMALL, discount=0.9), Task(reward), Reach(), 1).state_dict())
+    assert agent.value is not None
+    assert (agent.value(torch.randn(5, 1)) == 0).all()
+
+
 def test_it_needs_a_discount() -> None:
     with pytest.raises(ValueError, match=r"value: expected a discount below 1 beside it, such as 0\.98"):
         PETSConfig(value=ValueLearning())
