@@ -21,6 +21,8 @@ from elites.networks.learning import gradients_of
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+ALONE, TOGETHER = 100, 25  # each of the first so many is held out by itself; later ones with their neighbours in time
+CAUTION = 20  # transitions as large as expected, which a factor on the variance has to outweigh
 BOUND_PENALTY = 1e-3  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1, have 0.01)
 
 
@@ -42,7 +44,8 @@ class Training(Checked):
     """Adam on a Gaussian likelihood of every member, averaged weights, and variances calibrated at the end.
 
     A transition that was once held out always is, so the validation set never leaks into training as data grows. Every
-    member keeps its own best weights, those it came with among them.
+    member keeps its own best weights, those it came with among them. The best have the least loss that would be left if
+    their own variances were calibrated.
     """
 
     epochs: Count = 50  # at most
@@ -51,7 +54,7 @@ class Training(Checked):
     weight_decay: NonNegative = 1e-3  # Adam's, of the layers' weights
     beta: Fraction = 0.25  # each error counts as much as its variance to this power (Seitzer et al. 2022)
     averaging: Fraction = 0.99  # share of the weights' running average that stays at every step; 0 is no average
-    validation: Rate = 0.05  # share of the transitions that is held out
+    validation: Rate = 0.1  # share of the transitions that is held out
     patience: Count = 5  # epochs in which no member improves
     bootstrap: bool = False  # whether each member draws its own transitions, with replacement
     learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
@@ -138,7 +141,16 @@ class Training(Checked):
 
 @torch.no_grad()
 def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:
-    return losses(model, inputs, targets)
+    """Every member's `losses` with the factor on each entry's variance that is best for it: (M,).
+
+    Without factors a member that has become too sure seems to get worse, and training would stop, while its mean still
+    learns and calibration follows anyway.
+    """
+    change, variance = _predicted(model, inputs)
+    error = ((change - targets).square() / variance).mean(-2)
+    known = len(targets) / (len(targets) + CAUTION)
+    factor = 1 + known * (error - 1)
+    return (error / factor + factor.log() + variance.log().mean(-2)).mean(-1)
 
 
 def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor, beta: float = 0.0) -> Tensor:
@@ -147,11 +159,15 @@ def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor, beta: 
     inputs (R, F + A) or (M, R, F + A) and targets, both normalised. beta: every entry counts as much as its variance to
     this power. The likelihood alone hardly learns what it has once called noise.
     """
-    inputs = inputs.expand(model.config.members, *inputs.shape[-2:])
-    change, raw = model.mlp.learning(inputs).chunk(2, -1)
-    variance = soft_variance(raw, model.min_log_var, model.max_log_var)
+    change, variance = _predicted(model, inputs)
     loss = (change - targets).square() / variance + variance.log()
     return (loss * variance.detach() ** beta if beta else loss).mean((-2, -1))
+
+
+def _predicted(model: ProbabilisticEnsemble, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Every member's mean and variance, (M, R, S) each, in the units of normalised targets."""
+    change, raw = model.mlp.learning(inputs.expand(model.config.members, *inputs.shape[-2:])).chunk(2, -1)
+    return change, soft_variance(raw, model.min_log_var, model.max_log_var)
 
 
 @torch.no_grad()
@@ -165,8 +181,13 @@ def calibrate(model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targe
 
 
 def held_out(count: int, share: float) -> Tensor:
-    """Which of the transitions 0, 1, … are held out: (n,), bool. Spread evenly, and the same however many follow."""
-    return torch.arange(count, dtype=torch.float64) * GOLDEN % 1 < share
+    """Which of the transitions 0, 1, … are held out: (n,), bool. Spread evenly, and the same however many follow.
+
+    One between its neighbours in time is half known from them, and would promise more than a new episode keeps.
+    """
+    number = torch.arange(count)
+    group = torch.where(number < ALONE, number, ALONE + (number - ALONE) // TOGETHER)
+    return group.double() * GOLDEN % 1 < share
 
 
 def held_out_figures(

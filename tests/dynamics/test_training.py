@@ -202,9 +202,18 @@ def test_what_is_held_out_stays_held_out() -> None:
     for share in (0.05, 0.3):
         held = held_out(1000, share)
         assert torch.equal(held_out(137, share), held[:137])  # however many follow
-        assert held.sum().item() == pytest.approx(1000 * share, abs=3)
-        for start in range(0, 1000, 100):  # and evenly spread
-            assert held[start : start + 100].sum().item() == pytest.approx(100 * share, abs=3)
+        assert held.sum().item() == pytest.approx(1000 * share, abs=25)
+        for start in range(0, 10_000, 1000):  # and evenly spread
+            assert held_out(10_000, share)[start : start + 1000].sum().item() == pytest.approx(1000 * share, abs=50)
+
+
+def test_later_ones_are_held_out_with_their_neighbours() -> None:
+    """A transition between two that are learned from is no test of what a new episode brings."""
+    held = held_out(5000, 0.1)
+    assert held[:100].sum() == 11  # spread, as 25 of few are too many
+    assert not (held[:99] & held[1:100]).any()
+    groups = held[100:].reshape(-1, 25)
+    assert (groups.all(1) == groups.any(1)).all()
 
 
 def test_held_out_transitions_do_not_touch_what_is_learned() -> None:
@@ -259,10 +268,28 @@ def test_training_never_worsens_the_validation_loss() -> None:
 def test_the_members_planned_with_are_the_best_by_validation_loss() -> None:
     network, (state, action, following) = model(members=5, best_members=2), data(400)
     Training(epochs=3).fit(network, state, action, following, rng())
-    held = held_out(400, 0.05)
+    held = held_out(400, 0.1)
     inputs = network.mlp.normalised(network.inputs(state, action))
-    loss = losses(network, inputs[held], network.normalised(following - state)[held])
+    loss = training._validated(network, inputs[held], network.normalised(following - state)[held])
     assert network.best_members.tolist() == loss.argsort()[:2].tolist()
+
+
+def test_the_best_are_those_that_are_best_once_calibrated() -> None:
+    """A member that is not sure enough is no worse for it, where there is enough to see that by."""
+    network, (state, action, following) = model(members=2), data(4000)
+    Training(epochs=3).fit(network, state, action, following, rng())
+    inputs, targets = network.mlp.normalised(network.inputs(state, action)), network.normalised(following - state)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter[1] = parameter[0]
+        network.mlp.biases[-1][1, :, 2:] += 1.0  # of the raw log variance
+    plain, few, many = (
+        f(network, inputs[:n], targets[:n])
+        for f, n in ((losses, 4000), (training._validated, 4), (training._validated, 4000))
+    )
+    assert plain[1] - plain[0] > 0.2
+    assert few[1] - few[0] > 0.1
+    assert abs(many[1] - many[0]) < 0.02
 
 
 def test_it_stops_where_nothing_improves() -> None:
