@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ class ActorCritic(QNets):
 class QLearning(Algorithm):
     """Hyperparameters; the defaults are the CGP paper's (Simmons-Edler et al. 2019, Table 2)."""
 
-    RENAMED: ClassVar = {"width": "architecture.hidden"}
+    RENAMED: ClassVar[Mapping[str, str]] = {"width": "architecture.hidden"}
 
     architecture: Architecture = Architecture((256, 256))  # of critics and policy
     critics: Count = 2  # 2: the lesser of the two is the target, as in TD3

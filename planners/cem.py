@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -38,7 +39,7 @@ class CEM(SamplingPlanner):
     `CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())`.
     """
 
-    RENAMED: ClassVar = {"proposal": "distribution"}
+    RENAMED: ClassVar[Mapping[str, str]] = {"proposal": "distribution"}
 
     samples: Count = 100  # n, per iteration
     iterations: Count = 5  # m

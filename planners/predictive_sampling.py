@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ class PredictiveSampling(SamplingPlanner):
     μ ← argmax of the candidates; the spread stays.
     """
 
-    RENAMED: ClassVar = {"proposal": "distribution"}
+    RENAMED: ClassVar[Mapping[str, str]] = {"proposal": "distribution"}
 
     samples: Count = 100  # of each iteration
     iterations: Count = 1  # of drawing and taking the best
