@@ -25,7 +25,7 @@ from elites.networks.mlp import MLP
 NATIVE, TORCH = NativeRollout(), TorchRollout()
 STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
-NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/models.md
+NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/results/models.md
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ DESCRIPTION = """How long one plan takes and what memory it needs, here and in o
 
 All plan through one model, for one reward, from the same observations: 5 members of 3 × 200 with SiLU, 45 steps, 20
 particles, float32. Each has a process of its own; they plan one at a time, in turn, so that a noisy machine hits all
-alike. What the columns mean: docs/performance.md."""
+alike. What the columns mean: docs/performance/plans.md."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:

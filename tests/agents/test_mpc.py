@@ -309,7 +309,7 @@ def test_all_may_end_at_once_even_at_the_first_step() -> None:
 
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_a_loop_over_environments_in_any_mode(mode: AutoresetMode) -> None:
-    """As docs/mpc.md has it: an episode's first plan is a cold one, and none is made for its last observation."""
+    """docs/guides/mpc.md: an episode's first plan is a cold one, and none is made for its last observation."""
     envs = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync", max_episode_steps=4,
                               vector_kwargs={"autoreset_mode": mode})  # fmt: skip
     seen: list[tuple[list[float], bool]] = []

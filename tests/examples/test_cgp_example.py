@@ -230,6 +230,6 @@ def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["cgp", "td3"])
 def test_it_swings_up_a_pendulum(tmp_path: Path, agent: str) -> None:
-    """Seed 0 alone; docs/model_free.md has the others."""
+    """Seed 0 alone; docs/guides/model_free.md has the others."""
     done = run("--agent", agent, "--json", "--out", tmp_path / "run")
     assert json.loads(done.stdout)["final_evaluation_mean"] >= -200

@@ -294,7 +294,7 @@ def test_films_need_no_screen(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("planner", ["cem_gd", "cem", "icem", "mppi"])
 def test_it_swings_up(tmp_path: Path, planner: str) -> None:
-    """The default settings, seed 0 alone; docs/pets.md has the others."""
+    """The default settings, seed 0 alone; docs/guides/pets.md has the others."""
     done = run("--planner", planner, "--json", "--out", tmp_path / "run")
     summary = json.loads(done.stdout)
     assert summary["last_three_mean"] >= 44

@@ -1,4 +1,4 @@
-"""mbrl-lib's own PETS, from the command line, and what docs/mbrl.md shows."""
+"""mbrl-lib's own PETS, from the command line, and what docs/guides/mbrl.md shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elites.agents.mbrl import Agent
 from elites.planners import CEMGD, ICEM
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/mbrl.md").read_text()
+PAGE = (ROOT / "docs/guides/mbrl.md").read_text()
 SMALL = ["algorithm.num_particles=5", "algorithm.initial_exploration_steps=60", "dynamics_model.hid_size=16"]
 SMALL += ["overrides.num_epochs_train_model=2", "overrides.planning_horizon=5"]
 OWN = {
