@@ -88,7 +88,7 @@ def training_flags(description: str | None, program: str | None) -> Parser:
     parser = Parser(description, program, add_help=False, usage="%(prog)s [FLAG …]")
     parser.add_argument("-h", "--help", action="store_true", help="this page; other flags decide what it lists")
     parser.add_argument("--env", help="a Gymnasium id; configs/ has settings for some")
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings, for one environment or for any")
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings, or a preset such as fast")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting listed below")
     parser.add_argument("--seed", type=int, help="0 where it is not given")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
@@ -145,12 +145,24 @@ def chosen(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, 
 
     A --config that names no environment, such as a preset, goes over that file.
     """
-    given = config.load(args.config) if args.config else {}
+    file = preset(args.config, folder) if args.config else None
+    given = config.load(file) if file else {}
     name = (args.env or given.get("env", env)).rpartition("/")[2]
     own = folder / f"{name.rpartition('-v')[0] or name}.yaml"
     mapping = config.load(own) if own.exists() and "env" not in given else {}
-    source = args.config or (own if mapping else "settings")
+    source = file or (own if mapping else "settings")
     return {"env": env} | mapping | given, str(source)
+
+
+def preset(name: Path, folder: Path) -> Path:
+    """A bare name is that of a file in the folder, which every installation has."""
+    if name.exists() or name.name != str(name) or name.suffix:
+        return name
+    file = folder / f"{name}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        raise ValueError(f"--config {name}: expected a file or one of {known}")
+    return file
 
 
 def page(parser: Parser, settings: RunSettings) -> str:

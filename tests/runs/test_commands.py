@@ -191,6 +191,15 @@ def test_a_preset_for_any_environment() -> None:
     assert (found.episode_steps, found.particles) == (150, 1)
 
 
+def test_a_preset_by_its_name_is_found_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings(pets, "--config", "fast") == settings(pets, "--config", pets.CONFIGS / "fast.yaml")
+    with pytest.raises(ValueError, match=r"--config fasst: expected a file or one of CartPole, .*, fast"):
+        settings(pets, "--config", "fasst")
+    (tmp_path / "fast").write_text("horizon: 3\n")  # a file of one's own comes first
+    assert settings(pets, "--config", "fast").horizon == 3
+
+
 def test_the_defaults_are_the_main_jobs() -> None:
     assert settings(pets) == PETSSettings(env="elites/CartpoleSwingup-v0", planner=CEMGD())
     assert settings(learn, "--agent", "sac", "--num-envs", 2, "--env", "Hopper-v5") == LearnSettings(
