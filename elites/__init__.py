@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Box", "Choices", "Space", "__version__", "load"]
 
-# The subpackages (planners/, agents/, …) stand beside this folder in a checkout and inside it in an installed wheel.
+# The subpackages (planners/, agents/, …) are beside this folder in a checkout, and inside it in an installed wheel.
 _here = Path(__file__).parent
 if not (_here / "planners").is_dir():
     __path__.append(str(_here.parent))
 
 
 def load(run: Path | str, device: str = "cpu") -> Learner:
-    """What a run has learned, ready to act: `elites.load("outputs/Pendulum-v1-cgp-0").act(observation)`."""
+    """The agent of a run, ready to act: `elites.load("outputs/Pendulum-v1-cgp-0").act(observation)`."""
     from elites.runs.load import load as load_agent
 
     return load_agent(run, device=device)

@@ -1,4 +1,4 @@
-"""What every script of examples/ has around its main."""
+"""The frame around the `main` of a command or a script: errors, lines on the screen, and Ctrl-C."""
 
 import os
 import shutil
@@ -10,17 +10,17 @@ from typing import Any, TextIO
 
 
 def run(main: Callable[[], None], name: str | None = None) -> None:
-    """Mistakes in one line and exit code 2, Ctrl-C with 130; a planner of the user's own is found where they work.
+    """Runs `main`. An error prints one line and exits with 2; Ctrl-C exits with 130.
 
-    name: what the line begins with; the script's where it is not given.
+    A user's own planner can be imported from the working directory. name: the start of the line; None: the script's.
     """
     name = name or Path(sys.argv[0]).stem
     sys.path.append(str(Path.cwd()))
     try:
         main()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read has had enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it leaves
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python prints an error at exit
         sys.exit(1)
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
@@ -31,7 +31,7 @@ def run(main: Callable[[], None], name: str | None = None) -> None:
 
 
 class Screen:
-    """Lines that stay, and under them one that says how things stand, where a person is looking on."""
+    """Lines that stay, and a status line below them if the stream is a terminal."""
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._stream = stream or sys.stderr
@@ -43,7 +43,7 @@ class Screen:
             self.warn(text)
 
     def warn(self, text: str) -> None:
-        """A line that is seen even where progress is not asked for."""
+        """Prints a line even if `quiet`."""
         self._clear()
         self._stream.write(text + "\n")
         self._stream.flush()
@@ -62,7 +62,7 @@ class Screen:
 
 
 class Interrupt:
-    """Within it, the first Ctrl-C (or SIGTERM) asks to stop, for whoever works to see; the second one stops."""
+    """Inside this context, the first Ctrl-C (or SIGTERM) sets `asked`. The second one raises KeyboardInterrupt."""
 
     def __init__(self, screen: Screen) -> None:
         self.asked, self._screen = False, screen
@@ -80,4 +80,4 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self._screen.line("stopping after this step; once more to stop at once")
+        self._screen.line("stopping after this step; press Ctrl-C again to stop at once")

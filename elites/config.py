@@ -1,4 +1,4 @@
-"""YAML files read into dataclasses: `build(CEMGD, load("cem_gd.yaml"))`."""
+"""Reads YAML files into dataclasses: `build(CEMGD, load("cem_gd.yaml"))`."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _renamed: dict[type, Mapping[str, str]] = {}
 
 
 def choices(kind: type, registry: Mapping[str, type], renamed: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Where a field asks for a `kind` (a Protocol, say), `name: …` in its mapping picks from this registry.
+    """Registers the classes that `name: …` can pick for a field of type `kind`, such as a Protocol.
 
-    renamed: {a name of before: what it is called now}.
+    renamed: {an old name: its new name}.
     """
     _registries[kind], _renamed[kind] = registry, renamed
 
 
 def registries() -> Mapping[type, Mapping[str, type]]:
-    """{kind: {name: dataclass}}, as `choices` was told."""
+    """{kind: {name: dataclass}}, as registered with `choices`."""
     return _registries
 
 
 def name_of(kind: type, value: Any) -> str:
-    """What `name:` says to pick this value's dataclass."""
+    """The `name:` that picks this value's dataclass."""
     names = {registered: name for name, registered in _registries[kind].items()}
     return names.get(type(value), f"{type(value).__module__}:{type(value).__qualname__}")
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds."""
+    """The mapping in a YAML file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,12 +50,12 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def named(text: str) -> dict[str, Any]:
-    """What a flag such as `--planner` says: a registered name, `package.module:Class`, or a YAML file."""
+    """The mapping for a flag such as `--planner`: a registered name, `package.module:Class`, or a YAML file."""
     return load(text) if text.endswith((".yaml", ".yml")) else {"name": text}
 
 
 def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """A copy with `planner.cold.samples=3000` and the like set; the values are YAML."""
+    """A copy with assignments such as `planner.cold.samples=3000` applied. The values are YAML."""
     result: dict[str, Any] = _copy(mapping)
     for assignment in assignments:
         keys, equals, text = assignment.partition("=")
@@ -66,7 +66,7 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
         for depth, key in enumerate(path):
             if isinstance(node.get(key), str) and key != "name":  # `planner: cem` for `planner: {name: cem}`
                 node[key] = {"name": node[key]}
-            if node.get(key) is None:  # a part that was not there
+            if node.get(key) is None:  # a part that the mapping lacks
                 node[key] = {}
             node = node[key]
             if not isinstance(node, dict):
@@ -76,16 +76,16 @@ def override(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], source: str = "config") -> T:
-    """An instance of the dataclass `cls` (or of what `name:` picks, where `cls` has a registry) from a mapping.
+    """An instance of the dataclass `cls` from a mapping. If `cls` has a registry, `name:` picks the dataclass.
 
-    Values recurse by type hint. A key that is not given keeps its default, inside a default part as well, so
-    `cold: {samples: 500}` changes CEM-GD's own cold search. Messages name `source`, the file, and the key at fault.
+    Values recurse by type hint. A key that is not given keeps its default, also inside a default part:
+    `cold: {samples: 500}` changes CEM-GD's own cold search. Messages name `source` (the file) and the key at fault.
     """
     return cast(T, _build(cls, mapping, source, "", None))
 
 
 def dump(instance: Any, kind: type | None = None) -> dict[str, Any]:
-    """The mapping that `build` makes this dataclass of, every default spelled out; of a `kind`, with its name."""
+    """The mapping from which `build` makes this dataclass, with every default. kind: adds the class's `name:`."""
     cls: Any = type(instance)
     values = {name: _dump(getattr(instance, name), hint) for name, hint in fields.hints(cls).items()}
     return values if kind is None else {"name": name_of(kind, instance)} | values
@@ -120,7 +120,7 @@ def _build(cls: type, mapping: Any, source: str, path: str, default: Any) -> Any
         raise ValueError(f"{source}: {_join(path, key)}: missing; expected {fields.describe(known[key])}")
     try:
         return chosen(**values)
-    except ValueError as error:  # what only the dataclass itself can know, such as elites <= samples
+    except ValueError as error:  # a rule that only the dataclass knows, such as elites <= samples
         raise ValueError(f"{source}: {path + ': ' if path else ''}{error}") from None
 
 

@@ -1,4 +1,4 @@
-"""What a model sees of a state, as data, so that a compiled model can see it too."""
+"""A model's inputs from a state, described as data so that a compiled model can use them too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Kind = Literal["same", "sin", "cos"]
 
 
 class Features:
-    """Entries of a state as they are, their sines and their cosines: (R, S) -> (R, F).
+    """Entries of a state, unchanged or as a sine or a cosine: (R, S) -> (R, F).
 
-    Features(0, 1, "sin 2", "cos 2", 3) sees the third entry as an angle.
+    Features(0, 1, "sin 2", "cos 2", 3) takes the third entry as an angle.
     """
 
     def __init__(self, *columns: int | str) -> None:

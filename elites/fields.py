@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Range:
-    """low <= x <= high, or low < x where `open`."""
+    """low <= x <= high, or low < x <= high if `open`."""
 
     low: float
     high: float = math.inf
@@ -44,9 +44,9 @@ NonNegative = Annotated[float, Range(0)]
 
 
 class Checked:
-    """A dataclass whose fields are checked against their types when it is made, and whose renamed ones are named."""
+    """A dataclass that checks its fields against their types when it is made. An old field name raises the new one."""
 
-    RENAMED: ClassVar[Mapping[str, str]] = {}  # {an argument of before: what it is called now}
+    RENAMED: ClassVar[Mapping[str, str]] = {}  # {an old name: its new name}
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         for old in cls.RENAMED.keys() & arguments.keys():
@@ -64,7 +64,7 @@ def renamed(old: str, new: str) -> str:
 
 
 def renaming(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A function that answers an argument of before with what it is called now."""
+    """Decorates a function: an argument's old name raises an error that gives the new one."""
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
@@ -80,7 +80,7 @@ def renaming(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check(name: str, value: Any, hint: Any) -> None:
-    """One value against a type hint, with a ValueError that says what was expected."""
+    """Raises a ValueError that says what was expected, if the value does not fit the type hint."""
     if not fits(value, hint):
         raise ValueError(f"{name}: {mismatch(value, hint)}")
 
@@ -112,7 +112,7 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, Real) and not isinstance(value, bool)
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)  # NumPy's too
+        return isinstance(value, Integral) and not isinstance(value, bool)  # NumPy's integers too
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return isinstance(value, tuple) and all(fits(item, args[0]) for item in value)
     return isinstance(value, origin or hint)

@@ -1,6 +1,6 @@
-"""What a dataclass of settings takes, in words: every field, its type, range, value and comment; and below a choice.
+"""Describes a dataclass of settings: every field's type, range, value and comment, also of the parts below it.
 
-`describe(Settings, {"planner": {"name": "cem"}})` lists `planner.samples` and the rest of CEM's own fields.
+`describe(Settings, {"planner": {"name": "cem"}})` lists `planner.samples` and CEM's other fields.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from elites import config, fields
 
-WIDEST, NARROWEST = 110, 40  # of a line; of the words in it
-LONGEST_KEY, LONGEST_VALUE = 32, 16  # that have a column; what is longer has a line
+WIDEST, NARROWEST = 110, 40  # characters in a line; characters for its words
+LONGEST_KEY, LONGEST_VALUE = 32, 16  # characters in a column; a longer one has its own line
 NOT_FOR_READERS = re.compile(r"\s*#?\s*(noqa|type:|pragma).*")
 
 
@@ -30,31 +30,31 @@ class Setting:
     """One key that a mapping for `config.build` may hold."""
 
     key: str  # planner.cold.samples
-    value: str  # as YAML; empty where the key has no value of its own, only keys below it
+    value: str  # as YAML; empty if the key only has keys below it
     expected: str  # its type in words
-    text: str  # what it means
-    depth: int  # 0 for a setting of the dataclass itself; a part counts as one below its owner
-    part: bool = False  # whether keys of its own follow
+    text: str  # its meaning
+    depth: int  # 0 for a field of the dataclass itself; a part is one deeper than its owner
+    part: bool = False  # whether its own keys follow
 
     def said(self) -> list[str]:
-        """Paragraphs: what it means, and what it takes."""
+        """Paragraphs: the meaning and the expected type."""
         if self.part:
             return [text for text in (self.text, self.expected) if text]
         return [f"{self.text} ({self.expected})" if self.text else self.expected]
 
 
 def describe(cls: type, mapping: Mapping[str, Any] | None = None, source: str = "settings") -> list[Setting]:
-    """Every setting of the dataclass `cls`, the leaves before the parts; the values are those that `mapping` gives."""
+    """Every setting of the dataclass `cls`, leaves before parts, with the values that `mapping` gives."""
     return explain(config.build(cls, mapping or {}, source))
 
 
 def explain(settings: Any) -> list[Setting]:
-    """The same of settings that are made already."""
+    """Every setting of an instance, with its values."""
     return list(_settings(settings, "", 0, set()))
 
 
 def lines(settings: Sequence[Setting], width: int) -> str:
-    """A table to read: the key, its value, and what it means and takes."""
+    """A table: the key, its value, its meaning and its type."""
     keys = min(max((len(setting.key) for setting in settings), default=0), LONGEST_KEY)
     left = min(keys + LONGEST_VALUE + 6, max(width - NARROWEST, 6))
     written: list[str] = []
@@ -70,7 +70,7 @@ def lines(settings: Sequence[Setting], width: int) -> str:
 
 
 def _settings(instance: Any, path: str, depth: int, told: set[type]) -> Iterator[Setting]:
-    """told: classes that have been explained; a second part of the same one has its types and values alone."""
+    """told: classes explained so far. A second part of the same class shows only types and values."""
     cls: Any = type(instance)
     parts = []
     texts = {} if cls in told else comments(cls)
@@ -100,12 +100,12 @@ def _part(hint: Any) -> type | None:
 
 
 def _is_constant(hint: Any) -> bool:
-    """A field of one choice, which marks what a file is of and is not for setting."""
+    """Whether a field has only one choice. It marks the kind of a file, and nobody sets it."""
     return get_origin(hint) is Literal and len(get_args(hint)) == 1
 
 
 def words(hint: Any) -> str:
-    """A type hint as `fields.describe` has it, in the spelling of YAML."""
+    """A type hint in words, as in `fields.describe`, in the spelling of YAML."""
     options = fields.alternatives(hint)
     if len(options) > 1:
         return " or ".join(words(option) for option in options)
@@ -126,7 +126,7 @@ def _yaml(value: Any) -> str:
 
 
 def _summary(cls: type) -> str:
-    """The first paragraph of a docstring that someone wrote, in one line, without its full stop."""
+    """The first paragraph of a handwritten docstring, in one line, without its full stop."""
     first = (inspect.cleandoc(cls.__dict__.get("__doc__") or "")).partition("\n\n")[0]
     return "" if first.startswith(f"{cls.__name__}(") else " ".join(first.split()).rstrip(".")
 
@@ -136,9 +136,9 @@ def _summary(cls: type) -> str:
 
 @cache
 def comments(cls: type) -> Mapping[str, str]:
-    """What the source says of each field: the comment on its line, else `name: …` in the docstring; {} without source.
+    """{field: its text in the source}: the comment on its line, else `name: …` in the docstring. {} without source.
 
-    A field that a subclass gives another default keeps the words of the class above.
+    If a subclass only changes a field's default, the field keeps the text of the base class.
     """
     found: dict[str, str] = {}
     for owner in cls.__mro__:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Space(ABC):
-    """Points of a shape (*E), of one dtype and device, which a search takes over."""
+    """A set of points of shape (*E). A search takes over its dtype and device."""
 
     shape: torch.Size
     dtype: torch.dtype
@@ -55,22 +55,22 @@ class Space(ABC):
 
     @abstractmethod
     def uniform(self, count: int, rng: Generator) -> Tensor:
-        """(count, *E): so many points at random."""
+        """(count, *E): random points."""
 
     @abstractmethod
     def to_env(self, point: Tensor) -> Tensor:
-        """What an environment calls these points (..., *E)."""
+        """Points (..., *E) -> the environment's actions."""
 
     @abstractmethod
     def from_env(self, action: Any) -> Tensor:
-        """The points (..., *E) that an environment calls so."""
+        """The environment's actions -> points (..., *E)."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Box(Space):
-    """Points x with low <= x <= high, elementwise. low, high: (*E), of one dtype and device, which a search takes over.
+    """Points x with low <= x <= high, elementwise. low, high: (*E), of one dtype and device.
 
-    A bound may be infinite. `Box([-1.0], [1.0])` takes whatever `torch.tensor` takes.
+    A bound can be infinite. `Box([-1.0], [1.0])` accepts the same values as `torch.tensor`.
     """
 
     low: Tensor
@@ -78,10 +78,10 @@ class Box(Space):
     shape: torch.Size
     dtype: torch.dtype
     device: torch.device
-    bounded: bool  # every bound is finite; known once, so that a search need not ask the device
-    unit: bool  # it is [-1, 1] in every dimension; known once as well
-    centre: Tensor  # (*E): the middle; of an unbounded dimension the point nearest 0
-    half: Tensor  # (*E): half the width, the unit in which a search measures its spread; of an unbounded dimension 1
+    bounded: bool  # every bound is finite; stored, so a search need not ask the device
+    unit: bool  # it is [-1, 1] in every dimension; stored for the same reason
+    centre: Tensor  # (*E): the middle; in an unbounded dimension the point nearest to 0
+    half: Tensor  # (*E): half the width, a search's unit for its spread; in an unbounded dimension 1
 
     def __init__(self, low: Any, high: Any) -> None:
         low, high = _bound("low", low), _bound("high", high)
@@ -116,7 +116,7 @@ class Box(Space):
         return self._same(self.low.expand(horizon, *self.shape), self.high.expand(horizon, *self.shape))
 
     def _same(self, low: Tensor, high: Tensor) -> Box:
-        """These bounds in another form; they were checked when they came in."""
+        """These bounds in another form. They are valid already, so nothing checks them."""
         box = object.__new__(Box)
         box._set(low, high, self.bounded, self.unit)
         return box
@@ -142,7 +142,7 @@ class Box(Space):
         return torch.clamp(x, self.low, self.high)
 
     def to_unit(self, x: Tensor) -> Tensor:
-        """Where in the box, in half widths from its centre: [-1, 1] where it is bounded. x: (..., *E)."""
+        """The position in half widths from the centre: in [-1, 1] if the box is bounded. x: (..., *E)."""
         return (x - self.centre) / self.half.clamp_min(torch.finfo(x.dtype).tiny)
 
     def from_unit(self, u: Tensor) -> Tensor:
@@ -155,17 +155,17 @@ class Box(Space):
         return torch.as_tensor(action).to(self.low)
 
     def uniform(self, count: int, rng: Generator) -> Tensor:
-        """(count, *E): so many points of a bounded box, or of [-1, 1] where it has no bounds."""
+        """(count, *E): random points of the box. In an unbounded dimension they are within 1 of the centre."""
         draw = torch.rand(count, *self.shape, generator=rng, dtype=self.dtype, device=self.device)
         return self.from_unit(2 * draw - 1)
 
 
 @dataclass(frozen=True)
 class Choices(Space):
-    """One answer to each of several questions: a one-hot row for each, side by side, so a point has sum(sizes) entries.
+    """One answer to each of several questions. A point is a one-hot row for each, side by side: sum(sizes) entries.
 
-    sizes: how many answers a question has. starts: the number by which an environment calls the first of them.
-    single: an environment wants a number, for its only question, and no row of numbers.
+    sizes: the number of answers to each question. starts: the environment's number for the first answer to each.
+    single: there is only one question, and the environment takes one number instead of a row of numbers.
     """
 
     sizes: tuple[int, ...]
@@ -183,7 +183,7 @@ class Choices(Space):
         if not self.sizes or any(size < 1 for size in self.sizes) or len(self.starts) != len(self.sizes):
             raise ValueError(f"Choices: expected at least one answer to each question, got {self.sizes} {self.starts}")
         if self.single and len(self.sizes) > 1:
-            raise ValueError(f"Choices: expected one question where an environment wants a number, got {self.sizes}")
+            raise ValueError(f"Choices: expected one question if single, got {self.sizes}")
         object.__setattr__(self, "shape", torch.Size((*self.lead, sum(self.sizes))))
         first = torch.zeros((*self.lead, len(self.sizes)), dtype=torch.long, device=self.device)
         object.__setattr__(self, "centre", self.rows(first))
@@ -203,17 +203,17 @@ class Choices(Space):
         return torch.split(x, list(self.sizes), -1)
 
     def answers(self, x: Tensor) -> Tensor:
-        """(..., sum(sizes)) -> the number of each question's largest entry, from 0 on, (..., questions)."""
+        """(..., sum(sizes)) -> the index of each question's largest entry, (..., questions)."""
         return torch.stack([block.argmax(-1) for block in self.blocks(x)], -1)
 
     def rows(self, answers: Tensor) -> Tensor:
-        """(..., questions), from 0 on -> points (..., sum(sizes))."""
+        """Indices (..., questions) -> points (..., sum(sizes))."""
         each = zip(answers.unbind(-1), self.sizes, strict=True)
         hot = [answer.unsqueeze(-1) == torch.arange(size, device=answer.device) for answer, size in each]
         return torch.cat(hot, -1).to(self.dtype)
 
     def project(self, x: Tensor) -> Tensor:
-        """The answers with the largest entries, the first of those that are equal."""
+        """The answers with the largest entries. Of equal entries the first counts."""
         return self.rows(self.answers(x))
 
     def uniform(self, count: int, rng: Generator) -> Tensor:
@@ -221,7 +221,7 @@ class Choices(Space):
         return self.rows(torch.stack(each, -1))
 
     def to_env(self, point: Tensor) -> Tensor:
-        """(..., sum(sizes)) -> integers, (...) where `single`, else (..., questions)."""
+        """(..., sum(sizes)) -> integers: (...) if `single`, else (..., questions)."""
         numbers = self.answers(point) + torch.tensor(self.starts, device=point.device)
         return numbers.squeeze(-1) if self.single else numbers
 

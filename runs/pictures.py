@@ -54,7 +54,7 @@ class Pictures(Observer):
             film(best, spec, self._run.folder / "best.mp4", self._show)
         except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._run.observers.tell(f"no video, as nothing can be filmed here: {reason}")
+            self._run.observers.tell(f"no video: filming failed: {reason}")
 
     def _show(self, text: str) -> None:
         last = self._last

@@ -1,4 +1,4 @@
-"""The observer that a person sees: a line for each episode or evaluation, and one that says how things stand."""
+"""The observer that prints: a line for each episode or evaluation, and a status line below them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from elites.cli import Screen
 from elites.runs.observers import Observer, Status, Watched
 from elites.runs.progress import Row
 
-EVERY_S = 0.05  # no eye sees more
+EVERY_S = 0.05  # between two status lines; the eye sees no more
 
 
 class OnScreen(Observer):
-    """What is said of an agent's figures follows from its rows alone."""
+    """Prints a run's progress. An agent's figures come from its rows alone."""
 
     speaks = True
 
@@ -56,7 +56,7 @@ def acting(ms: float | None) -> str:
 
 
 def figures(row: Row, names: Sequence[str]) -> str:
-    """Some of the agent's, in three digits: `  model_rmse 0.0123`."""
+    """The agent's figures of these names, in three digits: `  model_rmse 0.0123`."""
     return "".join(f"  {name} {row[name]:.3g}" for name in names if name in row)
 
 

@@ -1,1 +1,1 @@
-"""The command `elites`: a file for each of its subcommands, which are thin; what they do is in the package."""
+"""The command `elites`: a thin file for each subcommand. The rest of the package does the work."""

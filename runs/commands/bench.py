@@ -27,33 +27,33 @@ DESCRIPTION = """How long one plan takes and what memory it needs, here and in o
   elites bench --planner cem cem_gd --size 4,1 --by torch kernel --rounds 5
   elites bench --reference torch --noise independent common --json > bench.json
 
-All plan through one model, for one reward, from the same observations: 5 members of 3 × 200 with SiLU, 45 steps, 20
-particles, float32. Each has a process of its own; they plan one at a time, in turn, so that a noisy machine hits all
-alike. What the columns mean: docs/performance/plans.md."""
+Every contender plans through the same model (5 members of 3 × 200 with SiLU), for the same reward, from the same
+observations: 45 steps, 20 particles, float32. Each contender has its own process. They take turns and plan one at a
+time, so a noisy machine slows all of them equally. docs/performance/plans.md explains the columns."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
     parser = Parser(description, program)
-    parser.add_argument("--planner", nargs="+", default=list(PLANNERS), metavar="NAME", help="ours: cem, cem_gd, …")
-    parser.add_argument("--size", nargs="+", default=SIZES, metavar="S,A", help="of observations and actions")
+    parser.add_argument("--planner", nargs="+", default=list(PLANNERS), metavar="NAME", help="planners: cem, cem_gd, …")
+    parser.add_argument("--size", nargs="+", default=SIZES, metavar="S,A", help="sizes of observations and actions")
     parser.add_argument("--by", nargs="+", default=EVERYONE, metavar="NAME", help=", ".join(EVERYONE))
-    parser.add_argument("--noise", nargs="+", default=["independent"], metavar="KIND", help="of ours; common, too")
-    parser.add_argument("--reference", metavar="NAME", help="of --by: whom to compare with; mbrl-lib, else torch")
-    parser.add_argument("--cold", action="store_true", help="plans of 5 × 3000 too, such as CEM-GD's first")
+    parser.add_argument("--noise", nargs="+", default=["independent"], metavar="KIND", help="independent or common")
+    parser.add_argument("--reference", metavar="NAME", help="one of --by (default: mbrl-lib, else torch)")
+    parser.add_argument("--cold", action="store_true", help="also plans of 5 × 3000, such as CEM-GD's first")
     for name in ("members", "particles", "horizon", "rounds"):
         default = getattr(Setting, name)
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{default} unless given")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="of each process")
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"default: {default}")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="in each process")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument("--markdown", action="store_true", help="the tables as the docs have them")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="for the JSON document, beside the tables")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON document here")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
 
 
 def settings_of(args: argparse.Namespace) -> list[Setting]:
-    """One for each size; what is wrong with the arguments is said before anything is run."""
+    """A setting for each size. A wrong argument raises before any measurement starts."""
     known = {"planner": list(PLANNERS), "by": EVERYONE, "noise": ["independent", "common"], "reference": EVERYONE}
     for name, choices in known.items():
         for text in np.atleast_1d(getattr(args, name)).tolist():
@@ -63,7 +63,7 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
         if not re.fullmatch(r"\d+,\d+", text):
             raise ValueError(f"--size: expected two numbers such as 4,1, got {text!r}")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device) or (args.device != "cpu" and not torch.cuda.is_available()):
-        raise ValueError(f"--device: expected cpu, or cuda where there is one, got {args.device!r}")
+        raise ValueError(f"--device: expected cpu, or cuda on a machine with CUDA, got {args.device!r}")
     if args.out:
         args.out.touch()
     sizes = [[int(number) for number in text.split(",")] for text in args.size]
@@ -72,7 +72,7 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
 
 
 def compared(contenders: list[Contender], setting: Setting, reference: str, screen: cli.Screen) -> list[dict[str, Any]]:
-    """A row for each that lived, plan by plan."""
+    """A row for each contender that did not crash, plan by plan."""
     rows, alive = list[dict[str, Any]](), contenders
     for plan in dict.fromkeys(one.planner for one in contenders):
         group = together(plan, alive, reference)
@@ -83,7 +83,7 @@ def compared(contenders: list[Contender], setting: Setting, reference: str, scre
 
 
 def compare(args: argparse.Namespace, command: Sequence[str]) -> None:
-    """command: what was asked for, which the document repeats."""
+    """command: the command line, which the JSON document repeats."""
     args.reference = args.reference or ("torch" if absent("mbrl-lib", args.device) else "mbrl-lib")
     settings, screen = settings_of(args), cli.Screen(quiet=args.quiet)
     left_out = {by: why for by in args.by if (why := absent(by, args.device))}
@@ -107,7 +107,7 @@ def compare(args: argparse.Namespace, command: Sequence[str]) -> None:
     if args.json:
         print(json.dumps(document))
     if len(rows) < len(contenders) * len(settings):
-        sys.exit(1)  # some died
+        sys.exit(1)  # some contenders crashed
 
 
 def main(arguments: Sequence[str], program: str) -> None:

@@ -1,4 +1,4 @@
-"""`elites deploy`: the policy of a run as files that need no part of this library."""
+"""`elites deploy`: exports the policy of a run as files that work without this library."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.deploy import compared, exported, table, with_policy
 from elites.runs.mujoco_log import mujoco_log
 
-DESCRIPTION = """Takes the policy out of a run of `elites learn`, and says what an action costs with and without search.
+DESCRIPTION = """Exports the policy of a run of `elites learn`, and times an action with and without search.
 
   elites deploy outputs/HalfCheetah-v5-cgp-0
 
-writes policy.pt2 (torch.export) and, where elites[onnx] is installed, policy.onnx into the run's folder. A fresh
-process without this library then loads them and acts on observations of the replay buffer; its actions must be the
+Writes policy.pt2 (torch.export) into the run's folder, and policy.onnx if elites[onnx] is installed. A fresh process
+then loads the files without this library and acts on observations of the replay buffer. Its actions must match the
 agent's."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
     parser = Parser(description, program)
     run_flag(parser)
-    parser.add_argument("--steps", type=count, default=1000, help="observations to act on")
-    parser.add_argument("--json", action="store_true", help="one line of JSON, and no table")
+    parser.add_argument("--steps", type=count, default=1000, help="number of observations (default: 1000)")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON, and no table")
     return parser
 
 
 def tell(args: argparse.Namespace, files: Sequence[Path], seconds: Mapping[str, Sequence[float]]) -> None:
-    """The table of medians, or one line of JSON."""
+    """Prints the table of medians, or one line of JSON."""
     screen = cli.Screen(quiet=args.json)
     medians = {name: 1e3 * float(np.median(times)) for name, times in seconds.items()}
     if args.json:
@@ -42,7 +42,7 @@ def tell(args: argparse.Namespace, files: Sequence[Path], seconds: Mapping[str, 
         print(json.dumps({"env": env, "files": [str(file) for file in files], "ms": medians}))
         return
     if len(files) == 1:
-        screen.line('no policy.onnx: pip install "elites[onnx]" brings what it needs')
+        screen.line('no policy.onnx: it needs pip install "elites[onnx]"')
     screen.line(f"{', '.join(map(str, files))}; {torch.get_num_threads()} threads, {args.steps} observations, medians:")
     print(table(medians))
 

@@ -1,4 +1,4 @@
-"""Command lines: a parser whose mistakes are one line, and flags that several commands share."""
+"""Command lines: a parser that reports an error in one line, and flags that several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises a ValueError where argparse would print its usage and leave; suggests the nearest flag."""
+    """Raises a ValueError when argparse would print its usage and exit. Suggests the nearest flag."""
 
     def __init__(self, description: str | None, program: str | None = None, **options: Any) -> None:
         form = argparse.RawDescriptionHelpFormatter

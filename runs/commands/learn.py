@@ -13,15 +13,15 @@ from elites.runs.commands.training import Asked, Kind, training_flags
 from elites.runs.commands.training import asked as asked_of
 from elites.runs.learn import CONFIGS, LearnSettings
 
-DESCRIPTION = """Learning without a model: CGP, which searches a Q-function, and the agents it is measured against.
+DESCRIPTION = """Learns a Q-function and a policy without a model: with CGP, or with an agent to compare it with.
 
   elites learn --env Pendulum-v1
   elites learn --env HalfCheetah-v5 --agent td3 --set steps=200000
   elites learn --env Hopper-v5 --agent qgp --mode offline --num-envs 4
   elites learn --resume outputs/Pendulum-v1-cgp-0
 
-Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
-folder; `elites deploy RUN` takes the policy out."""
+Works with any Gymnasium environment that has vector observations and bounded actions. The results are in the run's
+folder. `elites deploy RUN` exports the policy."""
 
 
 def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
@@ -39,11 +39,11 @@ def asked(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> AbstractContextManager[Asked[LearnSettings]]:
-    """What a command line (this process's own where no arguments are given) asks `train` for."""
+    """The arguments of `train`, from a command line. arguments: None takes this process's own."""
     parser = training_flags(description, program)
-    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}; a YAML file; package.module:Class")
-    parser.add_argument("--mode", choices=["online", "offline"], help="when the policy of cgp or qgp learns")
-    parser.add_argument("--num-envs", type=int, metavar="N", help="environments that collect at once")
+    parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}, a YAML file or package.module:Class")
+    parser.add_argument("--mode", choices=["online", "offline"], help="when cgp or qgp trains its policy")
+    parser.add_argument("--num-envs", type=int, metavar="N", help="number of environments that collect at once")
     return asked_of(parser, KIND, arguments, program)
 
 

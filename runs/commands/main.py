@@ -1,4 +1,4 @@
-"""The command `elites`: which subcommand is asked for, and how it ends."""
+"""The command `elites`: finds the subcommand and runs it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import elites
 from elites import cli
 from elites.runs.commands.flags import nearest
 
-COMMANDS = {  # each is a module beside this one, with main(arguments, program)
+COMMANDS = {  # each is a module of this folder, with main(arguments, program)
     "pets": "learn a model of an environment, and plan through it",
     "learn": "learn a Q-function and a policy, without a model",
     "play": "play episodes with what a run has learned, and film them",
-    "report": "put runs side by side in one HTML page",
-    "deploy": "take the policy out of a run, as files that need no part of elites",
+    "report": "compare runs in one HTML page",
+    "deploy": "export the policy of a run as files that work without elites",
     "bench": "measure one plan's time and memory, here and in other libraries",
 }
 HELP = f"""usage: elites COMMAND [FLAG …]
@@ -30,8 +30,8 @@ commands:
   elites play outputs/Pendulum-v1-td3-0 --video
   elites report                              # all runs below outputs/
 
-`elites COMMAND --help` lists its flags, and of pets and learn every setting: `elites pets --planner mppi --help`.
-`elites --version` says which release this is.
+`elites COMMAND --help` lists the flags of a command. For pets and learn it also lists every setting:
+`elites pets --planner mppi --help`. `elites --version` prints the release.
 """
 
 

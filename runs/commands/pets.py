@@ -13,14 +13,14 @@ from elites.runs.commands.training import Asked, Kind, training_flags
 from elites.runs.commands.training import asked as asked_of
 from elites.runs.pets import CONFIGS, PETSSettings
 
-DESCRIPTION = """PETS from end to end: collect at random, fit a probabilistic ensemble, plan through it, act, and again.
+DESCRIPTION = """PETS from end to end: collect at random, fit a probabilistic ensemble, plan through it, act, repeat.
 
   elites pets --planner cem_gd
   elites pets --env elites/HalfCheetah-v0 --planner icem --set episodes=20
   elites pets --resume outputs/HalfCheetah-v0-icem-0
 
-Any Gymnasium environment with vectors for observations and actions will do; where its reward is not known to
-`elites.envs`, the model learns it too. What comes out is in the run's folder."""
+Works with any Gymnasium environment that has vector observations and vector actions. If `elites.envs` does not know
+the reward, the model learns it too. The results are in the run's folder."""
 
 
 def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
@@ -35,9 +35,9 @@ def asked(
     arguments: Sequence[str] | None = None,
     program: str | None = None,
 ) -> AbstractContextManager[Asked[PETSSettings]]:
-    """What a command line (this process's own where no arguments are given) asks `train` for."""
+    """The arguments of `train`, from a command line. arguments: None takes this process's own."""
     parser = training_flags(description, program)
-    parser.add_argument("--planner", metavar="NAME", help=f"{', '.join(PLANNERS)}; a YAML file; package.module:Class")
+    parser.add_argument("--planner", metavar="NAME", help=f"{', '.join(PLANNERS)}, a YAML file or package.module:Class")
     return asked_of(parser, KIND, arguments, program)
 
 

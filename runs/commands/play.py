@@ -1,4 +1,4 @@
-"""`elites play`: episodes with what a run has learned, and a film of the best."""
+"""`elites play`: plays episodes with the agent of a run, and films the best one."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from elites.runs.play import seeds_of, stage
 from elites.runs.progress import Best
 
 FILM = "play.mp4"  # in the run's folder
-DESCRIPTION = f"""Plays episodes with what a run has learned so far: a line an episode, and their mean.
+DESCRIPTION = f"""Plays episodes with what a run has learned so far. Prints a line for each episode, and their mean.
 
   elites play outputs/Pendulum-v1-td3-0
   elites play outputs/CartpoleSwingup-v0-cem_gd-0 --episodes 1 --video
 
-The episodes are those of the run's evaluations, so the same every time; --seed plays others. They are played all at
-once. --video films the best of them: RUN/{FILM}, unless it names a file."""
+The episodes start as the run's evaluations do, so they are the same every time. --seed plays others. All episodes are
+played at once. --video films the best one to RUN/{FILM}, or to the file that it names."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
     parser = Parser(description, program)
     run_flag(parser)
-    parser.add_argument("--episodes", type=count, default=5, metavar="N", help="5 where it is not given")
-    parser.add_argument("--seed", type=int, metavar="N", help="of other episodes than the evaluations'")
-    parser.add_argument("--env", metavar="ID", help="another environment, with the same spaces")
-    parser.add_argument("--video", nargs="?", type=Path, const=True, metavar="FILE.mp4", help="films the best episode")
+    parser.add_argument("--episodes", type=count, default=5, metavar="N", help="number of episodes (default: 5)")
+    parser.add_argument("--seed", type=int, metavar="N", help="play other episodes than the evaluations'")
+    parser.add_argument("--env", metavar="ID", help="another environment with the same spaces")
+    parser.add_argument("--video", nargs="?", type=Path, const=True, metavar="FILE.mp4", help="film the best episode")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
-    parser.add_argument("--json", action="store_true", help="one line of JSON, and no progress")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON, and no progress")
     return parser
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], program: str) -> None:
 
 
 def played_by(args: argparse.Namespace, screen: cli.Screen) -> tuple[str, Played, Path | None]:
-    """The environment, what came of the episodes, and the film where there is one."""
+    """The environment, the episodes played, and the film's path if there is a film."""
     settings = kinds.settings_of(args.run)
     agent = load(args.run, screen.warn, device_of(args.device))
     envs, seeds = stage(settings, args.episodes, args.env), seeds_of(args.seed, args.episodes)
@@ -70,7 +70,7 @@ def played_by(args: argparse.Namespace, screen: cli.Screen) -> tuple[str, Played
 
 
 def tell(args: argparse.Namespace, env: str, played: Played, filmed: Path | None) -> None:
-    """A line an episode and the mean, or one line of JSON."""
+    """Prints a line for each episode and the mean, or one line of JSON."""
     returns, lengths = played.returns, played.lengths
     mean, std = float(returns.mean()), float(returns.std())
     if args.json:
@@ -79,21 +79,21 @@ def tell(args: argparse.Namespace, env: str, played: Played, filmed: Path | None
         return
     for number, (total, length) in enumerate(zip(returns, lengths, strict=True), start=1):
         print(f"episode {number:3d}/{args.episodes}  {length:5d} steps  return {total:9.2f}")
-    print(f"mean {mean:.2f} ± {std:.2f}" + (f"; the best is in {filmed}" if filmed else ""))
+    print(f"mean {mean:.2f} ± {std:.2f}" + (f"; the best episode is in {filmed}" if filmed else ""))
 
 
 def filming(
     args: argparse.Namespace, envs: Any, seeds: Sequence[int], played: Played, screen: cli.Screen
 ) -> Path | None:
-    """The film, or a line that says why there is none."""
+    """The film's path; None, with a warning, if filming fails."""
     i = int(played.returns.argmax())
     best = Best(float(played.returns[i]), seeds[i], played.actions_of(i))
     path: Path = args.run / FILM if args.video is True else args.video
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         film(best, envs.envs[0].spec, path, screen.status)
-    except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
+    except Exception as error:  # OpenGL and ffmpeg raise errors of many kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        screen.warn(f"no video, as nothing can be filmed here: {reason[0]}")
+        screen.warn(f"no video: filming failed: {reason[0]}")
         return None
     return path

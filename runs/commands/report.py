@@ -1,4 +1,4 @@
-"""`elites report`: runs side by side, in one HTML page."""
+"""`elites report`: compares runs in one HTML page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from elites.runs.commands.flags import Parser
 from elites.runs.report import found, write
 
-DESCRIPTION = """Runs side by side, in one HTML page that holds everything it shows.
+DESCRIPTION = """Compares runs in one HTML page, which needs no other file.
 
   elites report                             # all runs below outputs/
   elites report outputs/swingup-* --out swingup.html
 
-Runs whose settings differ in nothing but the seed are one group and share a colour. A run that has not ended is shown
-as far as it got."""
+Runs that differ only in the seed form one group and share a colour. A run that has not ended is shown as far as it
+got."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
     parser = Parser(description, program)
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="the folder of a run; all below outputs/")
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help="report.html in the folder that holds the runs")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a run's folder (default: all in outputs/)")
+    parser.add_argument("--out", type=Path, metavar="FILE.html", help="default: report.html beside the runs")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What `elites pets` and `elites learn` share: their flags, and the way from those to the arguments of `train`."""
+"""Shared by `elites pets` and `elites learn`: their flags, and the arguments of `train` that follow from them."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
 from elites.runs.train import train
 
-GOING_ON = ("help", "set", "resume", "device", "quiet", "json")  # flags for a run that there is already
+GOING_ON = ("help", "set", "resume", "device", "quiet", "json")  # flags that --resume allows
 S = TypeVar("S", bound=RunSettings)
-Flags = Callable[[argparse.Namespace], tuple[Mapping[str, Any], Sequence[str]]]  # settings, and assignments as --set's
+Flags = Callable[[argparse.Namespace], tuple[Mapping[str, Any], Sequence[str]]]  # settings, and assignments as in --set
 
 
 @dataclass(frozen=True)
 class Kind(Generic[S]):
-    """A kind of run as a command line has it.
+    """A kind of run, as the command line sees it.
 
-    configs: a folder with a file for some environments. flagged: what flags of its own say.
+    configs: a folder with a file for some environments. flagged: settings from the flags that only this kind has.
     """
 
     settings: type[S]
     configs: Path
-    env: str  # where none is named
+    env: str  # the default
     flagged: Flags
 
 
 @dataclass(frozen=True)
 class Asked(Generic[S]):
-    """What a command line asks `train` for, and how to say what came of it."""
+    """The arguments of `train` from a command line, and the report of the result."""
 
     settings: S
     folder: Path
@@ -55,7 +55,7 @@ class Asked(Generic[S]):
     device: torch.device
     screen: cli.Screen
     interrupt: cli.Interrupt
-    again: str  # the command that goes on with a run
+    again: str  # the command that resumes a run
     as_json: bool
     observers: Sequence[Observer]
 
@@ -74,7 +74,7 @@ class Asked(Generic[S]):
         )
 
     def tell(self, summary: Summary) -> None:
-        """The run's last line; leaves as Ctrl-C does where that stopped it."""
+        """Prints the run's last line. If Ctrl-C stopped the run, raises KeyboardInterrupt."""
         if not summary.finished:
             self.screen.line(f"{self.again} --resume {self.folder} goes on from here")
             raise KeyboardInterrupt
@@ -86,22 +86,22 @@ class Asked(Generic[S]):
 
 def training_flags(description: str | None, program: str | None) -> Parser:
     parser = Parser(description, program, add_help=False, usage="%(prog)s [FLAG …]")
-    parser.add_argument("-h", "--help", action="store_true", help="this page; other flags decide what it lists")
-    parser.add_argument("--env", help="a Gymnasium id; configs/ has settings for some")
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings, or a preset such as fast")
+    parser.add_argument("-h", "--help", action="store_true", help="show this page; other flags choose what it lists")
+    parser.add_argument("--env", help="a Gymnasium id; configs/ has settings for some ids")
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="a file, or a preset such as fast")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting listed below")
-    parser.add_argument("--seed", type=int, help="0 where it is not given")
+    parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, …")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; outputs/… where it is not given")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="goes on with the run in this folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--json", action="store_true", help="the summary as one line of JSON, and no progress")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: outputs/…)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run in this folder")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--json", action="store_true", help="print the summary as one line of JSON, and no progress")
     return parser
 
 
 @contextmanager
 def asked(parser: Parser, kind: Kind[S], arguments: Sequence[str] | None, program: str | None) -> Iterator[Asked[S]]:
-    """Within it, the first Ctrl-C asks the run to stop, and the second one stops it. program: None is the script's."""
+    """Inside it, the first Ctrl-C asks the run to stop. The second one stops it. program: None takes the script's."""
     args = parser.parse_args(arguments)
     settings = settings_of(args, kind)
     if args.help:
@@ -117,10 +117,10 @@ def asked(parser: Parser, kind: Kind[S], arguments: Sequence[str] | None, progra
 
 
 def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
-    """By a file, the flags and --set, or the run's own and --set; what is wrong is blamed on where it stands."""
+    """The settings of a file, the flags and --set; or of the resumed run and --set. An error names where it stands."""
     if args.resume:
         if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
-            raise ValueError("--resume goes on with the run's own settings; only --set may change some")
+            raise ValueError("--resume keeps the run's own settings; only --set can change them")
         mapping, source = kinds.mapping_of(args.resume), str(args.resume / "config.yaml")
         given, assignments = dict[str, Any](), list(args.set)
     else:
@@ -136,14 +136,14 @@ def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
     try:
         return config.build(kind.settings, config.override(mapping | given, assignments), "flags")
     except ValueError:
-        config.build(kind.settings, mapping, source)  # which complains where the mistake is the file's own
+        config.build(kind.settings, mapping, source)  # raises if the mistake is in the file, and names it
         raise
 
 
 def chosen(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, Any], str]:
-    """The settings of a file, --config or the environment's own in the folder, and where that is.
+    """The settings of a file, and its path. The file is --config, or the environment's own in the folder.
 
-    A --config that names no environment, such as a preset, goes over that file.
+    A --config that names no environment, such as a preset, overrides the environment's own file.
     """
     file = preset(args.config, folder) if args.config else None
     given = config.load(file) if file else {}
@@ -155,7 +155,7 @@ def chosen(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, 
 
 
 def preset(name: Path, folder: Path) -> Path:
-    """A bare name is that of a file in the folder, which every installation has."""
+    """A bare name stands for a file in the folder, which every installation has."""
     if name.exists() or name.name != str(name) or name.suffix:
         return name
     file = folder / f"{name}.yaml"
@@ -170,8 +170,8 @@ def page(parser: Parser, settings: RunSettings) -> str:
     listed = lines(explain(settings), shutil.get_terminal_size().columns)
     return (
         f"{parser.format_help()}\n"
-        "settings, for --set KEY=VALUE and in YAML files; the values are those that this command line comes to, and\n"
-        f"what stands below a choice (planner, agent, …) is what the chosen one takes:\n\n{listed}"
+        "Settings for --set KEY=VALUE and for YAML files, with the values that this command line gives them.\n"
+        f"The settings below a choice (planner, agent, …) belong to the chosen one:\n\n{listed}"
     )
 
 
@@ -183,6 +183,6 @@ def device_of(name: str) -> torch.device:
 
 
 def free_folder(title: str) -> Path:
-    """outputs/TITLE, with a number where there has been one."""
+    """outputs/TITLE, with a number if that folder exists."""
     numbered = (Path("outputs") / (title if n == 1 else f"{title}-{n}") for n in itertools.count(1))
     return next(folder for folder in numbered if not folder.exists())

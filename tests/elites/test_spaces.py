@@ -108,7 +108,7 @@ def test_choices_drawn_at_random() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(((),), "at least one answer"), (((0,),), "at least one answer"), (((2, 2),), "wants a number")],
+    [(((),), "at least one answer"), (((0,),), "at least one answer"), (((2, 2),), "one question if single")],
 )
 def test_choices_that_are_none(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -156,7 +156,7 @@ def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
         (["--env", "Pendulam-v1"], "env: Environment `Pendulam` doesn't exist"),
         (["--num-envs", "0"], "num_envs: expected an integer of at least 1, got 0"),
         (["--set", "agent.search.samples=2"], "elites"),
-        (["--resume", "nowhere", "--agent", "td3"], "--resume goes on with the run's own settings"),
+        (["--resume", "nowhere", "--agent", "td3"], "--resume keeps the run's own settings"),
     ],
 )
 def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

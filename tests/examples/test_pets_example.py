@@ -242,7 +242,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
         (["--config", "wrong.yaml"], "wrong.yaml: horizon: expected an integer of at least 1, got 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
         (["--resume", "nowhere"], "nowhere: expected the folder of a run, found no config.yaml in it"),
-        (["--resume", "nowhere", "--seed", "3"], "--resume goes on with the run's own settings"),
+        (["--resume", "nowhere", "--seed", "3"], "--resume keeps the run's own settings"),
         (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run'"),
         (["--device", "quantum"], "--device quantum: "),
         (["--device", "cuda"], "--device cuda: ") if not torch.cuda.is_available() else (["--set", "x"], "KEY=VALUE"),
@@ -276,7 +276,7 @@ SHOWN = (*TINY, "--env=elites/HalfCheetah-v0", "--set=episodes=1")
 def test_where_nothing_can_be_filmed(tmp_path: Path) -> None:
     done = run(*SHOWN, "--out", tmp_path / "run", env=os.environ | {"IMAGEIO_FFMPEG_EXE": "no-ffmpeg"})
     assert done.returncode == 0, done.stderr
-    assert "no video, as nothing can be filmed here: " in done.stderr
+    assert "no video: filming failed: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run/best.mp4").exists()
     assert (tmp_path / "run/returns.png").exists()

@@ -271,7 +271,7 @@ def test_who_is_not_there_is_left_out_with_a_line() -> None:
         (["--size", "4x1"], "--size: expected two numbers such as 4,1, got '4x1'"),
         (["--size", "0,1"], "Setting.observation: expected an integer of at least 1"),
         (["--rounds", "0"], "Setting.rounds: expected an integer of at least 1"),
-        (["--device", "tpu"], "--device: expected cpu, or cuda where there is one, got 'tpu'"),
+        (["--device", "tpu"], "--device: expected cpu, or cuda on a machine with CUDA, got 'tpu'"),
         (["--out", "no/such/folder.json"], "No such file or directory"),
     ],
 )

@@ -126,7 +126,7 @@ def test_help_below_a_choice(run: Any) -> None:
     of = listed(out)
     assert of["planner"] == "cem_gd"
     assert (of["planner.cold.samples"], of["planner.ascent.steps"], of["training.epochs"]) == ("500", "10", "50")
-    assert "n, per iteration (an integer of at least 1)" in out
+    assert "n, candidates per iteration" in out
     assert not any(key.startswith("agent") for key in of)
     _, out, _ = run("pets", "--help", "--planner", "mppi", "--set", "planner.temperature=0.3")  # in any order
     assert listed(out)["planner.temperature"] == "0.3"
@@ -279,7 +279,7 @@ def test_what_a_command_line_asks_train_for(tmp_path: Path) -> None:
         assert (run.resume, run.folder, run.device.type) == (True, tmp_path, "cpu")
         assert run.settings == PETSSettings(env="Ant-v5", episodes=9)
         assert [type(each).__name__ for each in run.observers] == ["OnScreen", "TensorBoard", "Pictures"]
-    with pytest.raises(ValueError, match="--resume goes on with the run's own settings; only --set may change some"):
+    with pytest.raises(ValueError, match="--resume keeps the run's own settings; only --set can change them"):
         settings(pets, "--resume", tmp_path, "--planner", "cem")
     with pets.asked(None, ["--out", str(tmp_path)], "elites pets") as run:
         assert (run.resume, run.folder) == (False, tmp_path)

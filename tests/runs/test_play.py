@@ -139,7 +139,7 @@ def test_the_best_is_filmed(play: Played, learned: Path, tmp_path: Path, named: 
     path = tmp_path / "new/film.mp4" if named else learned / "play.mp4"
     out, _ = play(learned, "--episodes", 2, "--video", *([path] if named else []))
     assert b"ftyp" in path.read_bytes()[:12]
-    assert out.rstrip().endswith(f"; the best is in {path}")
+    assert out.rstrip().endswith(f"; the best episode is in {path}")
     assert not list(path.parent.glob("part.*"))
 
 
@@ -160,9 +160,9 @@ def test_where_nothing_can_be_filmed(play: Played, learned: Path, monkeypatch: p
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "no-ffmpeg")
     (learned / "play.mp4").unlink(missing_ok=True)
     out, err = play(learned, "--episodes", 1, "--video")
-    assert err.startswith("no video, as nothing can be filmed here: ")
+    assert err.startswith("no video: filming failed: ")
     assert err.count("\n") == 1
-    assert "the best is in" not in out
+    assert "the best episode is in" not in out
     assert not list(learned.glob("*play.mp4"))
     found = json.loads(play(learned, "--episodes", 1, "--video", "--json")[0])
     assert found["video"] is None
