@@ -18,7 +18,7 @@ from elites.planners.weighting import teaches, top
 
 @dataclass(frozen=True)
 class TopK:
-    """The k best, w_i = 1 / k each; fewer where fewer are finite."""
+    """The k best, each with weight w_i = 1 / k. If fewer are finite, only these count."""
 
     k: int
 
@@ -30,26 +30,26 @@ class TopK:
 
 @dataclass(frozen=True)
 class CEM(SamplingPlanner):
-    """Refits a distribution to the elites, eq. 2 of the CEM-GD paper: with weights w_i of the elites x_i
+    """Refits a distribution to the elites x_i with weights w_i (CEM-GD paper, eq. 2):
 
         μ ← (1 - α) μ + α Σ w_i x_i                      (2a)
         σ² ← (1 - α) σ² + α Σ w_i (x_i - Σ w_j x_j)²     (2b)
 
-    The defaults are the paper's CEM 500. CGP's Algorithm 1, over a Q-function, is
+    The defaults are the paper's CEM 500. For a Q-function, CGP's Algorithm 1 is
     `CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())`.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {"proposal": "distribution"}
 
-    samples: Count = 100  # n, per iteration
+    samples: Count = 100  # n, candidates per iteration
     iterations: Count = 5  # m
     elites: Count = 10  # k
-    alpha: Rate = 0.9  # how far mean and variance move towards the elites
-    spread: Positive = 0.5  # the first one, in half widths of the box: PETS's (high - low) / 4
-    floor: NonNegative = 0.0  # the least spread, in half widths
+    alpha: Rate = 0.9  # how far the mean and the variance move towards the elites
+    spread: Positive = 0.5  # the first standard deviation, in half widths of the box: PETS's (high - low) / 4
+    floor: NonNegative = 0.0  # the smallest spread, in half widths
     distribution: Distribution = TruncatedNormal()
-    warm: Literal["best", "mean"] = "best"  # what a warm start is centred on
-    answer: Literal["best", "mean"] = "best"  # the mean where the objective is noisy: the best seen overfits the noise
+    warm: Literal["best", "mean"] = "best"  # the point of the last plan at which a warm start is centred
+    answer: Literal["best", "mean"] = "best"  # the mean suits a noisy objective: the best seen overfits noise
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +59,7 @@ class CEM(SamplingPlanner):
             )
 
     def search(self, problem: Problem, keep: int = 1) -> Search:
-        """keep: the elites that the plan holds at least."""
+        """keep: the least number of elites in the plan."""
         distribution = suited(self.distribution, problem.space)
         return Search(
             problem,

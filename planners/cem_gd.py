@@ -18,16 +18,16 @@ from elites.spaces import Space
 
 @dataclass(frozen=True)
 class CEMGD(Solver):
-    """Algorithm 1 of the CEM-GD paper (Huang et al.): many samples once, few ever after, and gradients always.
+    """Algorithm 1 of the CEM-GD paper (Huang et al.): many samples in the first plan, then few, always with gradients.
 
-    N_init = cold.samples × cold.iterations, N_r = warm.samples × warm.iterations. The warm search is centred on the
-    last plan's best, shifted, with its spread as at first (sec. 2.3).
+    N_init = cold.samples × cold.iterations, N_r = warm.samples × warm.iterations. The warm search is centred on
+    the last plan's best, shifted, with the first spread (sec. 2.3).
     """
 
     cold: CEM = CEM(samples=500, iterations=5, elites=50)
     warm: CEM = CEM(samples=10, iterations=5, elites=1)
     ascent: GradientAscent = GradientAscent()
-    top_k: Count = 1  # elites that climb
+    top_k: Count = 1  # number of elites that take gradient steps
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Where the random numbers of a search come from."""
+"""The random numbers of a search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elites.spaces import Space
 
 @dataclass(frozen=True)
 class Draw:
-    """One generator, and numbers of a space's type for every problem of a batch."""
+    """Draws numbers of the space's dtype for every problem of a batch, from one generator."""
 
     space: Space
     batch: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""An objective under guard, and the clock: what a search asks while it runs."""
+"""A checked objective and the clock, for a search to ask while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from elites.planners.problem import Problem
 
 
 class Evaluator:
-    """Scores candidates of a problem, counts them, and knows when the time is up."""
+    """Scores the candidates of a problem, counts them, and watches the deadline."""
 
     def __init__(self, objective: Objective, problem: Problem, deadline: float | None = None) -> None:
         if not callable(objective):
@@ -23,19 +23,19 @@ class Evaluator:
         self.evaluations = 0
 
     def evaluate(self, points: Tensor) -> Tensor:
-        """(*B, N, *E) -> (*B, N), with -inf for what is not finite: never an elite, never a step, never in a mean."""
+        """(*B, N, *E) -> (*B, N), with -inf for NaN and infinity. So these are never elites, steps or in a mean."""
         with torch.no_grad():
             return finite(self._values(points, self.objective))
 
     def compare(self, points: Tensor) -> Tensor:
-        """(*B, N, *E) -> (*B, N) by the rough form, where the objective has one; as they come."""
+        """(*B, N, *E) -> (*B, N) by the objective's rough form if it has one. NaN and infinity stay."""
         with torch.no_grad():
             return self._values(points, self.rough)
 
     def trace(self, points: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
         """(*B, N, *E) -> values (*B, N), and a function that gives their gradient.
 
-        That is (*B, N, *E), towards the points alone, 0 where it is not finite; it can be called once.
+        The gradient (*B, N, *E) is towards the points only, and 0 in place of NaN and infinity. Call the function once.
         """
         with torch.inference_mode(False), torch.enable_grad():
             x = points.clone().detach().requires_grad_()
@@ -56,7 +56,7 @@ class Evaluator:
         return finite(values.detach()), gradient
 
     def expired(self) -> bool:
-        """Whether the time is up. Only a search with a deadline waits for its device here."""
+        """Whether the deadline has passed. Only a search with a deadline waits for its device here."""
         if self.deadline is None:
             return False
         if self.problem.space.device.type == "cuda":
@@ -70,7 +70,7 @@ class Evaluator:
 
 
 def checked(values: object, points: Tensor, axis: int, who: str) -> Tensor:
-    """Values (*B, N) of points (*B, N, *E), or one line that says what they should have been."""
+    """The values (*B, N) of points (*B, N, *E). Raises one line if their shape, dtype or device is wrong."""
     expected = tuple(points.shape[: axis + 1])
     if not isinstance(values, Tensor):
         raise ValueError(f"{who}: expected a tensor of shape {expected}, got {type(values).__name__}")
@@ -87,5 +87,5 @@ def finite(values: Tensor) -> Tensor:
 
 
 def certain(flag: Tensor) -> bool:
-    """Whether a flag is known to be true; on a device that would have to be waited for, never."""
+    """Whether a flag is true; always False on a GPU, because reading it would wait for the device."""
     return flag.device.type == "cpu" and bool(flag)

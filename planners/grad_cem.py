@@ -16,7 +16,7 @@ from elites.spaces import Space
 class GradCEM(Solver):
     """Bharadhwaj et al. 2020, Algorithm 1: every candidate climbs before the elites are chosen.
 
-    With line search a candidate never gets worse; the paper's fixed step is `GradientAscent(steps=1, trials=1)`.
+    With a line search, a candidate never gets worse. `GradientAscent(steps=1, trials=1)` has the paper's fixed step.
     """
 
     cem: CEM = CEM(samples=20)

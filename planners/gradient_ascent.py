@@ -24,17 +24,17 @@ Gradient = Callable[[], Tensor]
 class GradientAscent(Solver):
     """x ← project(x + η d), with the first η = η_init, ρ η_init, ρ² η_init, … that improves (CEM-GD paper, sec. 2.2).
 
-    A sequence whose J trials all fail has ended, and keeps its last accepted point. A cold start begins at random
-    points, a warm one at the plan's elites.
+    If all J trials of a sequence fail, it stops and keeps its last accepted point. A cold start begins at random
+    points, a warm start at the plan's elites.
     """
 
-    steps: Count = 10  # G
-    trials: Count = 8  # J
-    step: Positive = 0.01  # η_init
-    decay: Rate = 0.67  # ρ
-    starts: Count = 8  # the paper's baseline has 1; a composition that climbs brings its own points
-    direction: Literal["gradient", "adam"] = "gradient"  # the gradient itself, or what Adam makes of it
-    line_search: Literal["sequential", "batched"] = "batched"  # all trials but the first: one by one, or in one call
+    steps: Count = 10  # G, gradient updates
+    trials: Count = 8  # J, step sizes tried in an update
+    step: Positive = 0.01  # η_init, the first step size
+    decay: Rate = 0.67  # ρ, the factor from one trial to the next
+    starts: Count = 8  # points to climb from; the paper's baseline has 1; CEMGD and GradCEM bring their own
+    direction: Literal["gradient", "adam"] = "gradient"  # the gradient, or Adam's direction from it
+    line_search: Literal["sequential", "batched"] = "batched"  # trials after the first: one by one, or in one call
 
     def solve(self, evaluator: Evaluator) -> Plan:
         problem = evaluator.problem
@@ -54,10 +54,10 @@ class GradientAscent(Solver):
     def require(self, space: Space) -> None:
         if not isinstance(space, Box):
             name = type(self).__name__
-            raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; CEM and ICEM choose")
+            raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; use CEM or ICEM")
 
     def climb(self, evaluator: Evaluator, points: Tensor) -> tuple[Tensor, Tensor]:
-        """points (*B, K, *E) -> where each ascent ended (*B, K, *E), never worse, and its value (*B, K)."""
+        """points (*B, K, *E) -> the last point of each ascent (*B, K, *E) and its value (*B, K), never worse."""
         gradient: Gradient | None
         values, gradient = evaluator.trace(points)
         going = values.isfinite()
@@ -67,7 +67,7 @@ class GradientAscent(Solver):
                 break
             if gradient is None:
                 _, gradient = evaluator.trace(points)
-            slope, gradient = gradient(), None  # whose graph is not needed any longer
+            slope, gradient = gradient(), None  # frees the graph
             direction = moment.direction(slope) if moment else slope
             points, values, going, gradient = self._searched(evaluator, points, values, direction, going)
         return points, values
@@ -75,7 +75,7 @@ class GradientAscent(Solver):
     def _searched(
         self, evaluator: Evaluator, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Gradient | None]:
-        """The line search: points, values, which go on, and the gradient there if the first trial was enough."""
+        """The line search: points, values, whether each continues, and the new gradient if the first trial sufficed."""
         problem = evaluator.problem
         axis, points, waiting = len(problem.batch), origin, going
         batched = self.line_search == "batched" and self.trials > 1
@@ -84,14 +84,14 @@ class GradientAscent(Solver):
         for trials in torch.split(eta, [1, self.trials - 1] if batched else [1] * self.trials):
             candidates = problem.space.project(origin.unsqueeze(axis + 1) + trials * direction.unsqueeze(axis + 1))
             flat = candidates.flatten(axis, axis + 1)
-            if points is origin:  # the first trial, which mostly succeeds
+            if points is origin:  # the first trial; it mostly succeeds, so its gradient is kept for the next step
                 scores, gradient = evaluator.trace(flat)
             else:
-                gradient = None  # and with it the graph, before more is held
+                gradient = None  # frees the graph before more memory is used
                 scores = evaluator.evaluate(flat)
             scores = scores.reshape(*values.shape, len(trials))
             better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
-            first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first, that is the largest, η that improves
+            first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first η that improves, which is the largest
             found = better.any(-1)
             index = like(first, candidates).expand(*first.shape, *problem.space.shape)
             points = torch.where(like(found, points), candidates.gather(axis + 1, index).squeeze(axis + 1), points)
@@ -103,7 +103,7 @@ class GradientAscent(Solver):
 
 
 class Adam:
-    """The direction m̂ / (√v̂ + ε) of Kingma & Ba 2015, Algorithm 1, for as long as one ascent lasts."""
+    """The direction m̂ / (√v̂ + ε) of Kingma & Ba 2015, Algorithm 1. Its moments last for one ascent."""
 
     BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

@@ -15,7 +15,7 @@ from elites.planners.search import Candidates, Search
 
 @dataclass(frozen=True)
 class CarriedElites:
-    """Some elites are candidates again, in the next iteration and in the next plan; so is the mean, in the last one."""
+    """Some elites become candidates again in the next iteration and the next plan. So does the mean in the last one."""
 
     count: int
 
@@ -26,7 +26,7 @@ class CarriedElites:
     def candidates(self, search: Search) -> list[Candidates]:
         space, axis, start = search.problem.space, search.axis, search.problem.start
         found: list[Candidates] = []
-        if search.round == 0 and start:  # whose best is a candidate by itself
+        if search.round == 0 and start:  # the search itself adds the start's best
             others = start.elites.narrow(axis, 1, max(min(self.count, start.elites.shape[axis]) - 1, 0))
             found.append((search.distribution.own(others, space), others))
         if search.round > 0 and self.count:
@@ -39,20 +39,20 @@ class CarriedElites:
 
 @dataclass(frozen=True)
 class ICEM(SamplingPlanner):
-    """Pinneri et al. 2020, Algorithm 1: actions correlated in time, elites carried over, a population that decays.
+    """Pinneri et al. 2020, Algorithm 1: actions correlated in time, elites carried over, a shrinking population.
 
-    The refit is CEM's: μ ← (1 - α) μ + α Σ x_i / K, and the variance likewise.
+    The refit is CEM's: μ ← (1 - α) μ + α Σ x_i / K, and the same for the variance.
     """
 
-    samples: Count = 100  # N, of the first iteration
-    iterations: Count = 5  # of drawing, scoring and refitting
+    samples: Count = 100  # N, candidates of the first iteration
+    iterations: Count = 5  # rounds of drawing, scoring and refitting
     elites: Count = 10  # K
-    alpha: Rate = 0.9  # weight of the new elites; the paper's momentum is 1 - alpha
-    beta: NonNegative = 2.0  # colour: the exponent of the noise's power spectrum
+    alpha: Rate = 0.9  # weight of the new elites, 1 less the paper's momentum
+    beta: NonNegative = 2.0  # the noise's colour: the exponent of its power spectrum
     decay: Annotated[float, Range(1)] = 1.25  # γ: iteration i draws max(N γ^-i, 2K)
-    carry: Fraction = 0.3  # ξ: the share of the elites that are candidates again, the best of them first
-    spread: Positive = 0.5  # the first one, in half widths of the box
-    floor: NonNegative = 0.0  # the least spread, in half widths
+    carry: Fraction = 0.3  # ξ: the share of the elites that become candidates again, best first
+    spread: Positive = 0.5  # the first standard deviation, in half widths of the box
+    floor: NonNegative = 0.0  # the smallest spread, in half widths
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ from elites.planners.weighting import teaches
 class Softmax:
     """w_i = exp(v_i / λ) / Σ exp(v_j / λ), the largest value subtracted first (Williams et al. 2017, alg. 2).
 
-    standardise: λ counts in standard deviations of the values, so that one serves every scale of reward.
+    standardise: λ is in standard deviations of the values, so one λ suits every scale of reward.
     """
 
     temperature: float  # λ
@@ -46,17 +46,17 @@ def deviation(values: Tensor, advantage: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MPPI(SamplingPlanner):
-    """The mean moves to the candidates' average, μ ← Σ w_i x_i with `Softmax` weights; the spread stays.
+    """The mean moves to the weighted average of the candidates, μ ← Σ w_i x_i with `Softmax` weights. The spread stays.
 
-    The values are the objective's alone: a cost of control is part of the objective.
+    The values come from the objective alone. A cost of control must be part of the objective.
     """
 
-    samples: Count = 100  # of each iteration
-    iterations: Count = 5  # of drawing, scoring and averaging
-    spread: Positive = 0.5  # in half widths of the box; it stays
+    samples: Count = 100  # candidates of each iteration
+    iterations: Count = 5  # rounds of drawing, scoring and averaging
+    spread: Positive = 0.5  # the constant standard deviation, in half widths of the box
     temperature: Positive = 0.1  # λ
-    standardise: bool = True  # the temperature counts in standard deviations of the candidates' values
-    noise: Noise = Smoothed()  # in time
+    standardise: bool = True  # whether the temperature is in standard deviations of the candidates' values
+    noise: Noise = Smoothed()  # how the samples are correlated in time
 
     def search(self, problem: Problem) -> Search:
         distribution = suited(ClippedNormal(self.noise), problem.space)

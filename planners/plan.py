@@ -1,4 +1,4 @@
-"""The contract between a search and whoever uses it: Objective, Plan, Planner, and the warm start from plan to plan."""
+"""The contract between a search and its user: Objective, Plan, Planner, and the warm start from plan to plan."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from elites.planners.distributions.distribution import filling, moved
 from elites.spaces import Space
 
 # (*B, N, *E) candidates -> (*B, N) values; larger is better.
-# *B: independent problems   N: candidates   *E: the shape of one point, e.g. (H, A); time is its first axis of several
+# *B: independent problems   N: candidates   *E: the shape of one point, e.g. (H, A); the first of several axes is time
 Objective = Callable[[Tensor], Tensor]
 
 
 @runtime_checkable
 class RoughObjective(Protocol):
-    """An objective that declares a rough form: the same function at less cost, good enough to choose among samples."""
+    """An objective with a rough form: the same function at less cost, exact enough to choose among samples."""
 
     def __call__(self, points: Tensor, /) -> Tensor: ...
 
@@ -30,15 +30,15 @@ class RoughObjective(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a search found, and the warm start of the next one."""
+    """The result of a search, and the warm start of the next one."""
 
     best: Tensor  # (*B, *E)  always finite, always inside the space
-    value: Tensor  # (*B)  the objective at `best`; -inf where it is not finite
+    value: Tensor  # (*B)  the objective at `best`; -inf if it is not finite
     elites: Tensor  # (*B, K, *E)  best first
-    ok: Tensor  # (*B)  bool; False where no finite value was found and `best` is the fallback
+    ok: Tensor  # (*B)  bool; False if no finite value was found; then `best` is the fallback
     evaluations: int  # candidates scored, per problem
-    by: Distribution | None = None  # what drew the candidates, and
-    state: State | None = None  # its state at the end; None of a guess, or where nothing was drawn
+    by: Distribution | None = None  # the distribution that drew the candidates, if any
+    state: State | None = None  # its last state; None for a guess
 
     @classmethod
     def at(cls, point: Tensor, batch: tuple[int, ...] = ()) -> Plan:
@@ -47,13 +47,13 @@ class Plan:
         return cls(point, value, point.unsqueeze(len(batch)), value.isfinite(), 0)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Plan:
-        """The plan with every tensor changed alike: `plan.map(lambda x: x[rows])` takes some problems of a batch."""
+        """Applies a function to every tensor: `plan.map(lambda x: x[rows])` takes some problems of a batch."""
         best, value, elites, ok = map(function, (self.best, self.value, self.elites, self.ok))
         state = None if self.state is None else like_state(self.state, map(function, self.state))
         return replace(self, best=best, value=value, elites=elites, ok=ok, state=state)
 
     def merged(self, part: Plan, rows: Tensor) -> Plan:
-        """The plan (B, …) with the part in the place of those rows; as many elites as both have."""
+        """The plan (B, …) with these rows replaced by `part`. It has as many elites as the smaller of both."""
         count = min(self.elites.shape[1], part.elites.shape[1])
 
         def put(mine: Tensor, other: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Plan:
 
 
 def like_state(state: State, tensors: object) -> State:
-    """Other tensors in the NamedTuple of a state."""
+    """A state of the same type, with other tensors."""
     return type(state)(*tensors)  # type: ignore[misc]
 
 
@@ -94,17 +94,17 @@ class Planner(Protocol):
     ) -> Plan:
         """Maximises the objective over the space, for every problem of the batch.
 
-        start: None is a cold start, a Plan a warm one. rng: None draws a seed from the system.
-        deadline: a `time.perf_counter()` value, after which the best so far is returned; one round always runs.
+        start: None is a cold start, a Plan is a warm start. rng: None draws a seed from the system.
+        deadline: a `time.perf_counter()` value. After it, the search returns the best so far. One round always runs.
         """
         ...
 
 
 def shift(plan: Plan, steps: int = 1, fill: Fill = "repeat", space: Space | None = None) -> Plan:
-    """The plan moved on in time by `steps`: the first steps are dropped, the end is filled.
+    """Moves the plan forward in time by `steps`: drops the first steps and fills the end.
 
-    fill: `repeat` the last step, as CEM-GD's paper does (sec. 2.3); `zero`, projected; `center` of the space.
-    A plan without a state can repeat its last step without the space.
+    fill: `repeat` repeats the last step, as the CEM-GD paper does (sec. 2.3). `zero` is 0, projected into the space.
+    `center` is the centre of the space. Only a plan without a state, filled by `repeat`, needs no space.
     """
     check("shift: fill", fill, Fill)
     if space is None and (plan.state is not None or fill != "repeat"):

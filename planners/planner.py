@@ -1,4 +1,4 @@
-"""What planners are written as: `solve`, or a `search` whose loop is shared."""
+"""The base classes of planners: one writes `solve`, or a `search` that the shared loop runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from elites.spaces import Space
 
 
 class Solver(Checked, ABC):
-    """A planner written as `solve(evaluator)`; `plan` does the checking. Its fields are checked when it is made."""
+    """A planner written as `solve(evaluator)`. `plan` checks its arguments; the constructor checks the fields."""
 
     @abstractmethod
     def solve(self, evaluator: Evaluator) -> Plan: ...
 
     def require(self, space: Space) -> None:
-        """A ValueError where it cannot search this space."""
+        """Raises a ValueError if the planner cannot search this space."""
 
     @renaming(box="space")
     def plan(
@@ -49,7 +49,7 @@ class Solver(Checked, ABC):
         batch: tuple[int, ...] = (),
         rng: Generator | None = None,
     ) -> Search:
-        """A search to be driven from outside by ask and tell."""
+        """A search that the caller drives by ask and tell."""
         return self.search(Problem(space, start, batch, rng))
 
     def search(self, problem: Problem) -> Search:
@@ -58,7 +58,7 @@ class Solver(Checked, ABC):
 
 
 class SamplingPlanner(Solver):
-    """A planner written as `search(problem)`: distribution × weighting × refit under one loop."""
+    """A planner written as `search(problem)`: a distribution, a weighting and a refit in the shared loop."""
 
     @abstractmethod
     def search(self, problem: Problem) -> Search: ...
@@ -68,7 +68,7 @@ class SamplingPlanner(Solver):
 
 
 def driven(search: Search, evaluator: Evaluator) -> Plan:
-    """The plan of a search whose candidates an evaluator scores, until its time is up."""
+    """Runs a search to its end, or to the evaluator's deadline. The evaluator scores the candidates."""
     while not search.done:
         search.tell(evaluator.compare(search.ask()))
         if evaluator.expired():
@@ -79,9 +79,9 @@ def driven(search: Search, evaluator: Evaluator) -> Plan:
 def first_state(
     distribution: Distribution, problem: Problem, spread: float, warm: Literal["best", "mean"] = "best"
 ) -> State:
-    """Where a search begins: at the space's centre, around the last plan's best, or on its mean with a new spread.
+    """The first state of a search: at the space's centre, around the last plan's best, or on its mean, spread again.
 
-    The mean is that of the same distribution; a plan by another one, or a guess, is taken up through its best.
+    The mean needs a plan by the same distribution. A plan by another one, or a guess, gives its best point instead.
     """
     space, start = problem.space, problem.start
     if start is None:

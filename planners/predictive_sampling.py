@@ -16,16 +16,16 @@ from elites.planners.weighting import only_the_best
 
 @dataclass(frozen=True)
 class PredictiveSampling(SamplingPlanner):
-    """Samples around the last plan and takes the best, the last plan included (Howell et al. 2022, Algorithm 1).
+    """Samples around the last plan and takes the best, or the last plan (Howell et al. 2022, Algorithm 1).
 
-    μ ← argmax of the candidates; the spread stays.
+    μ ← argmax of the candidates. The spread stays.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {"proposal": "distribution"}
 
-    samples: Count = 100  # of each iteration
-    iterations: Count = 1  # of drawing and taking the best
-    spread: Positive = 0.5  # in half widths of the box; it stays
+    samples: Count = 100  # candidates of each iteration
+    iterations: Count = 1  # rounds of drawing and taking the best
+    spread: Positive = 0.5  # the constant standard deviation, in half widths of the box
     distribution: Distribution = SplineKnots()
 
     def search(self, problem: Problem) -> Search:

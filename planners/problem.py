@@ -13,7 +13,7 @@ from elites.spaces import Space
 
 
 class Problem:
-    """Where a search looks. `start` is inside the space and finite; `draw` has the random numbers."""
+    """The input of a search. `start` is finite and inside the space. `draw` gives the random numbers."""
 
     def __init__(
         self, space: Space, start: Plan | None = None, batch: tuple[int, ...] = (), rng: Generator | None = None
@@ -30,11 +30,11 @@ class Problem:
 
     @property
     def fallback(self) -> Tensor:
-        """(*B, *E): the answer where nothing finite is found."""
+        """(*B, *E): the answer if no finite value is found."""
         return self.space.centre.expand(*self.batch, *self.space.shape) if self.start is None else self.start.best
 
     def _safe(self, start: Plan) -> Plan:
-        """A NaN in a point becomes the space's centre; a state with a NaN in it is that of no row."""
+        """The start, inside the space. NaN and infinity become the centre; in a state, the value around `best`."""
         axis, space = len(self.batch), self.space
         count = max(start.elites.shape[axis], 1) if start.elites.ndim > axis else 1
         expected = {"best": (*self.batch, *space.shape), "elites": (*self.batch, count, *space.shape)}
@@ -61,12 +61,12 @@ class Problem:
 
 
 def generator_for(space: Space, rng: Generator | None) -> Generator:
-    """The one given, or a new one seeded by the system."""
+    """The given generator, or a new one with a seed from the system."""
     device = torch.device("cpu") if space.device.type == "meta" else space.device
     if rng is None:
         rng = Generator(device)
         rng.seed()
     if not isinstance(rng, Generator) or rng.device.type != device.type:
         got = f"one on {rng.device}" if isinstance(rng, Generator) else repr(rng)
-        raise ValueError(f"rng: expected a torch.Generator on {device}, as the space is, got {got}")
+        raise ValueError(f"rng: expected a torch.Generator on {device}, the space's device, got {got}")
     return rng

@@ -1,4 +1,4 @@
-"""Random shooting, the baseline of all baselines."""
+"""Random shooting, the simplest baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elites.planners.weighting import only_the_best
 class RandomShooting(SamplingPlanner):
     """The best of uniform samples, and of the last plan (Nagabandi et al. 2018): argmax x_i, x_i ~ U."""
 
-    samples: Count = 500  # sequences
+    samples: Count = 500  # candidates
 
     def search(self, problem: Problem) -> Search:
         distribution = Uniform()

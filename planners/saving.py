@@ -1,4 +1,4 @@
-"""Plans as what a checkpoint can hold, and back."""
+"""Plans to and from the form that a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def saved(plan: Plan) -> dict[str, Any]:
 
 
 def loaded(found: Mapping[str, Any], space: Space) -> Plan:
-    """The plan (B, …) that was saved so."""
+    """The plan (B, …) that `saved` gave."""
     tensors = {name: found[name].to(space.device) for name in TENSORS}
     by, state = None, None
     if found["by"] is not None:

@@ -1,4 +1,4 @@
-"""The loop of every sampling planner, open to whoever scores candidates elsewhere: ask, score, tell, and again."""
+"""The loop of every sampling planner: ask, score, tell, repeat. The scores can come from anywhere."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from elites.planners.plan import Plan, like_state
 from elites.planners.problem import Problem
 from elites.planners.weighting import Weighting, best, like, take, top
 
-Candidates = tuple[Tensor, Tensor]  # own coordinates (*B, N, *U) and the points that they are, (*B, N, *E)
+Candidates = tuple[Tensor, Tensor]  # own coordinates (*B, N, *U) and their points (*B, N, *E)
 Saved = dict[str, "Tensor | list[Tensor] | int | bool | None"]
 
 
 class Beside(Protocol):
-    """Candidates beside those that are drawn, for planners that want some: iCEM's elites."""
+    """Candidates in addition to the drawn ones, such as iCEM's elites."""
 
     @property
     def remembers(self) -> bool:
-        """Whether the best so far are among them, so that a round need not be merged with the last one's elites."""
+        """Whether they include the best so far. If so, a round need not be merged with the last round's elites."""
         ...
 
     def candidates(self, search: Search) -> list[Candidates]: ...
 
 
 class Search:
-    """A search under way.
+    """A running search.
 
         search = CEM(samples=100).begin(space)
         while not search.done:
             search.tell(evaluate(search.ask()))  # (*B, N, *E) -> (*B, N)
         plan = search.plan
 
-    samples: drawn in each round. keep: elites in the plan. answer: the best point seen, or the mean, which is then the
-    last one asked for; it answers where it is no worse than the start. The start's best is a candidate of the first
-    round. N may differ from one ask to the next. `ask` draws, `tell` never does.
+    samples: candidates drawn in each round. keep: elites in the plan. answer: the best point seen, or the mean. The
+    mean is the last candidate asked for, and answers unless the start is better. The start's best is a candidate of
+    the first round. N can differ from one ask to the next. `ask` draws random numbers, `tell` never does.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Search:
         self.axis = len(problem.batch)
         self.elites = problem.fallback.unsqueeze(self.axis).expand(*problem.batch, keep, *problem.space.shape)
         self.own_elites = self.own_fallback = distribution.own(self.elites, problem.space) if beside else self.elites
-        self.values = self.elites.new_full((*problem.batch, keep), -torch.inf)  # of the elites
+        self.values = self.elites.new_full((*problem.batch, keep), -torch.inf)  # the elites' values
         self.found, self.value = problem.fallback, self.values[..., 0]
         self.start_value = self.values[..., 0]
         self._asked: Candidates | None = None
@@ -76,14 +76,14 @@ class Search:
     def ask(self) -> Tensor:
         """Candidates (*B, N, *E), whose values `tell` expects."""
         if self._asked is not None:
-            raise ValueError("ask: expected tell first, with the values of the candidates that were asked for")
+            raise ValueError("ask: expected tell first, with the values of the last candidates")
         if self.done:
             raise ValueError("ask: expected a search that is not done; its plan is search.plan")
         self._asked = self._drawn() if self._rounds_left else self._centre()
         return self._asked[1]
 
     def tell(self, values: Tensor | Sequence[float], points: Tensor | None = None) -> None:
-        """Values (*B, N) of the candidates that were asked for. points: (*B, N, *E), where they were moved."""
+        """Values (*B, N) of the last candidates. points: (*B, N, *E), the moved candidates, if they were moved."""
         if self._asked is None:
             raise ValueError("tell: expected ask first")
         own, asked = self._asked
@@ -103,12 +103,12 @@ class Search:
             self._take(asked.select(self.axis, 0), values.select(-1, 0))
 
     def stop(self) -> None:
-        """No more rounds: the next ask is the last, for a mean that is to answer or where nothing was told yet."""
+        """Ends the rounds. One ask remains if the mean is the answer, or if nothing was told yet."""
         self.stopped = True
 
     @property
     def plan(self) -> Plan:
-        """What has been found; valid after the first tell."""
+        """The result so far; valid after the first tell."""
         if not self.evaluations:
             raise ValueError("plan: expected at least one tell")
         ok = self.value.isfinite()
@@ -149,7 +149,7 @@ class Search:
         self.round += 1
 
     def _remember(self, own: Tensor, points: Tensor, values: Tensor) -> None:
-        """The best of this round and, unless they are in it already, of those before it."""
+        """Keeps the best of this round and of the earlier rounds, unless this round includes those already."""
         found, index = top(values, min(self.keep, values.shape[-1]))
         elites = take(points, index)
         remembered = self.beside is not None and self.beside.remembers
@@ -162,7 +162,7 @@ class Search:
         if remembered:
             self.own_elites = torch.where(scored, take(own, index), self.own_fallback)
 
-    # --- a mean that answers -----------------------------------------------------------------------------------------
+    # --- the mean as the answer --------------------------------------------------------------------------------------
 
     def _centre(self) -> Candidates:
         point = self.distribution.centre(self.state, self.problem.space).unsqueeze(self.axis)
@@ -180,7 +180,7 @@ class Search:
     COUNTS = ("round", "evaluations", "stopped", "answered")
 
     def state_dict(self) -> Saved:
-        """All that the search has come to, its generator included; `load_state_dict` of one begun alike goes on."""
+        """The whole state, generator included. To continue, begin an equal search and call `load_state_dict`."""
         saved: Saved = {name: getattr(self, name) for name in (*self.TENSORS, *self.COUNTS)}
         asked = None if self._asked is None else list(self._asked)
         return saved | {"state": list(self.state), "asked": asked, "rng": self.problem.draw.rng.get_state()}

@@ -1,4 +1,4 @@
-"""How much each scored candidate counts in the next fit."""
+"""The weight of each scored candidate in the next fit."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# values (*B, N), finite or -inf -> the number of each candidate that counts (*B, k), and how much (*B, k).
-# Weights sum to 1, or are all 0 where `teaches` says no.
+# values (*B, N), finite or -inf -> the indices of the candidates that count (*B, k), and their weights (*B, k).
+# Weights sum to 1, or are all 0 if `teaches` is False.
 Weighting = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def teaches(values: Tensor) -> Tensor:
-    """(*B, N) -> (*B, 1): a value is finite, and several are not all equal: a tie teaches nothing."""
+    """(*B, N) -> (*B, 1): whether exactly one value is finite, or several are and differ. A tie teaches nothing."""
     finite = values > -torch.inf
     least = torch.where(finite, values, torch.inf).amin(-1, keepdim=True)
     return (values.amax(-1, keepdim=True) > least) | (finite.sum(-1, keepdim=True) == 1)
 
 
 def only_the_best(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The best candidate alone: its weight is 1."""
+    """The best candidate alone, with weight 1."""
     _, index = values.max(-1, keepdim=True)
     return index, teaches(values).to(values.dtype)
 
 
 def top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of (*B, N), the largest first, and their numbers: (*B, k) each."""
-    return values.max(-1, keepdim=True) if k == 1 else values.topk(k, dim=-1)  # the former is quicker
+    """The k largest of (*B, N), the largest first, and their indices: (*B, k) each."""
+    return values.max(-1, keepdim=True) if k == 1 else values.topk(k, dim=-1)  # max is faster
 
 
 def take(points: Tensor, index: Tensor) -> Tensor:
-    """(*B, N, *E), numbers (*B, k) -> (*B, k, *E)."""
+    """(*B, N, *E), indices (*B, k) -> (*B, k, *E)."""
     axis = index.ndim - 1
     return points.gather(axis, like(index, points).expand(*index.shape, *points.shape[axis + 1 :]))
 

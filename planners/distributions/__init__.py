@@ -1,4 +1,4 @@
-"""How candidates are drawn, and how what was found moves the next draw."""
+"""Distributions over candidates: how to draw them, and how to fit to the good ones."""
 
 from elites.planners.distributions.categorical import Categorical
 from elites.planners.distributions.distribution import Distribution, Fill, Refit, State
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def suited(distribution: Distribution, space: Space) -> Distribution:
-    """Over choices a normal gives way to `Categorical`, with the same noise."""
+    """Over choices, replaces a normal by `Categorical` with the same noise."""
     if not isinstance(space, Choices):
         return distribution
     if isinstance(distribution, ClippedNormal | TanhNormal):

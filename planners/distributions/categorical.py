@@ -1,4 +1,4 @@
-"""Choices drawn by their frequencies among the candidates that counted."""
+"""Draws choices by their frequencies among the elites."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from elites.spaces import Choices, Space
 
 
 class Frequencies(NamedTuple):
-    share: Tensor  # (*B, *E): of every answer; those to one question sum to 1
-    uniform: Tensor  # (*B, *E): the share of draws that are uniform instead; the spread of this distribution
+    share: Tensor  # (*B, *E): the frequency of every answer; the answers to one question sum to 1
+    uniform: Tensor  # (*B, *E): the share of uniform draws; this distribution's spread
 
 
 @dataclass(frozen=True)
 class Categorical(Checked):
-    """p = (1 - u) f + u / K for each of a question's K answers: f are the frequencies, u the share of the uniform.
+    """p = (1 - u) f + u / K for each of a question's K answers: f is its frequency, u the share of uniform draws.
 
-    An answer is the argmax of ln p + a Gumbel number, -ln(-ln Φ(ε)). So ε may be correlated in time as for a normal.
+    The answer drawn is the argmax of ln p + a Gumbel number, -ln(-ln Φ(ε)). So ε can be correlated in time.
     """
 
-    noise: Noise = White()  # in time
+    noise: Noise = White()  # how the samples are correlated in time
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:
         even = uniform_share(space).expand(*batch, *space.shape)
@@ -61,7 +61,7 @@ class Categorical(Checked):
         return points
 
     def fit(self, state: State, own: Tensor, weights: Tensor, space: Space, refit: Refit) -> State:
-        """f ← (1 - α) f + α frequencies, u ← (1 - α) u, and u is never below the floor."""
+        """f ← (1 - α) f + α frequencies, u ← (1 - α) u. u never falls below the floor."""
         share, uniform = state
         scaled, total, counts = relative(weights)
         counts = like(counts, share)

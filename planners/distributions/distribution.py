@@ -1,4 +1,4 @@
-"""The contract of a distribution over candidates: a search holds its state, and only the distribution looks inside."""
+"""The contract of a distribution over candidates. A search holds its state; only the distribution looks inside."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Fill = Literal["repeat", "zero", "center"]
 
 @dataclass(frozen=True)
 class Refit:
-    """How far a fit moves: s ← (1 - rate) s + rate · what the candidates say."""
+    """How far a fit moves: s ← (1 - rate) s + rate · the candidates' statistic."""
 
     centre: Fraction = 1.0
-    spread: Fraction = 1.0  # of the variance, as in eq. 2b of the CEM-GD paper; 0 leaves the spread as it is
-    floor: NonNegative = 0.0  # the least spread, in the unit of the first one
+    spread: Fraction = 1.0  # the rate of the variance, as in eq. 2b of the CEM-GD paper; 0 keeps the spread
+    floor: NonNegative = 0.0  # the smallest spread, in the unit of the first one
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """Frozen hyperparameters. *B: problems; *E: the shape of a point; *U: that of its own coordinates.
+    """Frozen hyperparameters. *B: problems. *E: the shape of a point. *U: the shape of its own coordinates.
 
-    Own coordinates are where candidates are averaged: before the tanh, at the knots, or the points themselves.
-    spread: of the first round, in half widths of a box, or the share of the uniform among choices.
+    A fit averages own coordinates: values before the tanh, values at the knots, or the points themselves.
+    spread: of the first round. For a box, in half widths. For choices, the share of uniform draws.
     """
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:
@@ -38,15 +38,15 @@ class Distribution(Protocol):
         ...
 
     def around(self, space: Space, point: Tensor, spread: float) -> State:
-        """Centred on points (*B, *E)."""
+        """A state centred on points (*B, *E)."""
         ...
 
     def renewed(self, state: State, space: Space, spread: float) -> State:
-        """The same centre, to the bit, with the first spread."""
+        """A state with the same centre, to the bit, and the first spread."""
         ...
 
     def shifted(self, state: State, space: Space, steps: int, fill: Fill) -> State:
-        """Moved on in time; see `elites.planners.shift`."""
+        """The state moved forward in time; see `elites.planners.shift`."""
         ...
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
@@ -62,7 +62,7 @@ class Distribution(Protocol):
         ...
 
     def fit(self, state: State, own: Tensor, weights: Tensor, space: Space, refit: Refit) -> State:
-        """Towards the moments of (*B, k, *U) under weights (*B, k), which sum to 1; where all are 0 the state stays."""
+        """Moves towards the moments of (*B, k, *U) with weights (*B, k) of sum 1. If all are 0, the state stays."""
         ...
 
     def centre(self, state: State, space: Space) -> Tensor:
@@ -71,14 +71,14 @@ class Distribution(Protocol):
 
 
 def relative(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (*B, k) by the largest of them, so that equal ones sum exactly; their sum (*B), or 1; is it above 0?"""
+    """Weights (*B, k) over the largest, so equal ones sum exactly; their sum (*B), at least 1; whether any counts."""
     scaled = weights / weights.amax(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     total = scaled.sum(-1)
     return scaled, total.clamp_min(1), total > 0
 
 
 def moved(x: Tensor, axis: int, steps: int, tail: Tensor | None) -> Tensor:
-    """x without its first steps along an axis of time; the end repeats the last step, or is `tail` (1, …)."""
+    """x without its first steps along a time axis. The end repeats the last step, or is `tail` (1, …)."""
     check("shift: steps", steps, Annotated[int, Range(0)])
     horizon = x.shape[axis]
     kept = x.narrow(axis, min(steps, horizon), max(horizon - steps, 0))
@@ -87,7 +87,7 @@ def moved(x: Tensor, axis: int, steps: int, tail: Tensor | None) -> Tensor:
 
 
 def filling(space: Space, fill: Fill) -> Tensor | None:
-    """The step (1, …) that a shifted plan ends with; None repeats its last one."""
+    """The step (1, …) that fills the end of a shifted plan; None repeats the last step."""
     if fill == "repeat":
         return None
     return (space.centre if fill == "center" else space.project(torch.zeros_like(space.centre)))[-1:]

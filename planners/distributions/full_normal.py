@@ -1,4 +1,4 @@
-"""A normal with a full covariance, for a search whose dimensions hang together."""
+"""A normal with a full covariance, for a search in which dimensions depend on each other."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from elites.planners.draw import Draw
 from elites.planners.weighting import like
 from elites.spaces import Space
 
-MOST = 512  # dimensions: a covariance has their square
+MOST = 512  # dimensions D; the covariance has D² entries
 
 
 class Gaussian(NamedTuple):
     mean: Tensor  # (*B, *E)
-    covariance: Tensor  # (*B, D, D), of the D entries of a point
+    covariance: Tensor  # (*B, D, D) for the D entries of a point
 
 
 @dataclass(frozen=True)
 class FullNormal(Checked):
-    """Normal over all entries of a point together; what falls outside the box lands on its bound.
+    """A joint normal over all entries of a point. A sample outside the box moves to its bound.
 
-    A few elites have a singular covariance, so it is shrunk towards its diagonal, by λ = D / (D + n), where
-    n = 1 / Σ w² is how many candidates count: λ → 0 as they outnumber the dimensions.
+    The covariance of a few elites is singular. So the fit shrinks it towards its diagonal by λ = D / (D + n).
+    n = 1 / Σ w² is the effective number of candidates. If n is much larger than D, λ is near 0.
     """
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:
@@ -42,7 +42,7 @@ class FullNormal(Checked):
         return self.around(space, state[0], spread)
 
     def shifted(self, state: State, space: Space, steps: int, fill: Fill) -> State:
-        """The covariance moves on with the mean; the steps that fill the end vary as the last one, on their own."""
+        """The covariance moves with the mean. New steps at the end have the last step's variance, and no covariance."""
         mean, covariance = state
         horizon = space.shape[0]
         entries = torch.arange(space.shape.numel(), device=mean.device).reshape(space.shape)
@@ -53,7 +53,7 @@ class FullNormal(Checked):
         return Gaussian(moved(mean, mean.ndim - len(space.shape), steps, filling(space, fill)), covariance)
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
-        """mean + L ε with L Lᵀ = Σ + a millionth of its diagonal, without which rounding makes Σ indefinite."""
+        """mean + L ε with L Lᵀ = Σ + 1e-6 diag(Σ). Without the second term, rounding can make Σ indefinite."""
         mean, covariance = state
         jitter = 1e-6 * torch.diagonal(covariance, dim1=-2, dim2=-1) + torch.finfo(mean.dtype).tiny
         root, _ = torch.linalg.cholesky_ex(covariance + torch.diag_embed(jitter))
@@ -67,7 +67,7 @@ class FullNormal(Checked):
         return points
 
     def fit(self, state: State, own: Tensor, weights: Tensor, space: Space, refit: Refit) -> State:
-        """As eq. 2 of the CEM-GD paper, with Σ in the place of σ²."""
+        """Eq. 2 of the CEM-GD paper, with Σ instead of σ²."""
         mean, covariance = state
         axis = weights.ndim - 1
         scaled, total, counts = relative(weights)
@@ -96,7 +96,7 @@ class FullNormal(Checked):
         """(D): the unit of the spread."""
         size = space.shape.numel()
         if size > MOST:
-            raise ValueError(f"FullNormal: expected at most {MOST} dimensions, got {size}; others have no limit")
+            raise ValueError(f"FullNormal: expected at most {MOST} dimensions, got {size}; use another distribution")
         return box_of(self, space).half.flatten()
 
     def _lead(self, point: Tensor, space: Space) -> torch.Size:

@@ -1,7 +1,7 @@
 """Standard normal noise for sampling, white or correlated in time.
 
-Correlated noise is white noise times a matrix over time whose rows have unit norm. So at every step its variance is 1,
-a distribution's spread keeps its meaning, and a horizon of 1 needs no special case.
+Correlated noise is white noise times a matrix over time whose rows have unit norm. So its variance is 1 at every step,
+and a distribution's spread keeps its meaning. A horizon of 1 needs no special case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from elites.spaces import Space
 @runtime_checkable
 class Noise(Protocol):
     def draw(self, draw: Draw, samples: int) -> Tensor:
-        """(*B, samples, *E) with mean 0 and variance 1 at every entry."""
+        """(*B, samples, *E) with mean 0 and variance 1 in every entry."""
         ...
 
 
@@ -36,7 +36,8 @@ class White:
 class Coloured(Checked):
     """Power spectral density f^-beta (iCEM, Pinneri et al. 2020, sec. 3.1): 0 white, 1 pink, 2 red.
 
-    The symmetric square root of the circulant covariance with that spectrum; f = 0 counts as the lowest frequency, 1/H.
+    The matrix is the symmetric square root of the circulant covariance with this spectrum. f = 0 is replaced by the
+    lowest frequency, 1/H.
     """
 
     beta: NonNegative = 2.0
@@ -64,12 +65,12 @@ class Smoothed(Checked):
 
 
 def steps(space: Space) -> int:
-    """The length of time, the first of a point's axes; a point of one axis (an action, a weight) has no time."""
+    """The number of time steps: a point's first axis. A point with one axis (an action, weights) has no time: 1."""
     return space.shape[0] if len(space.shape) > 1 else 1
 
 
 def over_time(draw: Draw, matrix: Tensor, samples: int) -> Tensor:
-    """matrix (H, K) times white noise of K steps: (*B, samples, *E)."""
+    """The matrix (H, K) times white noise of K steps: (*B, samples, *E)."""
     shape = draw.space.shape
     if len(shape) < 2:
         return draw.normal(samples, *shape)

@@ -1,4 +1,4 @@
-"""Normals over a box, with a mean and a spread for every entry; they differ in how they stay inside."""
+"""Normals over a box, with a mean and a spread for every entry. They differ in how they stay inside the box."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Normal(NamedTuple):
 
 
 class BoxNormal(Checked):
-    """What the normals of this file share. The own coordinates are the points themselves where nothing else is said."""
+    """The base of the normals in this file. By default the own coordinates are the points themselves."""
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:
         return self.around(space, space.centre.expand(*batch, *space.shape), spread)
@@ -49,7 +49,7 @@ class BoxNormal(Checked):
         return points
 
     def fit(self, state: State, own: Tensor, weights: Tensor, space: Space, refit: Refit) -> State:
-        """The variance is the biased one, so a single candidate has none."""
+        """The variance is the biased estimate, so it is 0 for a single candidate."""
         mean, std = state
         axis = weights.ndim - 1
         scaled, total, counts = relative(weights)
@@ -75,13 +75,13 @@ class BoxNormal(Checked):
 
 @dataclass(frozen=True)
 class TruncatedNormal(BoxNormal):
-    """Normal, truncated at `cut` spreads as in PETS (Chua et al. 2018) and at the box.
+    """A normal, truncated at `cut` spreads as in PETS (Chua et al. 2018), and at the bounds of the box.
 
-    PETS keeps samples inside by shrinking the variance towards a bound, to 0 on it; truncating there as well leaves
-    half a normal, so that a mean on a bound can move.
+    PETS instead shrinks the variance near a bound, to 0 on it. Truncation leaves half a normal there, so a mean on a
+    bound can move.
     """
 
-    cut: Positive = 2.0  # spreads
+    cut: Positive = 2.0  # the truncation, in spreads
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -98,9 +98,9 @@ class TruncatedNormal(BoxNormal):
 
 @dataclass(frozen=True)
 class ClippedNormal(BoxNormal):
-    """Normal, white or correlated in time; what falls outside lands on the bound."""
+    """A normal, white or correlated in time. A sample outside the box moves to its bound."""
 
-    noise: Noise = White()  # in time
+    noise: Noise = White()  # how the samples are correlated in time
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -110,12 +110,12 @@ class ClippedNormal(BoxNormal):
 
 @dataclass(frozen=True)
 class TanhNormal(BoxNormal):
-    """Normal before a tanh onto the box: x = c + h tanh((u - c) / h), c and h the box's centre and half width.
+    """A normal u, squashed onto the box: x = c + h tanh((u - c) / h). c and h are the box's centre and half width.
 
-    On [-1, 1] this is CGP's Algorithm 1 (Simmons-Edler et al. 2019). Near the centre u and x have one unit.
+    On [-1, 1] this is CGP's Algorithm 1 (Simmons-Edler et al. 2019). Near the centre, u and x have the same unit.
     """
 
-    noise: Noise = White()  # in time
+    noise: Noise = White()  # how the samples are correlated in time
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -127,7 +127,7 @@ class TanhNormal(BoxNormal):
         return own.tanh() if box.unit else box.from_unit(box.to_unit(own).tanh())
 
     def own(self, points: Tensor, space: Space) -> Tensor:
-        """A point on a bound, whose tanh⁻¹ is infinite, is taken to 99 % of the way."""
+        """tanh⁻¹ is infinite on a bound, so points end at 99 % of the half width."""
         box = box_of(self, space)
         if not box.bounded:
             raise ValueError("TanhNormal: expected a box with finite bounds, got an infinite one")

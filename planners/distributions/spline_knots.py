@@ -18,14 +18,14 @@ from elites.spaces import Space
 
 @dataclass(frozen=True)
 class SplineKnots(BoxNormal):
-    """Normal at knots over the horizon, interpolated: a search over smooth sequences in fewer dimensions.
+    """A normal at knots over the horizon, with a curve through them: smooth sequences in fewer dimensions.
 
-    The own coordinates are the values at the knots, (K, A). Knots lie on steps, so they can be read off any sequence.
-    `cubic` is Hermite with finite differences for slopes. A point of one axis has no time: every entry is a knot.
+    The own coordinates are the values at the knots, (K, A). Every knot is at a step, so any sequence gives its values.
+    `cubic` is a Hermite spline with finite differences as slopes. In a point with one axis, every entry is a knot.
     """
 
-    knots: Count = 8  # over the horizon
-    order: Literal["zero", "linear", "cubic"] = "cubic"  # of the curve between them
+    knots: Count = 8  # number of knots over the horizon
+    order: Literal["zero", "linear", "cubic"] = "cubic"  # the order of the curve between the knots
 
     def sample(self, state: State, space: Space, count: int, draw: Draw) -> Tensor:
         mean, std = state
@@ -46,25 +46,25 @@ class SplineKnots(BoxNormal):
         return points.index_select(points.ndim - len(space.shape), self.times(space).to(points.device))
 
     def shifted(self, state: State, space: Space, steps: int, fill: Fill) -> State:
-        """The curve moved on in time, read off at the knots."""
+        """Moves the curve forward in time and takes its values at the knots."""
         mean, std = state
         curve = self.points(mean, space)
         curve = moved(curve, curve.ndim - len(space.shape), steps, filling(space, fill))
         return Normal(self.own(curve, space), std)
 
     def fit(self, state: State, own: Tensor, weights: Tensor, space: Space, refit: Refit) -> State:
-        """As that of any normal; the mean stays inside the box, beyond which a knot makes no difference."""
+        """The fit of a normal, with the mean clamped to the box. A knot outside it would not change the points."""
         mean, std = super().fit(state, own, weights, space, refit)
         box = box_of(self, space)
         return Normal(mean.clamp(self.own(box.low, space), self.own(box.high, space)), std)
 
     def times(self, space: Space) -> Tensor:
-        """The steps at which there are knots, (K)."""
+        """The steps of the knots, (K)."""
         horizon = steps_of(space)
         return torch.linspace(0, horizon - 1, min(self.knots, horizon)).round().long()
 
     def matrix(self, at: Tensor, horizon: int) -> Tensor:
-        """(H, K): the curve's values at every step, as a linear function of its values at the knots' times, at (K)."""
+        """(H, K): the matrix from the values at the knots to the curve at every step. at: the knots' steps (K)."""
         time = torch.arange(horizon)
         left = (torch.searchsorted(at, time, right=True) - 1).clamp(0, max(len(at) - 2, 0))
         knots = torch.eye(len(at))

@@ -1,4 +1,4 @@
-"""Candidates from the whole space, whatever has been found."""
+"""Candidates from the whole space, independent of the results so far."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Centre(NamedTuple):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform over a box or over choices; a box with an infinite bound is sampled normally.
+    """Uniform over a box or over choices. In a box with an infinite bound, samples are normal.
 
-    Its state is where the last candidates that counted lay. It ignores how far a fit is to move.
+    Its state is the mean of the last elites. A fit ignores `Refit`.
     """
 
     def begin(self, space: Space, batch: tuple[int, ...], spread: float) -> State:

@@ -128,7 +128,7 @@ def test_every_key_can_be_set_and_nothing_else_can() -> None:
 
 def test_what_was_explained_once_is_not_again() -> None:
     of = found()
-    assert of["planner.cold.samples"].text == "n, per iteration"
+    assert of["planner.cold.samples"].text == "n, candidates per iteration"
     assert of["planner.warm.samples"].text == ""
     assert of["planner.warm.samples"].expected == "an integer of at least 1"
     assert of["second"].text == ""
