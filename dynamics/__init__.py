@@ -25,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The simulator, which loads MuJoCo, when it is asked for."""
+    """Loads the simulator, and with it MuJoCo, at the first use."""
     if name == "MujocoDynamics":
         from elites.dynamics.simulator import MujocoDynamics
 

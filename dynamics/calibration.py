@@ -1,4 +1,4 @@
-"""A variance that says how far a model is off: set once after training, on transitions that it has not learned from."""
+"""Calibrates a model's variance after training, on held-out transitions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import math
 import torch
 from torch import Tensor
 
-GRID = torch.linspace(math.log(1e-3), math.log(1e3), 181, dtype=torch.float64)  # of log c, 8 % apart
-PRIOR = 1.0  # spread of log c before any transition is seen, so a few held-out transitions move it little
+GRID = torch.linspace(math.log(1e-3), math.log(1e3), 181, dtype=torch.float64)  # values of log c; c grows by 8 % a step
+PRIOR = 1.0  # prior spread of log c: a few held-out transitions move c little
 
 
 def variance_factors(squared_error: Tensor, variance: Tensor, disagreement: Tensor) -> Tensor:
-    """The c of every entry under which the mixture's errors are likeliest: (n, S) each -> (S,).
+    """The factor c of every entry under which the mixture's errors e are most likely: (n, S) each -> (S,).
 
-    A mixture's variance is the mean of its members' and, on top, how their means differ: c v + d. Members learn v of
-    their own errors, which are larger than the mixture's, so v + d is too large. c minimises, over transitions,
-    Σ log(c v + d) + e² / (c v + d), and beside it (log c / PRIOR)².
+    The mixture's variance is c v + d: v is the mean of the members' variances, d the variance of their means. Members
+    learn v from their own errors. These are larger than the mixture's, so v + d is too large. c minimises the sum over
+    transitions Σ log(c v + d) + e² / (c v + d), plus (log c / PRIOR)².
     """
     best = torch.zeros_like(variance[0], dtype=torch.float64)
     least = torch.full_like(best, math.inf)

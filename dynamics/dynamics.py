@@ -1,4 +1,4 @@
-"""What a model of the world is."""
+"""The base class of models of the world."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Generator, Tensor
 
-Drawn = TypeVar("Drawn")  # all randomness of a rollout, as a model draws it up front
+Drawn = TypeVar("Drawn")  # all randomness of a rollout, drawn before it starts
 
 
 class Dynamics(ABC, Generic[Drawn]):
-    """A model of the world, batched. Subclasses say what is not as it is here."""
+    """A batched model of the world. Subclasses override the properties that differ."""
 
     @abstractmethod
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Drawn:
-        """All randomness of a rollout: shared by all candidates, or, where (*B, N) is given, apart for each."""
+        """All randomness of a rollout: shared by all candidates, or separate for each of `candidates`, (*B, N)."""
 
     @abstractmethod
     def rollout(self, state: Tensor, actions: Tensor, drawn: Drawn) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A) -> the states that follow, (*B, N, P, H, S)."""
+        """state (*B, S), actions (*B, N, H, A) -> the next states, (*B, N, P, H, S)."""
 
     def rough_rollout(self, state: Tensor, actions: Tensor, drawn: Drawn) -> Tensor:
-        """The same, as exactly as sampling needs it."""
+        """The same rollout, only as exact as sampling needs."""
         return self.rollout(state, actions, drawn)
 
     @property
     def chunk(self) -> int:
-        """Rollouts worth scoring at once."""
+        """The number of rollouts to compute at once."""
         return 8192
 
     @property
     def deterministic(self) -> bool:
-        """Whether nothing is drawn, so that one particle is enough."""
+        """Whether the model has no randomness, so one particle is enough."""
         return False
 
     @property
@@ -43,16 +43,16 @@ class Dynamics(ABC, Generic[Drawn]):
 
     @property
     def engine(self) -> str | None:
-        """What computed the networks of the last rollout: "kernel" or "torch"; None where there are none."""
+        """The engine of the last rollout's networks: "kernel" or "torch". None for a model without networks."""
         return None
 
     def check_gradient(self, *tensors: Tensor) -> None:
-        """Refuses these inputs of a rollout where a gradient is wanted that does not exist."""
+        """Raises a ValueError if a caller wants a gradient that the model does not have."""
         if not self.differentiable and torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
             name = type(self).__name__
             raise ValueError(f"{name}: has no gradient; expected a sampling planner, such as CEM or MPPI")
 
 
 def poses_as_dynamics(value: Any) -> bool:
-    """Whether it has the methods of a model and is none."""
+    """Whether this has a model's methods without being a `Dynamics`."""
     return not isinstance(value, Dynamics) and hasattr(value, "draw") and hasattr(value, "rollout")

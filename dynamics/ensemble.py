@@ -1,4 +1,4 @@
-"""The probabilistic ensemble of PETS (Chua et al. 2018): several networks, each a normal over what comes next."""
+"""The probabilistic ensemble of PETS (Chua et al. 2018): several networks, each a normal over the next state."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from elites.networks.layers import Layer, detached
 from elites.networks.mlp import MLP
 
 NATIVE, TORCH = NativeRollout(), TorchRollout()
-STILL = 1e-6  # a spread of targets below which an entry never moved, and is taken in its own unit
+STILL = 1e-6  # an entry whose targets have a smaller spread never moved; it keeps its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
 NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/results/models.md
 
 
 @dataclass(frozen=True)
 class EnsembleConfig(Checked):
-    """The networks, and how particles are passed through them.
+    """The networks, and how particles pass through them.
 
-    propagation (PETS, sec. 5): `tsinf` keeps a particle with one member, `ts1` deals particles to members anew at every
-    step, `mean` follows the mean of all members' means, without noise. sampling: the numbers in which candidates are
-    scored where no gradient is asked for; others than float32 where the kernel and the processor know them. The fastest
-    are tiles of bfloat16, else float16, else bfloat16.
+    propagation (PETS, sec. 5): `tsinf` keeps a particle with one member. `ts1` assigns particles to members again at
+    every step. `mean` follows the mean of all members' means, without noise. sampling: the number format in which
+    candidates are scored without a gradient. Formats other than float32 need the kernel and a processor that has them.
+    `fastest` is bfloat16 on tiles, else float16, else bfloat16.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {
@@ -43,9 +43,9 @@ class EnsembleConfig(Checked):
         "width": "architecture.hidden",
         "elites": "best_members",
     }
-    members: Count = 5  # networks of the ensemble
-    architecture: Architecture = NETWORKS  # of each
-    best_members: Count | None = None  # how many, the best by validation loss, are planned with; None is all
+    members: Count = 5  # number of networks
+    architecture: Architecture = NETWORKS  # of each network
+    best_members: Count | None = None  # number of members to plan with, the best by validation loss; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
     sampling: Precision = "float32"
 
@@ -57,12 +57,12 @@ class EnsembleConfig(Checked):
 
 
 class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
-    """M networks: (state, action) -> mean and variance of what the next state adds to the state.
+    """M networks: (state, action) -> mean and variance of the change from the state to the next state.
 
     The networks predict targets less their mean, in units of their spread. The bounds of the log variance are in these
-    units, too; `variance_factor` calibrates it. encode: (R, S) -> (R, F), what of a state the networks see. absolute:
-    entries that are predicted as they are, not as changes. angles: entries whose change is taken the short way round.
-    All randomness of the weights is from `rng`.
+    units too. `variance_factor` calibrates the variance. encode: (R, S) -> (R, F), the networks' view of a state.
+    absolute: entries that are predicted directly, not as changes. angles: entries whose change goes the short way
+    round. `rng` draws the weights.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     # --- one step ----------------------------------------------------------------------------------------------------
 
     def inputs(self, state: Tensor, action: Tensor) -> Tensor:
-        """(R, S), (R, A) -> what the networks see, before it is normalised (R, F + A)."""
+        """(R, S), (R, A) -> the networks' inputs before normalisation (R, F + A)."""
         return torch.cat([state if self.encode is None else self.encode(state), action], -1)
 
     def targets(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """(R, S), (R, S) -> what the model predicts (R, S)."""
+        """(R, S), (R, S) -> the targets that the model predicts (R, S)."""
         change = next_state - state * self.relative
         if self.angles:
             turn = change[:, self.angles]
@@ -119,30 +119,30 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         return change
 
     def normalise(self, inputs: Tensor, targets: Tensor) -> None:
-        """Takes the mean and spread of inputs (R, F + A) and targets (R, S) as the normalizers'."""
+        """Sets the normalizers to the mean and spread of inputs (R, F + A) and targets (R, S)."""
         self.mlp.normalise(inputs)
         std, mean = torch.std_mean(targets, 0, correction=0)
         self.target_mean.copy_(mean)
         self.target_std.copy_(torch.where(std < STILL, 1.0, std))
 
     def normalised(self, targets: Tensor) -> Tensor:
-        """Targets (R, S) as the networks predict them."""
+        """Targets (R, S) in the networks' units."""
         return (targets - self.target_mean) / self.target_std
 
     def predict(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Every member's mean of the next state and its variance: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
+        """Every member's mean and variance of the next state: (R, S), (R, A) -> (M, R, S), (M, R, S)."""
         change, raw = self.mlp(self.inputs(state, action)).chunk(2, -1)
         mean = state * self.relative + self.target_mean + self.target_std * change
         return mean, self._unit_variance * soft_variance(raw, self.min_log_var, self.max_log_var)
 
     @property
     def _unit_variance(self) -> Tensor:
-        """What a variance of 1 of the networks is, calibrated (S,)."""
+        """The calibrated variance for an output of 1 from the networks (S,)."""
         return self.target_std**2 * self.variance_factor
 
     @property
     def chunk(self) -> int:
-        """For the kernel as many rollouts as need no more than a megabyte for each 45 steps."""
+        """For the kernel, as many rollouts as need one megabyte for 45 steps."""
         if self.relative.device.type != "cpu":
             return 32768
         return max(128, 5760 // self.state_size) if library.kernels() else 2048
@@ -158,10 +158,10 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     # --- whole trajectories ------------------------------------------------------------------------------------------
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
-        """Particles dealt to the members evenly: rounded up to a multiple of theirs, or to as many random members."""
+        """Assigns particles evenly to members: rounds up to a multiple, or picks as many random members."""
         kind, size, count = self.config.propagation, self.state_size, len(self.best_members)
         device = self.relative.device
-        met = None if count == self.config.members else self.best_members  # all, without a copy
+        met = None if count == self.config.members else self.best_members  # None is all, without a copy
         if kind == "mean":
             return self._drawn(met, 1, None)
         if particles < count and kind == "tsinf":
@@ -169,7 +169,7 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
             count = particles
         particles = math.ceil(particles / count) * count
         epsilon: Tensor | int
-        if candidates and device.type == "cpu":  # a seed is enough, and can be had without waiting for a device
+        if candidates and device.type == "cpu":  # a seed is enough; on a CPU, reading it waits for nothing
             epsilon = int(torch.randint(2**63 - 1, (), generator=rng))
         else:
             rows = math.prod(candidates)
@@ -188,7 +188,7 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         low, high = (x if met is None else x[met] for x in (self.min_log_var, self.max_log_var))
         size, mixed, noise = self.state_size, self.config.propagation == "mean", None
         std = self.target_std
-        if epsilon is None or weight.shape[-1] == size:  # no noise is wanted, or the networks know of none
+        if epsilon is None or weight.shape[-1] == size:  # without noise, or networks without variances
             weight, bias, unit = weight[..., :size], bias[..., :size], std
         else:  # σ(raw - max), with the max in the bias
             bias, unit = bias - functional.pad(high, (size, 0)), functional.pad(std, (0, size), value=1.0)
@@ -198,11 +198,11 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         return Draw(layers, self.relative, self.encode, particles, noise, order, mixed)
 
     def rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); gradients reach state and actions alone."""
+        """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S), with gradients for state and actions."""
         return self._rolled(state, actions, drawn, "float32")
 
     def rough_rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
-        """The same in the numbers that are good enough for sampling."""
+        """The same rollout in the number format for sampling."""
         return self._rolled(state, actions, drawn, self.config.sampling)
 
     def _rolled(self, state: Tensor, actions: Tensor, drawn: Draw, precision: Precision) -> Tensor:
@@ -212,5 +212,5 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
 
 
 def soft_variance(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Two soft bounds on the log variance, high - softplus(high - raw), then low + softplus(· - low), collapsed."""
+    """The variance under two soft bounds: log var = high - softplus(high - raw), then low + softplus(log var - low)."""
     return low.exp() + high.exp() * torch.sigmoid(raw - high)

@@ -1,4 +1,4 @@
-"""The model made from a plain function, and how a user's functions are checked."""
+"""A model from a plain function, and the checks of a user's functions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FunctionDynamics(Checked, Dynamics[Tensor]):
 
 
 def accepts(function: Callable[..., Any], name: str, arguments: list[str]) -> None:
-    """Whether a user's function can be called with these arguments."""
+    """Raises a ValueError if a user's function does not take these arguments."""
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError:
@@ -70,7 +70,7 @@ def checked(
     inputs: Sequence[Tensor],
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """What a user's function returned, or one line that says what it should have been."""
+    """A user function's result. Raises one line if its shape, dtype or device is wrong."""
     dtype = dtype or like.dtype
     wanted = f"{name}: expected a tensor of shape {tuple(shape)}, {dtype} on {like.device}"
     if not isinstance(value, Tensor):

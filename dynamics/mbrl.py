@@ -1,4 +1,4 @@
-"""mbrl-lib's trained models as models of ours, with gradients towards the actions. Needs the package `mbrl`."""
+"""Plans through mbrl-lib's trained models, with gradients for the actions. Needs the package `mbrl`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ OURS: dict[str | None, Propagation] = {
     None: "tsinf",
     "fixed_model": "tsinf",
     "random_model": "ts1",
-    "expectation": "mean",  # without noise; mbrl-lib adds one of the members' averaged log variance
+    "expectation": "mean",  # without noise; mbrl-lib adds noise with the members' averaged log variance
 }
 
 
 class Model(Dynamics[Draw]):
-    """A `OneDTransitionRewardModel` over a `GaussianMLP`: whatever it is when a plan is drawn, it may train between.
+    """A `OneDTransitionRewardModel` over a `GaussianMLP`. It can train between plans: every plan uses its weights then.
 
-    A state is an observation (S); where the reward is learned, it is one more entry (S + 1), the last reward.
-    propagation: see `EnsembleConfig`; None takes the model's own. Particles are dealt to its elite members evenly.
+    A state is an observation (S). If the reward is learned, a state has one more entry (S + 1), the last reward.
+    propagation: see `EnsembleConfig`; None takes the model's own. Particles are assigned evenly to its elite members.
     """
 
     def __init__(self, model: OneDTransitionRewardModel, propagation: Propagation | None = None) -> None:
@@ -44,16 +44,16 @@ class Model(Dynamics[Draw]):
         self._ensemble = _sharing(net, size, model)
 
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """The learned reward, of rows of states (R, S + 1) -> (R,)."""
+        """The learned reward of states (R, S + 1): (R,)."""
         if not self.model.learned_rewards:
             raise ValueError("Model.reward: expected a model with learned_rewards=True; this one predicts none")
         return next_state[:, self.observed]
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
-        """All randomness of a rollout, and the weights, normalizer and elite members as they are now."""
+        """All randomness of a rollout, and the model's current weights, normalizer and elite members."""
         ensemble, net = self._ensemble, self.net
         weight, normalizer = ensemble.mlp.weights[0], self.model.input_normalizer
-        if normalizer is not None:  # which gets new tensors at every training
+        if normalizer is not None:  # every training gives it new tensors
             mean, std = (x[0].to(weight) for x in (normalizer.mean, normalizer.std))
             ensemble.mlp.input_mean, ensemble.mlp.input_std = mean, std
         members = range(net.num_members) if net.elite_models is None else net.elite_models
@@ -84,7 +84,7 @@ class Model(Dynamics[Draw]):
 
 
 def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
-    """An ensemble of ours whose weights are the very parameters of a GaussianMLP for observations (S)."""
+    """A `ProbabilisticEnsemble` that shares the parameters of a GaussianMLP for observations (S)."""
     process, learned = model.obs_process_fn, model.learned_rewards
 
     def processed(state: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
     features = encode(torch.zeros(1, net.out_size, device=net.device)).shape[-1]
     absolute = [entry % size for entry in model.no_delta_list] if model.target_is_delta else list(range(size))
     rng = Generator(net.device)
-    hidden = (1,) * len(net.hidden_layers)  # of weights that are replaced
+    hidden = (1,) * len(net.hidden_layers)  # these weights are replaced below
     config = EnsembleConfig(net.num_members, Architecture(hidden, "silu", normalise_inputs=True))
     ensemble = ProbabilisticEnsemble(
         net.out_size,
@@ -110,6 +110,6 @@ def _sharing(net: Any, size: int, model: Any) -> ProbabilisticEnsemble:
     activation = net.hidden_layers[0][1]
     if any(True for _ in activation.parameters()):
         raise ValueError(f"model: expected activations without weights of their own, got {activation}")
-    if not isinstance(activation, nn.SiLU):  # which is ours, and in place where it may be
+    if not isinstance(activation, nn.SiLU):  # our SiLU works in place if it can
         ensemble.mlp.activation = activation
     return ensemble

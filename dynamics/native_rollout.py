@@ -1,4 +1,4 @@
-"""The same trajectories from compiled code, for float32 on CPUs and encodings that are `Features`."""
+"""Trajectories in compiled code, for float32 on CPUs and encodings that are `Features`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Rollout(ctypes.Structure):
 
 
 class CompiledModel:
-    """The model of a draw as the library is given it. What that points at lives as long as this."""
+    """The model of a draw in the library's form. It owns the memory to which its structure points."""
 
     def __init__(self, draw: Draw, precision: Precision) -> None:
         (groups, inputs, _), size = draw.layers[0].weight.shape, len(draw.relative)
@@ -67,7 +67,7 @@ class CompiledModel:
 
 
 class NativeRollout:
-    """The engine; a call keeps as many threads busy as torch's own would."""
+    """The compiled engine. A call uses as many threads as torch."""
 
     name = NATIVE.name
 
@@ -108,7 +108,7 @@ def _call(name: str, model: CompiledModel, draw: Draw, first: Tensor, moves: Ten
     arrays = {"state": first, "actions": moves, "scratch": scratch, "met": model.met, **others}
     structure = Rollout(rows, rows // len(first), draw.particles, horizon, model.share, threads=threads)
     structure.met_run = model.met.stride(0)
-    structure.met_step = model.met.stride(-1) if model.met.ndim > 1 else 0  # else particles stay with their networks
+    structure.met_step = model.met.stride(-1) if model.met.ndim > 1 else 0  # 0: particles stay with their networks
     epsilon = None if draw.noise is None else draw.noise.epsilon
     if isinstance(epsilon, int):
         structure.seed = epsilon

@@ -17,16 +17,16 @@ from elites.spaces import Space
 
 
 class Planned(Protocol):
-    """As far as an objective looks into a plan."""
+    """The part of a plan that an objective reads."""
 
     @property
     def best(self) -> Tensor: ...
 
 
 class Sequences:
-    """For an objective whose points are sequences of actions (H, A): what a plan's point means to an MPC agent."""
+    """The base of an objective whose points are sequences of actions (H, A). Tells an MPC agent how to use a plan."""
 
-    shifts = True  # a plan moves on with the steps that were taken of it
+    shifts = True  # a plan moves forward by the steps taken
 
     @property
     def engine(self) -> str | None:
@@ -36,20 +36,20 @@ class Sequences:
         return actions.repeat(horizon)
 
     def act(self, plan: Planned, age: Tensor, state: Tensor) -> Tensor:
-        """The step of each row's sequence (B, H, A) that is its age (B): (B, A)."""
+        """The action of each row's sequence (B, H, A) at its age (B): (B, A)."""
         return plan.best[torch.arange(len(age), device=age.device), age]
 
 
 @dataclass(frozen=True)
 class Return(Checked, Sequences):
-    """Mean over particles of Σ γᵗ r(s, a, s') + γᴴ V(s_H), less `risk` times the spread over particles.
+    """Mean over particles of Σ γᵗ r(s, a, s') + γᴴ V(s_H), less `risk` times the standard deviation over particles.
 
-    dynamics: a model, or a plain function of (state, action). The others are functions of flat rows, called once for
-    the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state); each
-    gives (R,). Termination after a step ends the rewards with that step, for that rollout alone.
-    noise: `common` to all candidates of a plan, so that the objective is a smooth function and candidates are compared
-    under the same luck; `independent` for each, drawn anew at every call. chunk: rollouts held in memory at once;
-    None asks the model.
+    dynamics: a model, or a function of (state, action). The other functions take flat rows, give (R,), and are called
+    once for the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state).
+    If a rollout terminates after a step, its rewards end with that step.
+    noise: `common` is the same for all candidates of a plan. The objective is then smooth, and candidates are compared
+    under the same luck. `independent` draws new noise for each candidate at every call. chunk: rollouts in memory at
+    once; None takes the model's number.
     """
 
     dynamics: Dynamics[Any] | Callable[..., Tensor]
@@ -77,7 +77,7 @@ class Return(Checked, Sequences):
             object.__setattr__(self, "dynamics", FunctionDynamics(self.dynamics))
 
     def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
-        """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). Its noise is drawn at the first use."""
+        """The objective from a state (*B, S): actions (*B, N, H, A) -> (*B, N). The first call draws its noise."""
         return _At(self, state, rng)
 
     @property
@@ -85,7 +85,7 @@ class Return(Checked, Sequences):
         return self.dynamics.engine if isinstance(self.dynamics, Dynamics) else None
 
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A), the states they lead to (*B, N, P, H, S) -> (*B, N)."""
+        """state (*B, S), actions (*B, N, H, A), next states (*B, N, P, H, S) -> (*B, N)."""
         lead, horizon = states.shape[:-2], states.shape[-2]
         first = state[..., None, None, None, :].expand(*lead, 1, -1)
         before = torch.cat([first, states[..., :-1, :]], -2)
@@ -95,7 +95,7 @@ class Return(Checked, Sequences):
             done = self._rows(self.terminated, "terminated", (before, actions, states), torch.bool)
             ended = done.cumsum(-1) > 0  # after step t
             alive = torch.cat([torch.zeros_like(ended[..., :1]), ended[..., :-1]], -1).logical_not()  # before step t
-            # what follows the end may be anything: keep it out of the functions, and so out of the gradient
+            # states after the end are meaningless: the functions, and so the gradient, must not see them
             before = torch.where(alive.unsqueeze(-1), before, first)
             states = torch.where(alive.unsqueeze(-1), states, first)
         rewards = self._rows(self.reward, "reward", (before, actions, states))
@@ -115,7 +115,7 @@ class Return(Checked, Sequences):
     def _rows(
         self, function: Callable[..., Tensor], name: str, inputs: tuple[Tensor, ...], dtype: torch.dtype | None = None
     ) -> Tensor:
-        """A user's function over flat rows: inputs (*L, D) -> (*L)."""
+        """Calls a user's function on flat rows: inputs (*L, D) -> (*L)."""
         lead = inputs[0].shape[:-1]
         rows = [x.reshape(-1, x.shape[-1]) for x in inputs]
         return checked(function(*rows), name, (len(rows[0]),), rows[0], rows, dtype).reshape(lead)
@@ -131,7 +131,7 @@ class _At:
         self.particles = 1 if self.dynamics.deterministic else returns.particles
         problems = math.prod(state.shape[:-1])
         chunk = self.dynamics.chunk if returns.chunk is None else returns.chunk
-        self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem
+        self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem in one call
         self.drawn: Any = None
         self.horizon: int | None = None
 
@@ -139,7 +139,7 @@ class _At:
         return self._scored(actions, self.dynamics.rollout)
 
     def rough(self, actions: Tensor) -> Tensor:
-        """The same through the model's rougher rollout."""
+        """The same objective through the model's rough rollout."""
         return self._scored(actions, self.dynamics.rough_rollout)
 
     def _scored(self, actions: Tensor, rollout: Callable[[Tensor, Tensor, Any], Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A whole trajectory through networks, and its gradient: one operation, with two engines behind it."""
+"""A whole trajectory through networks, and its gradient: one operation with two engines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from elites.networks.layers import Function, Layers
 
 @dataclass(frozen=True)
 class StepNoise:
-    """A step adds ε times the root of the variance low + high σ(raw)."""
+    """The noise that a step adds: ε √(low + high σ(raw))."""
 
     low: Tensor  # (G, 1, S)
     high: Tensor  # (G, 1, S)
-    epsilon: Tensor | int  # (P, 1, H, S); or (P, R, H, S) or a seed where every candidate has its own
+    epsilon: Tensor | int  # (P, 1, H, S); for independent noise, (P, R, H, S) or a seed
 
     def of(self, particles: int, moves: Tensor) -> Tensor:
         """ε as a tensor, for moves (R, H, A)."""
@@ -32,40 +32,40 @@ class StepNoise:
 
 @dataclass(frozen=True)
 class Draw:
-    """All of a rollout but its state and actions: G networks, P particles, and all randomness.
+    """A rollout's data except state and actions: G networks, P particles, and all randomness.
 
-    Particles are dealt to the networks evenly and lie grouped by them, P / G each; `mixed`, one particle follows the
-    mean of all. Without noise the last layer gives changes alone, else changes and then raw variances.
+    Particles are grouped by network, P / G each. If `mixed`, one particle follows the mean of all networks. Without
+    noise the last layer gives only changes. With noise it gives changes, then raw variances.
     """
 
-    layers: Layers  # of G networks
-    relative: Tensor  # (S): 1 where a change is predicted, 0 where the entry itself
+    layers: Layers  # each with G networks
+    relative: Tensor  # (S): 1 if the networks predict the change of an entry, 0 if they predict the entry
     encode: Function | None
     particles: int
     noise: StepNoise | None = None
-    met: Tensor | None = None  # (H, P): the network that a particle meets at a step, where that changes (ts1)
+    met: Tensor | None = None  # (H, P): the network of a particle at a step, for ts1
     mixed: bool = False
-    cache: dict[Any, Any] = field(default_factory=dict, compare=False)  # what an engine makes of it
+    cache: dict[Any, Any] = field(default_factory=dict, compare=False)  # an engine's own form of the draw
 
 
 class RolloutEngine(Protocol):
-    """One way to compute trajectories; all agree to rounding."""
+    """One way to compute trajectories. All engines agree to rounding."""
 
     name: str
 
     def forward(
         self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
     ) -> tuple[Tensor, Any]:
-        """state (B, S), moves (R, H, A) -> states (R, P, H, S), and what `backward` needs where it is to be saved.
+        """state (B, S), moves (R, H, A) -> states (R, P, H, S), and the data for `backward` if `save`.
 
-        precision: what will do for the numbers between two layers.
+        precision: the number format allowed between two layers.
         """
         ...
 
     def backward(
         self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The gradient of the states (R, P, H, S) -> of state (B, S) and of moves (R, H, A)."""
+        """The gradient for states (R, P, H, S) -> the gradients for state (B, S) and moves (R, H, A)."""
         ...
 
 
@@ -88,7 +88,7 @@ class Trajectories(torch.autograd.Function):
 def rollout(
     engine: RolloutEngine, draw: Draw, state: Tensor, actions: Tensor, precision: Precision = "float32"
 ) -> Tensor:
-    """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); where a gradient is asked for, in float32."""
+    """state (*B, S), actions (*B, N, H, A) -> states (*B, N, P, H, S); in float32 if a gradient is needed."""
     first, moves = state.reshape(-1, state.shape[-1]), actions.reshape(-1, *actions.shape[-2:])
     if torch.is_grad_enabled() and (first.requires_grad or moves.requires_grad):
         states: Tensor = Trajectories.apply(engine, draw, first, moves)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""MuJoCo's own simulator as the model, for planners that need no gradient."""
+"""MuJoCo's simulator as the model, for planners that need no gradient."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MujocoDynamics(Checked, Dynamics[None]):
-    """Rolls candidates out in parallel threads (`mujoco.rollout`).
+    """Simulates the candidates in parallel threads (`mujoco.rollout`).
 
-    frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv), or
-    (qpos, qvel, act), (R, nq + nv + na), where the model's actuators have activations. A rollout starts with
-    activations of 0 if `physics` gives none. observed: what `physics` gives, before and after an action ->
-    observations (R, S).
+    frames: steps of the simulator for one action. physics: observations (R, S) -> (qpos, qvel), (R, nq + nv). If the
+    model's actuators have activations, it can also give (qpos, qvel, act), (R, nq + nv + na); else they start at 0.
+    observed: the output of `physics` before and after an action -> observations (R, S).
 
         env = gymnasium.make("elites/HalfCheetah-v0").unwrapped
         dynamics = MujocoDynamics(env.model, env.frame_skip, env.physics, env.observed)
@@ -45,7 +44,7 @@ class MujocoDynamics(Checked, Dynamics[None]):
             raise ValueError(f"MujocoDynamics.model: expected a mujoco.MjModel, got {self.model!r}")
         known, size = self._moving + self.model.na, mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         if size != 1 + known:
-            raise ValueError(f"MujocoDynamics.model: expected {known} numbers of state beside the time, got {size - 1}")
+            raise ValueError(f"MujocoDynamics.model: expected {known} numbers of state beside time, got {size - 1}")
         object.__setattr__(self, "_pool", Rollout(nthread=self.threads))
         object.__setattr__(self, "_data", [mujoco.MjData(self.model) for _ in range(self.threads)])
 
@@ -61,7 +60,7 @@ class MujocoDynamics(Checked, Dynamics[None]):
         return None
 
     def rollout(self, state: Tensor, actions: Tensor, drawn: None = None) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A) -> the states that follow, (*B, N, 1, H, S)."""
+        """state (*B, S), actions (*B, N, H, A) -> the next states, (*B, N, 1, H, S)."""
         self.check_gradient(state, actions)
         *lead, horizon, size = actions.shape
         rows = state.unsqueeze(-2).expand(*lead, -1).reshape(-1, state.shape[-1]).cpu().numpy().astype(np.float64)
@@ -81,7 +80,7 @@ class MujocoDynamics(Checked, Dynamics[None]):
         return int(self.model.nq + self.model.nv)
 
     def _start(self, rows: Array) -> Array:
-        """What `physics` makes of observations (R, S), checked."""
+        """`physics` of observations (R, S), with its shape checked."""
         start = self.physics(rows)
         known = {(len(rows), width) for width in (self._moving, self._moving + self.model.na)}
         if np.shape(start) not in known:

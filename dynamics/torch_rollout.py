@@ -13,7 +13,7 @@ from elites.networks.layers import Function, silu
 
 
 class TorchRollout:
-    """Step by step in buffers that are made once, and the chain rule by hand from the last step to the first."""
+    """Computes step by step in buffers made once. The gradient is the chain rule by hand, last step first."""
 
     name = "torch"
 
@@ -28,7 +28,7 @@ class TorchRollout:
         saved = []
         noise = None if draw.noise is None else draw.noise.of(count, moves)
         for t in range(horizon):
-            place = None if draw.met is None else draw.met[t].argsort(stable=True)  # particles, network by network
+            place = None if draw.met is None else draw.met[t].argsort(stable=True)  # particles sorted by network
             here = state if place is None else state[place]
             seen = here if draw.encode is None else draw.encode(here.reshape(count * rows, size))
             features = seen.shape[-1]
@@ -84,19 +84,19 @@ class TorchRollout:
 
 
 def _copies(first: Tensor, rows: int, particles: int) -> Tensor:
-    """(B, S) -> (P, R, S): every problem's state to its candidates and their particles."""
+    """(B, S) -> (P, R, S): repeats every problem's state for its candidates and particles."""
     return first.repeat_interleave(rows // len(first), 0).expand(particles, -1, -1)
 
 
 def _buffers(draw: Draw, inputs: Tensor) -> list[Tensor]:
-    """For every layer's output (G, rows, out)."""
+    """A buffer for every layer's output (G, rows, out)."""
     groups = len(draw.layers[0].weight)
     rows = inputs.shape[1] if draw.mixed else inputs.shape[0] * inputs.shape[1] // groups
     return [inputs.new_empty(groups, rows, weight.shape[2]) for weight, *_ in draw.layers]
 
 
 def _through(draw: Draw, inputs: Tensor, hidden: list[Tensor], save: bool) -> Tensor:
-    """inputs (P, R, in) -> (G, rows, out); what is saved of the hidden layers is before their activation."""
+    """inputs (P, R, in) -> (G, rows, out). If `save`, `hidden` keeps the values before the activations."""
     groups = len(hidden[0])
     x = inputs.expand(groups, -1, -1) if draw.mixed else inputs.reshape(groups, -1, inputs.shape[-1])
     for (weight, bias, activation), z in zip(draw.layers, hidden, strict=True):
@@ -107,7 +107,7 @@ def _through(draw: Draw, inputs: Tensor, hidden: list[Tensor], save: bool) -> Te
 
 
 def _back(draw: Draw, gradient: Tensor, hidden: list[Tensor]) -> Tensor:
-    """The gradient of a network's output (G, rows, out) -> of its input (G, rows, in)."""
+    """The gradient for a network's output (G, rows, out) -> the gradient for its input (G, rows, in)."""
     for (weight, _, activation), z in zip(reversed(draw.layers), reversed(hidden), strict=True):
         if activation is not None:
             gradient = _pulled(activation, z, gradient)
@@ -116,7 +116,7 @@ def _back(draw: Draw, gradient: Tensor, hidden: list[Tensor]) -> Tensor:
 
 
 def _pulled(function: Function, x: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of function(x) -> of x."""
+    """The gradient for function(x) -> the gradient for x."""
     if function is silu:
         return torch.ops.aten.silu_backward(gradient, x)  # type: ignore[no-any-return]
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Fitting a probabilistic ensemble, and how far to trust it."""
+"""Fits a probabilistic ensemble, and measures how far to trust it."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from elites.networks.learning import gradients_of
 Progress = Callable[[int, float, float], None]  # (epoch, training loss, validation loss), after every epoch
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-ALONE, TOGETHER = 100, 25  # each of the first so many is held out by itself; later ones with their neighbours in time
-CAUTION = 20  # transitions as large as expected, which a factor on the variance has to outweigh
-BOUND_PENALTY = 1e-3  # on the width of the log variance's bounds (Chua et al. 2018, app. A.1, have 0.01)
+ALONE, TOGETHER = 100, 25  # the first 100 are held out one by one; later ones in groups of 25 neighbours in time
+CAUTION = 20  # pseudo-count of transitions that favour a variance factor of 1
+BOUND_PENALTY = 1e-3  # weight of the distance between the log variance's bounds (0.01 in Chua et al. 2018, app. A.1)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a fit went. Held-out figures are of normals with the mean and variance of the ensemble's mixture."""
+    """The result of a fit. Held-out figures treat the ensemble's mixture as a normal of its mean and variance."""
 
     epochs: int
     train_loss: float
-    validation_loss: float  # mean over members, of the weights that were best
-    rmse: float  # each entry in units of its targets' spread in training: 1 is as good as their mean
+    validation_loss: float  # mean over members, each with its best weights
+    rmse: float  # each entry in units of its targets' spread in training; predicting their mean gives 1
     nll: float  # per entry
-    coverage_50: float  # share of what happened inside the central intervals of 50 % and 90 %
+    coverage_50: float  # share of targets inside the central intervals of 50 % and 90 %
     coverage_90: float
 
 
 @dataclass(frozen=True)
 class Training(Checked):
-    """Adam on a Gaussian likelihood of every member, averaged weights, and variances calibrated at the end.
+    """Adam on the Gaussian likelihood of every member, with averaged weights and a calibration at the end.
 
-    A transition that was once held out always is, so the validation set never leaks into training as data grows. Every
-    member keeps its own best weights, those it came with among them. The best have the least loss that would be left if
-    their own variances were calibrated.
+    A transition that is held out once is held out always. So the validation set never leaks into training as data
+    grows. Every member keeps its own best weights, or its first ones. The best weights have the least loss after a
+    calibration of their own variances.
     """
 
-    epochs: Count = 50  # at most
-    batch: Count | None = None  # transitions of each member; None is a 32nd of all, between 16 and 64
+    epochs: Count = 50  # the most epochs
+    batch: Count | None = None  # transitions of each member in a step; None is n / 32, between 16 and 64
     learning_rate: Positive = 1e-3  # Adam's
-    weight_decay: NonNegative = 1e-3  # Adam's, of the layers' weights
-    beta: Fraction = 0.25  # each error counts as much as its variance to this power (Seitzer et al. 2022)
-    averaging: Fraction = 0.99  # share of the weights' running average that stays at every step; 0 is no average
-    validation: Rate = 0.1  # share of the transitions that is held out
-    patience: Count = 5  # epochs in which no member improves
-    bootstrap: bool = False  # whether each member draws its own transitions, with replacement
-    learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
+    weight_decay: NonNegative = 1e-3  # Adam's, on the layers' weights
+    beta: Fraction = 0.25  # an error's weight is its variance to this power (Seitzer et al. 2022)
+    averaging: Fraction = 0.99  # share of the old average in each step of the weights' running average; 0 is no average
+    validation: Rate = 0.1  # share of the transitions to hold out
+    patience: Count = 5  # epochs without improvement before training stops
+    bootstrap: bool = False  # whether each member draws its own transitions with replacement
+    learning: LearningPrecision = "bfloat16x3"  # number format of products on a processor with tiles; else float32
 
     def fit(
         self,
@@ -68,7 +68,7 @@ class Training(Checked):
         rng: Generator,
         progress: Progress | None = None,
     ) -> Fit:
-        """Goes on from the weights that the model has. (n, S), (n, A), (n, S), in the order in which they were seen."""
+        """Continues from the model's weights. Transitions (n, S), (n, A), (n, S) are in the order of collection."""
         if len(state) < 2:
             raise ValueError(f"Training.fit: expected at least 2 transitions, got {len(state)}")
         held = held_out(len(state), self.validation).to(state.device)
@@ -97,7 +97,7 @@ class Training(Checked):
         return Fit(epoch, train_loss, best.loss.mean().item(), *figures)
 
     def _optimizer(self, model: ProbabilisticEnsemble) -> torch.optim.Optimizer:
-        """Neither biases nor bounds decay."""
+        """Adam with weight decay on weights only, not on biases and bounds."""
         weights = list(model.mlp.weights)
         known = set(map(id, weights))
         others = [parameter for parameter in model.parameters() if id(parameter) not in known]
@@ -105,7 +105,7 @@ class Training(Checked):
         return Adam(groups, self.learning_rate, fused=True)
 
     def _rows(self, model: ProbabilisticEnsemble, count: int, rng: Generator) -> Tensor:
-        """Which of the training rows each member learns from: (M, count)."""
+        """The training rows of each member: (M, count)."""
         members, device = model.config.members, model.relative.device
         if self.bootstrap:
             return torch.randint(count, (members, count), generator=rng, device=rng.device)
@@ -120,7 +120,7 @@ class Training(Checked):
         rows: Tensor,
         rng: Generator,
     ) -> float:
-        """Once through every member's rows, in an order of its own; the mean loss."""
+        """One pass over every member's rows, in a random order for each member. Returns the mean loss."""
         model, parameters = average.of, [each for group in optimizer.param_groups for each in group["params"]]
         order = torch.rand(rows.shape, generator=rng, device=rng.device).argsort(-1)
         size = self.batch or min(64, max(16, rows.shape[1] // 32))
@@ -141,10 +141,10 @@ class Training(Checked):
 
 @torch.no_grad()
 def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Every member's `losses` with the factor on each entry's variance that is best for it: (M,).
+    """Every member's `losses` with the best factor on each entry's variance: (M,).
 
-    Without factors a member that has become too sure seems to get worse, and training would stop, while its mean still
-    learns and calibration follows anyway.
+    An overconfident member has a larger loss, although its mean still improves. Without factors, training would stop
+    too early. The calibration after training corrects the variance in any case.
     """
     change, variance = _predicted(model, inputs)
     error = ((change - targets).square() / variance).mean(-2)
@@ -154,10 +154,10 @@ def _validated(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor) ->
 
 
 def losses(model: ProbabilisticEnsemble, inputs: Tensor, targets: Tensor, beta: float = 0.0) -> Tensor:
-    """Every member's negative log likelihood, per entry, times 2 and without its constant: (M,).
+    """Every member's negative log likelihood per entry, times 2 and without its constant: (M,).
 
-    inputs (R, F + A) or (M, R, F + A) and targets, both normalised. beta: every entry counts as much as its variance to
-    this power. The likelihood alone hardly learns what it has once called noise.
+    inputs (R, F + A) or (M, R, F + A) and targets, both normalised. beta: an entry's weight is its variance to this
+    power. With beta = 0, an entry with a large variance has a small gradient, so its mean hardly learns.
     """
     change, variance = _predicted(model, inputs)
     loss = (change - targets).square() / variance + variance.log()
@@ -172,7 +172,7 @@ def _predicted(model: ProbabilisticEnsemble, inputs: Tensor) -> tuple[Tensor, Te
 
 @torch.no_grad()
 def calibrate(model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targets: Tensor) -> None:
-    """Sets the factors on the variance by held-out transitions (n, S), (n, A), (n, S)."""
+    """Sets the factors on the variance from held-out transitions (n, S), (n, A), (n, S)."""
     model.variance_factor.fill_(1)
     mean, variance = (x[model.best_members] for x in model.predict(state, action))
     error = targets - (mean.mean(0) - state * model.relative)
@@ -181,9 +181,10 @@ def calibrate(model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targe
 
 
 def held_out(count: int, share: float) -> Tensor:
-    """Which of the transitions 0, 1, … are held out: (n,), bool. Spread evenly, and the same however many follow.
+    """Whether each of the transitions 0, 1, … is held out: (n,), bool. Spread evenly; later transitions change nothing.
 
-    One between its neighbours in time is half known from them, and would promise more than a new episode keeps.
+    A transition between its neighbours in time is easy to predict. So groups of neighbours are held out, which tell
+    more about new episodes.
     """
     number = torch.arange(count)
     group = torch.where(number < ALONE, number, ALONE + (number - ALONE) // TOGETHER)
@@ -193,11 +194,11 @@ def held_out(count: int, share: float) -> Tensor:
 def held_out_figures(
     model: ProbabilisticEnsemble, state: Tensor, action: Tensor, targets: Tensor, spread: Tensor
 ) -> tuple[float, float, float, float]:
-    """RMSE in units of spread (S,), NLL and coverage under the mixture of the members that are planned with."""
+    """RMSE in units of `spread` (S,), NLL and coverage under the mixture of the members used for planning."""
     with torch.no_grad():
         mean, variance = (x[model.best_members] for x in model.predict(state, action))
         change = mean.mean(0) - state * model.relative
-        total = variance.mean(0) + mean.var(0, correction=0)  # what members expect, and how they differ
+        total = variance.mean(0) + mean.var(0, correction=0)  # the members' variance, and the variance of their means
         error = targets - change
         rmse = (error / spread).square().mean().sqrt()
         nll = 0.5 * (error.square() / total + total.log() + math.log(2 * math.pi)).mean()

@@ -1,4 +1,4 @@
-"""The weights that a training leaves: averaged over its steps, and the best of each member."""
+"""The weights after training: averaged over its steps, and the best of each member."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elites.networks.descent import Following
 
 
 class Average:
-    """A model whose weights are the running average of another's; the first steps count for less."""
+    """A model whose weights are the running average of another model's. Early steps count less."""
 
     def __init__(self, of: ProbabilisticEnsemble, share: float) -> None:
         self.of, self.share, self.steps = of, share, 0
@@ -27,7 +27,7 @@ class Average:
 
 
 class Best:
-    """Every member's own best weights by validation loss (M,), those that it came with among them."""
+    """Every member's best weights so far by validation loss (M,), the first ones included."""
 
     def __init__(self, model: ProbabilisticEnsemble, loss: Tensor) -> None:
         self.parameters, self.loss = list(model.parameters()), loss  # each (M, …)
@@ -35,7 +35,7 @@ class Best:
 
     @torch.no_grad()
     def improved(self, loss: Tensor) -> bool:
-        """Takes over the members that are better now, if any are."""
+        """Stores the weights of members that improved. Whether any did."""
         better = loss < self.loss
         self.loss = torch.where(better, loss, self.loss)
         for best, parameter in zip(self.best_weights, self.parameters, strict=True):
