@@ -1,4 +1,4 @@
-"""Those who act and learn: the MPC agent, PETS, and the model-free agents. Loads neither Gymnasium nor MuJoCo."""
+"""The agents: MPC, PETS, and the model-free agents. This package loads neither Gymnasium nor MuJoCo."""
 
 from elites.agents.agent import Agent
 from elites.agents.algorithm import Algorithm, Losses

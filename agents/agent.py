@@ -1,4 +1,4 @@
-"""The learner that an algorithm makes: its networks, its replay, its pace."""
+"""The learner of an algorithm: its networks, its replay, its pace."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from elites.networks.mlp import MLP
 
 
 class Agent(Learner):
-    """Acts, and learns by an algorithm from what is in its `replay`."""
+    """Acts, and learns from its `replay` by an algorithm."""
 
     def __init__(
         self, algorithm: Algorithm, state_size: int, space: object, seed: int, device: torch.device | str = "cpu"
     ) -> None:
-        """space: of one action; one of Gymnasium's or one of ours."""
+        """space: the space of one action, a Gymnasium space or an `elites.Space`."""
         self.algorithm = algorithm
         self.spaces = Spaces.of(state_size, space, device)
         self.rng = Generator(device).manual_seed(seed)
         self.nets = algorithm.build(self.spaces, self.rng)
         self.replay = Replay(algorithm.schema(self.spaces), algorithm.capacity, device)
-        self.steps = 0  # of learning
+        self.steps = 0  # steps of learning
         self.updates, self.finished = 0, 0  # calls of the algorithm's `update` and `finish`
         self._tally = Tally()
         self._raw: Tensor | None = None  # (N, A): the last actions before clipping
@@ -38,8 +38,8 @@ class Agent(Learner):
 
     @torch.no_grad()
     def act(self, observation: Array, explore: bool = True) -> Array:
-        """(S) -> (A), or (N, S) -> (N, A). Until `finish` has run, what explores does everything."""
-        state = np.array(observation, np.float32)  # torch takes ten times as long to convert it
+        """(S) -> (A), or (N, S) -> (N, A). Until `finish` has run, every action explores."""
+        state = np.array(observation, np.float32)  # ten times as fast as the conversion by torch
         states = torch.from_numpy(state.reshape(-1, state.shape[-1])).to(self.rng.device)
         if explore or self.unfinished:
             found = self.algorithm.explore(self.nets, states)
@@ -84,7 +84,7 @@ class Agent(Learner):
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is something to learn that waits for all data: see `finish`."""
+        """Whether calls of the algorithm's `finish` are due: they learn when all data is there."""
         return self.finished < self.algorithm.finishing(self.updates)
 
     def finish(self, pause: Callable[[str], None] = lambda text: None) -> None:
@@ -96,7 +96,7 @@ class Agent(Learner):
                 pause(f"training the {text()}  update {self.finished}/{due}")
 
     def _descend(self, losses: Losses) -> Callable[[], str]:
-        """Every loss descends its module before the next one is built. The last one in words, if they are wanted."""
+        """Descends every loss on its module before the next is built. Returns a function that words the last loss."""
         name, loss = "", torch.zeros(())
         for name, loss, *figures in losses:
             self.nets.descend(name, loss)
@@ -107,7 +107,7 @@ class Agent(Learner):
 
     @property
     def engine(self) -> str:
-        """What computed the networks the last time: `kernel`, `torch`, or both."""
+        """The engine that last computed the networks: `kernel`, `torch`, or both."""
         met = {module.engine for of in self.nets.modules.values() for module in of.modules() if isinstance(module, MLP)}
         return " and ".join(sorted(met)) or "torch"
 
@@ -115,7 +115,7 @@ class Agent(Learner):
         return {"engine": self.engine}
 
     def figures(self) -> dict[str, float]:
-        """The mean of every loss, and of what the algorithm reports beside it."""
+        """The mean of every loss, and of every figure that the algorithm reports with it."""
         return self._tally.means()
 
     def non_finite(self) -> str | None:
@@ -136,7 +136,7 @@ class Agent(Learner):
 
 
 class Tally:
-    """Means of figures since they were last asked for; nothing waits for a device other than the CPU until then."""
+    """Means of figures since the last call of `means`. Until this call, nothing waits for a GPU."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}

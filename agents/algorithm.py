@@ -1,4 +1,4 @@
-"""What an algorithm is: hyperparameters and rules, without state."""
+"""The base class of algorithms: hyperparameters and rules, without state."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from elites.agents.replay import Replay, Schema, transitions
 from elites.agents.units import Spaces
 from elites.fields import Checked, Count
 
-# the name of a module, its loss, and figures (scalars) that are to be reported
+# the name of a module, its loss, and figures (scalars) to report
 Loss = tuple[str, Tensor] | tuple[str, Tensor, Mapping[str, Tensor]]
 Losses = Iterator[Loss]
-OwnNets = Any  # the type that the algorithm's own `build` answers with, which each override names
+OwnNets = Any  # the return type of the algorithm's own `build`; each override names it
 
 
 @dataclass(frozen=True)
 class Algorithm(Checked, ABC):
-    """States are (R, S), actions (R, A) in the unit space `nets.spaces.action`; all that changes is in `nets`.
+    """States are (R, S), actions are (R, A) in the unit space `nets.spaces.action`. `nets` holds all that changes.
 
-    `update` and `finish` are generators. Each loss that they yield descends its own module, and that alone, before
-    their next line runs. So a loss is built after the last yield that moves a module which it passes through.
+    `update` and `finish` are generators. Each loss that they yield descends only its own module, before their next
+    line runs. So they must build a loss after the yields of the modules that it passes through.
     """
 
-    capacity: Count = field(default=1_000_000, kw_only=True)  # transitions
+    capacity: Count = field(default=1_000_000, kw_only=True)  # transitions in the replay
     pace: Pace = field(default=Pace(), kw_only=True)
 
     @abstractmethod
     def build(self, spaces: Spaces, rng: Generator) -> Nets:
-        """The modules, each with its optimizer, and with a slow copy where one is wanted."""
+        """The modules, each with its optimizer, and a slow copy if needed."""
 
     def schema(self, spaces: Spaces) -> Schema:
-        """The columns of its replay."""
+        """The columns of the replay."""
         return transitions(spaces.state_size, spaces.action_size)
 
     @abstractmethod
     def explore(self, nets: OwnNets, state: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Actions that collect data; with them, for a column `raw_action`, what they were before clipping."""
+        """Actions that collect data. For a column `raw_action`, also the actions before clipping."""
 
     @abstractmethod
     def exploit(self, nets: OwnNets, state: Tensor) -> Tensor:
-        """The actions that are thought best."""
+        """The best actions so far."""
 
     @abstractmethod
     def update(self, nets: OwnNets, data: Replay, step: int) -> Losses:
-        """One update, the `step`-th from 1 on. It samples for itself; its branches look at `step` alone."""
+        """Update number `step`, from 1 on. It samples its own data. Its branches depend on `step` alone."""
 
     def finishing(self, updates: int) -> int:
-        """How many calls of `finish` are due when all data is there, after so many updates."""
+        """The number of calls of `finish` after all data is collected. updates: the number of updates so far."""
         return 0
 
     def finish(self, nets: OwnNets, data: Replay, step: int) -> Losses:
-        """The `step`-th of them."""
+        """Update number `step` of these calls, from 1 on."""
         raise NotImplementedError

@@ -16,11 +16,11 @@ from elites.agents.units import Spaces
 
 @dataclass(frozen=True)
 class CGP(Searched):
-    """Data and targets are πCEM's; π is for inference.
+    """The search πCEM collects data and makes targets. The policy π is for inference.
 
-    mode: `online`, the policy learns along with Q; `offline`, after it. search_for: what π imitates: a search for the
-    `policy` alone, at s over Q_1 (the paper's), or the one for the `target`, at s' over Q'_1, which an update has made
-    already.
+    mode: `online` trains the policy together with Q. `offline` trains it after Q. search_for: the search that π
+    imitates. `policy` is a search of its own at s over Q_1, as in the paper. `target` is the target's search at s' over
+    Q'_1, which every update makes already.
     """
 
     mode: Literal["online", "offline"] = "online"
@@ -34,7 +34,7 @@ class CGP(Searched):
         return nets.policy.action(state)
 
     def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
-        """‖π(s) - πCEM(s)‖²; of the next states where it is known what the search finds there."""
+        """‖π(s) - πCEM(s)‖². If `following` is given, it is πCEM(s') and the loss is at s'."""
         if following is None:
             state, found = batch.state, self.best(nets.critics, nets, batch.state)
         else:
@@ -52,7 +52,7 @@ class CGP(Searched):
             nets.follow(self.tau)
 
     def finishing(self, updates: int) -> int:
-        """As many updates of a policy that has waited as it would have had."""
+        """Offline, the policy gets as many updates as it would have online."""
         return max(1, updates // self.policy_every) if self.mode == "offline" else 0
 
     def finish(self, nets: ActorCritic, data: Replay, step: int) -> Losses:

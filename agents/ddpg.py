@@ -16,7 +16,7 @@ from elites.networks.fitting import bellman, fit
 
 @dataclass(frozen=True)
 class DDPG(DeterministicPolicy):
-    """The noise is TD3's: normal, in half widths of the box."""
+    """The noise is normal as in TD3, in half widths of the box."""
 
     critics: Count = 1
     target_every: Count = 1

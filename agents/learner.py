@@ -1,4 +1,4 @@
-"""What the loop knows of an agent."""
+"""The interface between the training loop and an agent."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-Array = NDArray[Any]  # of any dtype: observations may have 64 bits, actions may be integers
-State = dict[str, Any]  # nested mappings and lists of tensors, `Grown` and JSON values: what a checkpoint can hold
+Array = NDArray[Any]  # of any dtype: observations can have 64 bits, actions can be integers
+State = dict[str, Any]  # for checkpoints: nested mappings and lists of tensors, `Grown` and JSON values
 
 
 @dataclass(frozen=True, eq=False)
 class Transition:
-    """A step of n environments, of the N that an agent acts in. A row is one environment's."""
+    """A step of n of the N environments of an agent. Each row belongs to one environment."""
 
     observation: Array  # (n, S)
-    action: Array  # (n, A), or (n,) integers: as the environment executed it
+    action: Array  # (n, A), or (n,) integers: the action that the environment executed
     reward: Array  # (n,)
-    next_observation: Array  # (n, S); where an episode ended, its last observation
+    next_observation: Array  # (n, S); if an episode ended, its last observation
     terminated: Array  # (n,) bool
     truncated: Array  # (n,) bool
-    where: Array  # (n,) integers: the number of each row's environment, from 0 on
+    where: Array  # (n,) integers: the index of each row's environment
 
     @classmethod
     def one(
@@ -38,54 +38,54 @@ class Transition:
         truncated: bool,
         where: int = 0,
     ) -> Transition:
-        """Of a single environment."""
+        """A transition of a single environment."""
         row = (observation, action, reward, next_observation, terminated, truncated, where)
         return cls(*(np.asarray(part)[None] for part in row))
 
 
 class Learner(ABC):
-    """An agent in N environments at once: observations (N, S), actions (N, A) in the environments' own terms."""
+    """An agent in N environments at once: observations (N, S), actions (N, A) in the environments' own form."""
 
-    TOLD: ClassVar[tuple[str, ...]] = ()  # those of its figures that a person wants to see of every episode
+    TOLD: ClassVar[tuple[str, ...]] = ()  # figures to show after every episode
 
     rng: Generator
 
     def begin(self, which: Array) -> None:  # noqa: B027
-        """New episodes begin where this (N) is true."""
+        """New episodes begin in the environments with which (N) true."""
 
     @abstractmethod
     def act(self, observation: Array, explore: bool = True) -> Array:
-        """explore: for data; else to show what was learned."""
+        """explore: collect data; else act as well as possible."""
 
     @abstractmethod
     def act_at_random(self, count: int) -> Array:
-        """Actions for so many environments."""
+        """Random actions for `count` environments."""
 
     @abstractmethod
     def observe(self, step: Transition) -> None:
-        """What came of the last actions."""
+        """Takes the result of the last actions."""
 
     def improve(self, steps: int) -> None:  # noqa: B027
-        """Called after so many steps of learning; takes no longer than a step may."""
+        """Learns after `steps` new steps. It must be quick: the loop waits for it at every step."""
 
     def due(self, episode_begins: bool) -> bool:
-        """Whether it is time for a lesson, before the next action."""
+        """Whether a lesson is due before the next action."""
         return False
 
     def learn(self, progress: Callable[[str], None]) -> dict[str, float]:
-        """A lesson: its figures. progress: takes how things stand, and may raise; then the lesson did not happen."""
+        """Runs a lesson and returns its figures. progress: takes a status line; if it raises, the lesson is void."""
         return {}
 
     def figures(self) -> dict[str, float]:
-        """How learning has gone since the last call."""
+        """Figures of learning since the last call."""
         return {}
 
     def non_finite(self) -> str | None:
-        """What it has learned that is not finite, if anything."""
+        """The learned values that are not finite, in words; None if all are finite."""
         return None
 
     def finish(self, pause: Callable[[str], None]) -> None:  # noqa: B027
-        """What is learned when all data is there. pause: may save, and raise; a later call goes on from there."""
+        """Learns when all data is there. pause: can save a checkpoint and raise. A later call continues from there."""
 
     def summary(self) -> dict[str, float | str]:
         """Figures of the whole run."""
@@ -99,8 +99,8 @@ class Learner(ABC):
 
 
 def restore(rng: Generator, state: Tensor) -> None:
-    """A generator as it was, on a device of the same kind."""
+    """Restores a generator's state, on a device of the same type."""
     try:
         rng.set_state(state.cpu())
     except RuntimeError:
-        raise ValueError(f"expected a checkpoint from {rng.device.type}, got another device's (--device)") from None
+        raise ValueError(f"expected a checkpoint from {rng.device.type}, got another device (--device)") from None

@@ -1,4 +1,4 @@
-"""Playing in lockstep: N environments, a step at a time, in any of Gymnasium's autoreset modes."""
+"""Plays in N environments in lockstep, in any of Gymnasium's autoreset modes."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
 DISABLED, NEXT_STEP, SAME_STEP = MODES = ("DISABLED", "NEXT_STEP", "SAME_STEP")
-# number of the step, 0 before the first; observations, rewards, who is under way -> whether to go on
+# number of the step (0 before the first), observations, rewards, whether each episode is running -> whether to go on
 Watch = Callable[[int, Array, Array, Array], bool]
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What came of N actions, in rows (N, …), one for each environment."""
+    """The result of N actions, in rows (N, …), one for each environment."""
 
-    observation: Array  # to act on next
+    observation: Array  # for the next action
     reward: Array
-    next_observation: Array  # of the transition: an episode's last observation where one ended
+    next_observation: Array  # the transition's next observation; if an episode ended, its last one
     terminated: Array
     truncated: Array
-    ended: Array  # bool: either of these
-    began: Array  # bool: whether an episode began by itself, with `observation`
-    where: Array  # (n,): the rows that are transitions; in the others the action was ignored and an episode began
+    ended: Array  # bool: terminated or truncated
+    began: Array  # bool: whether an episode began automatically, with `observation`
+    where: Array  # (n,): the rows with a transition; in other rows the action was ignored and an episode began
 
     @property
     def whole(self) -> bool:
-        """Whether all are."""
+        """Whether every row has a transition."""
         return len(self.where) == len(self.reward)
 
     def rows(self, column: Array) -> Array:
-        """(N, …) -> (n, …): of the transitions."""
+        """(N, …) -> (n, …): the rows with a transition."""
         return column if self.whole else column[self.where]
 
 
 class Lockstep:
-    """N environments, for which it tells what is a transition and what is not.
+    """Steps N environments, and tells which rows are transitions.
 
-    DISABLED: who plays resets what has ended, with a seed. NEXT_STEP: the step after an end begins the next episode,
-    whatever the action. SAME_STEP: the step that ends an episode gives the next one's first observation; the ended
-    one's last observation is in info["final_obs"].
+    DISABLED: the caller resets ended episodes, with a seed. NEXT_STEP: the step after an end begins the next episode
+    and ignores the action. SAME_STEP: the step that ends an episode gives the first observation of the next one, and
+    info["final_obs"] has the last observation of the ended one.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -54,16 +54,16 @@ class Lockstep:
         self.mode = str(getattr(envs.metadata.get("autoreset_mode"), "name", None))
         if self.mode not in MODES:
             raise ValueError(f"environments: expected an autoreset mode of {', '.join(MODES)}, got {self.mode}")
-        self.waiting = np.zeros(self.count, dtype=bool)  # for their reset, which their next step is
+        self.waiting = np.zeros(self.count, dtype=bool)  # for a reset, which is their next step
         self._everywhere, self._nowhere = np.arange(self.count), np.zeros(self.count, dtype=bool)
 
     @property
     def seeded(self) -> bool:
-        """Whether every episode begins with a seed of ours, and so can be gone through again."""
+        """Whether the caller seeds every episode, so that it can be replayed."""
         return self.mode == DISABLED
 
     def reset(self, seeds: Sequence[int], which: Array | None = None) -> Array:
-        """Observations (N, S), where new episodes begin in those where which (N,) is true, or in all."""
+        """Begins new episodes in the environments with which (N,) true, or in all. Returns observations (N, S)."""
         options = None if which is None else {"reset_mask": which}
         observation, _ = self.envs.reset(seed=list(seeds), options=options)  # type: ignore[arg-type]  # it takes lists
         self.waiting = np.zeros(self.count, dtype=bool)
@@ -83,7 +83,7 @@ class Lockstep:
         return Step(observation, reward, last, terminated, truncated, ended, began, where)
 
     def executed(self, action: Array) -> Array:
-        """Actions (N, *A) as their space has them: a box's bounds may be no numbers of the action's own precision."""
+        """Actions (N, *A) in their space's dtype and bounds, which the action's own dtype cannot always represent."""
         space: Any = self.envs.single_action_space
         if action.dtype == space.dtype:
             return action
@@ -105,7 +105,7 @@ class Played:
 
 
 def play(act: Callable[[Array], Array], envs: Lockstep, seeds: Sequence[int], watch: Watch) -> Played | None:
-    """An episode in each environment, begun with these seeds; None where `watch` says no."""
+    """Plays an episode in each environment, with these seeds. None if `watch` stops it."""
     count = envs.count
     returns, lengths, under_way = np.zeros(count), np.zeros(count, dtype=int), np.ones(count, dtype=bool)
     actions: list[Array] = []
@@ -122,5 +122,5 @@ def play(act: Callable[[Array], Array], envs: Lockstep, seeds: Sequence[int], wa
         if step.ended.any():
             under_way &= ~step.ended
             if envs.seeded:
-                observation = envs.reset(seeds, step.ended)  # of no account from here on
+                observation = envs.reset(seeds, step.ended)  # ignored from here on
     return Played(returns, lengths, actions) if go_on else None

@@ -1,4 +1,4 @@
-"""Our planners in mbrl-lib's own MPC loop, each by a `_target_` in its YAML. Needs the package `mbrl`."""
+"""This library's planners in mbrl-lib's MPC loop, by a `_target_` in its YAML. Needs the package `mbrl`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from elites.planners import Plan, Planner, shift
 
 
 class Optimizer(mbrl.planning.trajectory_opt.Optimizer):  # type: ignore[misc]  # mbrl-lib has no types
-    """A planner of ours as the `action_optimizer` of mbrl-lib's `TrajectoryOptimizer`.
+    """A planner of this library as the `action_optimizer` of mbrl-lib's `TrajectoryOptimizer`.
 
         action_optimizer:
           _target_: elites.agents.mbrl.Optimizer
@@ -32,9 +32,9 @@ class Optimizer(mbrl.planning.trajectory_opt.Optimizer):  # type: ignore[misc]  
           upper_bound: ???
           device: ${device}
 
-    For the planners that sample: mbrl-lib scores without gradients (`Agent` has them). replan_freq: as the agent's.
-    population_size_module: candidates are scored in multiples of it; mbrl-lib's ensembles refuse a count of rows,
-    candidates × particles, that their elite members do not divide.
+    Works with planners that sample, because mbrl-lib scores without gradients. `Agent` has gradients. replan_freq: the
+    agent's. population_size_module: the number of candidates is padded to a multiple of it. mbrl-lib's ensembles need
+    a number of rows (candidates × particles) that their elite members divide.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Optimizer(mbrl.planning.trajectory_opt.Optimizer):  # type: ignore[misc]  
         callback: Callable[[Tensor, Tensor, int], None] | None = None,
         **_: Any,
     ) -> Tensor:
-        """The best of the plan (H, A). x0: (H, A), the last one, shifted; the box's centre is a cold start."""
+        """The best plan (H, A). x0: the last plan (H, A), shifted. If x0 is the box's centre, the start is cold."""
         calls = 0
 
         def objective(actions: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Optimizer(mbrl.planning.trajectory_opt.Optimizer):  # type: ignore[misc]  
 
 
 class Agent(mbrl.planning.Agent):  # type: ignore[misc]
-    """`MPC` through mbrl-lib's model with gradients, as the `agent` of its PETS.
+    """`MPC` with gradients through mbrl-lib's model, as the `agent` of its PETS.
 
         agent:
           _target_: elites.agents.mbrl.Agent
@@ -94,8 +94,8 @@ class Agent(mbrl.planning.Agent):  # type: ignore[misc]
           action_lb: ???
           action_ub: ???
 
-    PETS, or `create_trajectory_optim_agent_for_model`, hands it the model; elsewhere, call `set_model_env`.
-    A gradient needs a reward_fn that has one, or a learned reward. The other options are those of `MPC`.
+    mbrl-lib's PETS and `create_trajectory_optim_agent_for_model` give it the model. In other code, call
+    `set_model_env`. A gradient needs a differentiable reward_fn or a learned reward. `MPC` explains the other options.
     """
 
     def __init__(
@@ -117,17 +117,17 @@ class Agent(mbrl.planning.Agent):  # type: ignore[misc]
         self.mpc: MPC | None = None
 
     def set_trajectory_eval_fn(self, trajectory_eval_fn: Callable[..., Tensor]) -> None:
-        """From what mbrl-lib hands its agents: a function without gradients, around the model that has them."""
+        """Takes the model out of mbrl-lib's function, which itself has no gradients."""
         around = inspect.getclosurevars(trajectory_eval_fn).nonlocals
         if not {"model_env", "num_particles"} <= around.keys():
             raise ValueError(
-                "trajectory_eval_fn: expected the one of create_trajectory_optim_agent_for_model, around a model_env, "
+                "trajectory_eval_fn: expected the one of create_trajectory_optim_agent_for_model, with a model_env, "
                 f"got {trajectory_eval_fn!r}; call set_model_env(model_env, num_particles) instead"
             )
         self.set_model_env(around["model_env"], around["num_particles"])
 
     def set_model_env(self, model_env: Any, num_particles: int = 20) -> None:
-        """What to plan through, and for what reward and termination: an mbrl.models.ModelEnv."""
+        """Sets the model, the reward and the termination, from an mbrl.models.ModelEnv."""
         self.model = model = Model(model_env.dynamics_model, self.propagation)
         reward_fn, termination_fn, size = model_env.reward_fn, model_env.termination_fn, model.observed
 
@@ -162,12 +162,12 @@ class Agent(mbrl.planning.Agent):  # type: ignore[misc]
         return mpc.last.plan.best[0].cpu().numpy()
 
     def reset(self) -> None:
-        """A new episode."""
+        """Begins a new episode."""
         if self.mpc is not None:
             self.mpc.reset()
 
     def _state(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """A learned reward is the last entry of the model's state."""
+        """The model's state (S,), or (S + 1,) with a learned reward as its last entry."""
         return np.append(obs, 0.0) if self.model.model.learned_rewards else obs
 
     def _ready(self) -> MPC:
@@ -177,6 +177,6 @@ class Agent(mbrl.planning.Agent):  # type: ignore[misc]
 
 
 def _planner(mapping: Mapping[str, Any]) -> Planner:
-    """From YAML, as Hydra or a dict has it."""
+    """A planner from a mapping, of Hydra or a dict."""
     plain = OmegaConf.to_container(mapping, resolve=True) if OmegaConf.is_config(mapping) else mapping
     return config.build(Planner, plain, "planner")  # type: ignore[type-abstract]  # the registry has what is built

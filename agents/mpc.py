@@ -1,4 +1,4 @@
-"""The MPC agent: plans at every step, warm from the step before."""
+"""The MPC agent: plans at every step, with a warm start from the last step."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from elites.planners import Fill, Objective, Plan, Planner, Solver, shift
 from elites.planners.saving import loaded, saved
 from elites.spaces import Space
 
-COLD = -1  # the age of a row whose next plan is a cold one
-OVER = -2  # of a row whose next observation is an episode's last: no action of ours will count
+COLD = -1  # the age of a row whose next plan starts cold
+OVER = -2  # the age of a row whose next observation is an episode's last, so that its action does not count
 OF = "MPC.of(planner, horizon, dynamics, reward, space, …)"
 Mode = Literal["disabled", "samestep", "nextstep"]  # Gymnasium's autoreset modes
 
 
 @runtime_checkable
 class Returns(Protocol):
-    """Gives the objective that belongs to a state, and says what the points of a plan are.
+    """Gives the objective of a state, and tells how to use the points of a plan.
 
-    `elites.dynamics.Return` is one; `elites.dynamics.Sequences` has all but `at`, for points that are action sequences.
+    `elites.dynamics.Return` is one. `elites.dynamics.Sequences` has all methods except `at`, for action sequences.
     """
 
-    shifts: bool  # a plan's points move on in time with the steps that were taken
+    shifts: bool  # whether a plan's points move forward in time with the steps taken
 
     @property
     def engine(self) -> str | None:
-        """What the model's networks were last computed by, where it has any."""
+        """The engine that last computed the model's networks, if it has any."""
         ...
 
     def at(self, state: Tensor, rng: Generator) -> Objective:
@@ -48,7 +48,7 @@ class Returns(Protocol):
         ...
 
     def act(self, plan: Plan, age: Tensor, state: Tensor) -> Tensor:
-        """The actions (B, A) of a plan (B, …), of which `age` (B) steps were taken, in states (B, S)."""
+        """The actions (B, A) of a plan (B, …) in states (B, S), after `age` (B) steps of the plan."""
         ...
 
 
@@ -56,22 +56,22 @@ class Returns(Protocol):
 class Report:
     """The last planning step."""
 
-    plan: Plan  # (B, …), a row for every problem
+    plan: Plan  # (B, …), one row for each problem
     seconds: float
-    misses: int  # of the budget, since the agent was made
-    engine: str | None  # what computed the model's networks, where it says so: "kernel" or "torch"
+    misses: int  # plans over the budget since the agent was made
+    engine: str | None  # the engine of the model's networks, if known: "kernel" or "torch"
 
 
 class MPC:
-    """Observation in, action out: (S,) -> (A,), or (B, S) -> (B, A) for many problems at once; numpy or torch.
+    """Maps an observation to an action: (S,) -> (A,), or (B, S) -> (B, A) for B problems; numpy or torch.
 
         mpc = MPC.of(CEMGD(), horizon=45, dynamics=f, reward=r, space=env.action_space)
         action = mpc(observation)
 
-    returns: the objective of a state, such as `elites.dynamics.Return`. space: of one action, a Gymnasium space or an
-    `elites.Space`, which then sets the dtype. replan_every: actions taken from one plan. budget_s: seconds for one
-    plan, after which the planner answers with its best so far. fill: how a shifted plan ends. seed: None draws one
-    from the system.
+    returns: the objective of a state, such as `elites.dynamics.Return`. space: the space of one action, a Gymnasium
+    space or an `elites.Space`, which also sets the dtype. replan_every: number of actions from one plan. budget_s:
+    seconds for one plan; then the planner returns its best so far. fill: the end of a shifted plan (see `shift`).
+    seed: None draws a seed from the system.
     """
 
     @renaming(box="space", dynamics=OF, reward=OF, terminated=OF, terminal_value=OF, particles=OF, risk=OF, discount=OF)
@@ -80,7 +80,7 @@ class MPC:
         planner: Planner,
         horizon: int,
         returns: Returns | None = None,
-        space: Any = None,  # whatever Space.of takes
+        space: Any = None,  # anything that Space.of takes
         *,
         replan_every: int = 1,
         budget_s: float | None = None,
@@ -135,7 +135,7 @@ class MPC:
         seed: int | None = None,
         device: torch.device | str = "cpu",
     ) -> MPC:
-        """For functions of torch rows: the options up to `risk` are those of `elites.dynamics.Return`."""
+        """An agent from functions of torch rows. `elites.dynamics.Return` explains the options up to `risk`."""
         returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)
         return cls(
             planner,
@@ -152,10 +152,10 @@ class MPC:
     # --- episodes ----------------------------------------------------------------------------------------------------
 
     def reset(self, mask: Any = None, *, guess: Any = None) -> None:
-        """The problems where mask (B,) is true, or all, start cold; a guess (H, A) or (B, H, A) is their first plan."""
+        """Starts the problems with mask (B,) true cold, or all. guess: (H, A) or (B, H, A), the first plan of all."""
         if mask is None:
             self._plan: Plan | None = None
-            self._age = np.empty(0, dtype=int)  # (B,): actions taken of the plan; COLD where there is none
+            self._age = np.empty(0, dtype=int)  # (B,): actions taken from the plan; COLD without a plan
             self._guess: Tensor | None = None if guess is None else self._checked_guess(self.actions.from_env(guess))
             return
         if guess is not None:
@@ -163,10 +163,10 @@ class MPC:
         self.ended(mask)
 
     def ended(self, mask: Any, mode: object = "disabled") -> None:
-        """Episodes have ended where mask (B,) is true, in a vector environment of this autoreset mode of Gymnasium's.
+        """Episodes ended in the rows with mask (B,) true. mode: the autoreset mode of Gymnasium's vector environment.
 
-        The next observation is a new episode's first, whose plan is a cold one. In the mode NEXT_STEP it is still the
-        old one's last: the action then does not count and no plan is made for it.
+        The next observation is the first one of a new episode, and its plan starts cold. In the mode NEXT_STEP it is
+        the last one of the old episode. Its action does not count, so the agent makes no plan for it.
         """
         known = str(getattr(mode, "value", mode)).lower().replace("_", "")
         check("ended: mode", known, Mode)
@@ -191,7 +191,7 @@ class MPC:
     @overload
     def __call__(self, observation: NDArray[Any]) -> NDArray[Any]: ...
     def __call__(self, observation: Any) -> Any:
-        with torch.inference_mode(False):  # whatever the caller is in, a planner may need gradients
+        with torch.inference_mode(False):  # a planner can need gradients, even if the caller is in inference mode
             return self._act(observation)
 
     def _act(self, observation: Any) -> Any:
@@ -208,7 +208,7 @@ class MPC:
         return action.to(state.device) if isinstance(observation, Tensor) else action.cpu().numpy()[()]
 
     def _actions(self, states: Tensor) -> Tensor:
-        """(B, S) -> (B, A), from plans that are as old as the rows are; an episode that is over gets any action."""
+        """(B, S) -> (B, A) from each row's plan at its age. An episode that is over gets the space's centre."""
         self._expect(len(states))
         over = self._age == OVER
         actions = self.actions.centre.expand(len(states), -1)
@@ -222,7 +222,7 @@ class MPC:
         return actions
 
     def _expect(self, batch: int) -> None:
-        """So many problems, as before; or the first of them, with the guess as their plan."""
+        """Checks the number of problems. At the first call, sets their ages, and the guess as their plan."""
         if not self._age.size:
             if self._guess is not None:
                 if self._guess.ndim > len(self.space.shape) and len(self._guess) != batch:
@@ -231,11 +231,11 @@ class MPC:
             self._age = np.full(batch, COLD if self._guess is None else 0)
         elif self._age.size != batch:
             raise ValueError(
-                f"observation: expected {self._age.size} problems, as before, got {batch}; reset() starts anew"
+                f"observation: expected {self._age.size} problems, as before, got {batch}; call reset() first"
             )
 
     def _planned(self, states: Tensor) -> Plan:
-        """A plan for states (B, S) that has an action left in every row, `_age` steps in."""
+        """A plan for states (B, S) with an action left at `_age` in every row."""
         guessed = self._plan is not None and self._plan.evaluations == 0
         due = ((self._age == COLD) | (self._age >= self.replan_every) | guessed) & (self._age != OVER)
         if due.any() or self._plan is None:
@@ -246,7 +246,7 @@ class MPC:
     def _replan(self, states: Tensor, due: NDArray[np.bool_]) -> Plan:
         began = time.perf_counter()
         plan, ages = self._plan, np.unique(self._age[due])
-        for number, age in enumerate(ages):  # rows that were reset start cold, apart from the others
+        for number, age in enumerate(ages):  # rows that were reset start cold, in a search of their own
             rows = torch.as_tensor(np.flatnonzero(due & (self._age == age)), device=self.space.device)
             part = self._part(states, rows, int(age), self._deadline(began, len(ages) - number))
             plan = part if len(rows) == len(states) else self._merged(plan, part, rows, len(states))
@@ -259,14 +259,14 @@ class MPC:
         return plan
 
     def _deadline(self, began: float, searches: int) -> float | None:
-        """The next of so many searches gets an equal share of the time that is left."""
+        """The deadline of the next search, if `searches` searches share the remaining time equally."""
         if self.budget_s is None:
             return None
         now = time.perf_counter()
         return now + max(began + self.budget_s - now, 0.0) / searches
 
     def _part(self, states: Tensor, rows: Tensor, age: int, deadline: float | None) -> Plan:
-        """A plan for some rows, which are of one age."""
+        """A plan for some rows, all of the same age."""
         start = None
         if age != COLD and self._plan is not None:
             start = self._plan.map(lambda x: x[rows])
@@ -276,14 +276,14 @@ class MPC:
         return self.planner.plan(objective, self.space, start, batch=(len(rows),), rng=self.rng, deadline=deadline)
 
     def _merged(self, plan: Plan | None, part: Plan, rows: Tensor, batch: int) -> Plan:
-        if plan is None:  # other rows wait for their episodes to begin, and have none
+        if plan is None:  # the other rows have no plan yet: their episodes have not begun
             plan = part.map(lambda x: x[:1].expand(batch, *x.shape[1:]))
         return plan.merged(part, rows)
 
     # --- to save and to go on ----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that goes from one step to the next, as tensors and JSON values."""
+        """The state between two steps, as tensors and JSON values."""
         plan = None if self._plan is None else saved(self._plan)
         age, misses = self._age.tolist(), self._misses
         return {"plan": plan, "age": age, "guess": self._guess, "misses": misses, "rng": self.rng.get_state()}

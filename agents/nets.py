@@ -1,4 +1,4 @@
-"""What an algorithm has learned: named modules, how each descends, their slow copies, and the randomness."""
+"""The learned state of an algorithm: named modules with their optimizers and slow copies, and the generator."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer(Checked):
-    """How a module descends."""
+    """The optimizer of a module."""
 
-    rate: Positive = 1e-3
+    rate: Positive = 1e-3  # learning rate
     kind: Literal["adam", "adamw", "sgd"] = "adam"
-    decay: NonNegative = 0.0  # of the weights
+    decay: NonNegative = 0.0  # weight decay
     clip: Positive | None = None  # the gradient's largest norm
-    momentum: Fraction = 0.0  # sgd's
+    momentum: Fraction = 0.0  # for sgd
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         if self.kind == "sgd":
@@ -41,24 +41,24 @@ class Optimizer(Checked):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A module of an algorithm. slow: whether a copy follows it."""
+    """A module of an algorithm. slow: whether a slow copy follows it."""
 
     module: nn.Module
-    optimizer: Optimizer | None = Optimizer()  # None: its weights are only set
+    optimizer: Optimizer | None = Optimizer()  # None: only `Nets.set` changes its weights
     slow: bool = False
 
 
 class Nets:
-    """The modules as attributes, `slow` copies of some, the spaces and the generator.
+    """The modules as attributes, `slow` copies of some of them, the spaces and the generator.
 
-    A subclass says which modules there are and of what type, for whoever reads or checks an update:
+    A subclass declares the modules and their types, for readers and type checkers:
 
         class ActorCritic(Nets):
             critics: Critics
             policy: Policy
     """
 
-    slow: Self  # only those that were asked for
+    slow: Self  # only modules whose Part has slow=True
 
     def __init__(self, spaces: Spaces, rng: Generator, parts: Mapping[str, Part]) -> None:
         self.spaces, self.rng, self.parts = spaces, rng, parts
@@ -66,7 +66,7 @@ class Nets:
         self.copies = {name: slow_copy(part.module) for name, part in parts.items() if part.slow}
         self.slow = cast("Self", SimpleNamespace(**self.copies))
         if taken := [name for name in parts if hasattr(self, name)]:
-            raise ValueError(f"Nets: expected a name of a module that is free, got {taken[0]!r}")
+            raise ValueError(f"Nets: expected a module name that Nets does not use, got {taken[0]!r}")
         vars(self).update(self.modules)
         self._parameters = {name: list(module.parameters()) for name, module in self.modules.items()}
         self._followers = {name: Follower(slow, self.modules[name]) for name, slow in self.copies.items()}
@@ -75,11 +75,11 @@ class Nets:
         }
 
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers in this shape."""
+        """Standard normal numbers in the shape of `like`."""
         return torch.randn(like.shape, generator=self.rng, device=like.device, dtype=like.dtype)
 
     def descend(self, name: str, loss: Tensor) -> None:
-        """A step of this module's parameters alone, whatever else the loss went through."""
+        """An optimizer step of this module's parameters. Other modules in the loss stay as they are."""
         if name not in self._optimizers:
             raise ValueError(f"update: expected a loss of one of {', '.join(self._optimizers)}, got one of {name!r}")
         parameters, part = self._parameters[name], self.parts[name]
@@ -99,7 +99,7 @@ class Nets:
 
     @torch.no_grad()
     def set(self, name: str, vector: Tensor) -> None:
-        """A step without a descent: these are the module's weights, in the order of `vector`."""
+        """Sets a module's weights from a vector, in the order of `vector()`."""
         parameters = self._parameters[name]
         sizes = [parameter.numel() for parameter in parameters]
         if vector.shape != (sum(sizes),):
@@ -108,7 +108,7 @@ class Nets:
             parameter.copy_(weights.view_as(parameter))
 
     def follow(self, tau: float, *names: str) -> None:
-        """The slow copies of these, or all: slow ← slow + τ (fast - slow)."""
+        """Moves the slow copies of these modules, or of all: slow ← slow + τ (fast - slow)."""
         for name in names or self.copies:
             self._followers[name](tau)
 
@@ -129,7 +129,7 @@ class Nets:
         return states | {"optimizers": optimizers}
 
     def load_state_dict(self, state: State) -> None:
-        """Rates and the like stay this one's own: settings may have changed."""
+        """Loads weights and optimizer states. Learning rates stay, because settings can have changed."""
         for group, mine in (("modules", self.modules), ("slow", self.copies), ("optimizers", self._optimizers)):
             if state[group].keys() != mine.keys():
                 raise RuntimeError(f"expected {group} {', '.join(mine)}, found {', '.join(state[group])}")
@@ -141,7 +141,7 @@ class Nets:
             given = state["optimizers"][name]
             if given["kind"] != self._kind(name):
                 raise RuntimeError(f"expected an optimizer of {name} that is {self._kind(name)}, found {given['kind']}")
-            numbered = {int(number): of for number, of in given["state"].items()}  # strings in a checkpoint
+            numbered = {int(number): of for number, of in given["state"].items()}  # they are strings in a checkpoint
             optimizer.load_state_dict(optimizer.state_dict() | {"state": copy.deepcopy(numbered)})
 
     def _kind(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How many updates follow how many steps."""
+"""The number of updates for each step of learning."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from elites.fields import Checked, Count, Range
 
 @dataclass(frozen=True)
 class Pace(Checked):
-    """`updates` in a row after every `every`-th step of learning.
+    """`updates` in a row after every `every` steps of learning.
 
-    1 and 8 are an eighth of an update a step (MPO); 4 and 1 are four a step (DSPG); 1 and 2048 are a burst (AWR).
+    updates=1 with every=8 is 1/8 update a step (MPO). updates=4 with every=1 is four updates a step (DSPG).
     """
 
-    updates: Count = 1
-    every: Count = 1
-    learning_starts: Annotated[int, Range(0)] = 0  # transitions before the first update; those at random count
+    updates: Count = 1  # updates in a row
+    every: Count = 1  # steps of learning between two rows of updates
+    learning_starts: Annotated[int, Range(0)] = 0  # transitions before the first update, random ones included
 
     def owed(self, before: int, after: int) -> int:
-        """Updates between two counts of the steps of learning."""
+        """The number of updates due from step `before` to step `after`."""
         return self.updates * (after // self.every - before // self.every)

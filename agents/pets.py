@@ -1,4 +1,4 @@
-"""PETS (Chua et al. 2018): collect, fit a probabilistic ensemble, plan through it, act, and again."""
+"""PETS (Chua et al. 2018): collect, fit a probabilistic ensemble, plan through it, act, repeat."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PETSConfig(Checked):
-    """What PETS is made of; the defaults are the CEM-GD paper's but for the particles, which are fewer."""
+    """Settings of PETS. The defaults are the CEM-GD paper's, with fewer particles."""
 
     planner: Planner = CEMGD()
-    horizon: Count = 45  # steps that a plan looks ahead
-    particles: Count = 5  # rollouts of each candidate, through the members in turn
-    noise: Literal["common", "independent"] = "common"  # whether all candidates meet the same noise of the model
-    risk: NonNegative = 0.0  # standard deviations over the particles that a return loses
-    discount: Fraction = 1.0  # of the reward, at every step
-    replan_every: Count = 1  # steps
+    horizon: Count = 45  # steps in a plan
+    particles: Count = 5  # rollouts of each candidate, spread over the members
+    noise: Literal["common", "independent"] = "common"  # whether all candidates share the model's noise
+    risk: NonNegative = 0.0  # standard deviations over the particles to subtract from a return
+    discount: Fraction = 1.0  # factor of the reward for every step
+    replan_every: Count = 1  # steps between two plans
     model: EnsembleConfig = EnsembleConfig(sampling="bfloat16x3")
     training: Training = Training()
-    train_every: Count | None = None  # steps; None is before every episode
-    value: ValueLearning | None = None  # what a plan's end is worth, as {} learns it; None is nothing
+    train_every: Count | None = None  # steps between two lessons; None learns before every episode
+    value: ValueLearning | None = None  # a learned value at the end of a plan; {} takes its defaults, None is no value
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.value is not None and self.discount == 1:
-            raise ValueError("value: expected a discount below 1 beside it, such as 0.98; without one it has no end")
+            raise ValueError("value: expected a discount below 1, such as 0.98, got 1; the value would be infinite")
 
 
 class PETS(Learner):
-    """An agent that learns its model from what it did: `act`, `observe`, `learn`."""
+    """An agent that learns a model from its own transitions: `act`, `observe`, `learn`."""
 
     TOLD = ("model_rmse", "model_coverage_90")
 
@@ -61,11 +61,11 @@ class PETS(Learner):
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        """env: an environment of which only the two spaces are looked at."""
+        """env: an environment. Only its two spaces are used."""
         self.config, self.task = config, task
         (self.observed,) = env.observation_space.shape or ()
         self.rng = Generator(device).manual_seed(seed)
-        self.space = Space.of(env.action_space, dtype=torch.get_default_dtype(), device=device)  # of one action
+        self.space = Space.of(env.action_space, dtype=torch.get_default_dtype(), device=device)  # for one action
         state_size, (action_size,) = self.observed + task.learned_reward, self.space.shape
         self.model = ProbabilisticEnsemble(
             state_size,
@@ -90,17 +90,17 @@ class PETS(Learner):
         )
         self.replay = Replay(transitions(state_size, action_size), device=device)
         self.plan_ms: list[float] = []
-        self.fallbacks = 0  # plans that found nothing finite
-        self._learned_at = -1  # transitions seen by then
+        self.fallbacks = 0  # plans without a finite value
+        self._learned_at = -1  # the number of transitions at the last lesson
         self._warned = False
 
     def begin(self, which: Array | None = None) -> None:
-        self.mpc.reset(None if which is None or which.all() else which)  # all of them, however many there were before
+        self.mpc.reset(None if which is None or which.all() else which)  # None resets all, even if their number changed
         for where in np.flatnonzero([True] if which is None else which):
             self.replay.begin(int(where))
 
     def act(self, observation: Array, explore: bool = True) -> Array:
-        """Planned, always: it explores by no other means."""
+        """Plans an action. It is the same whether `explore` is true or not."""
         before = self.mpc.last
         action = self.mpc(self._state(observation, np.zeros(observation.shape[:-1])))
         if self.mpc.last is not before and self.mpc.last:
@@ -115,7 +115,7 @@ class PETS(Learner):
     def observe(self, step: Transition) -> None:
         if step.terminated.any() and not self.task.terminated and not self._warned:
             self._warned = True
-            warnings.warn("the environment terminated, but its task has no termination: plans go on", stacklevel=2)
+            warnings.warn("the environment terminated, but its task has no termination: plans ignore it", stacklevel=2)
         rows: dict[str, Array | Tensor] = {
             "state": self._state(step.observation, np.zeros_like(step.reward)),
             "action": self.space.from_env(step.action),
@@ -162,14 +162,14 @@ class PETS(Learner):
 
     @torch.no_grad()
     def predict(self, start: int, steps: int, particles: int = 100) -> tuple[Array, Array]:
-        """Open loop from a transition on, with the actions taken: what came (T, S), what was foreseen (P, T, S)."""
+        """Predicts open loop from a transition with its actions: (T, S) states that came, (P, T, S) predictions."""
         columns = (self.replay.column(name) for name in ("state", "action", "next_state"))
         state, action, following = (column[start : start + steps] for column in columns)
         noise = self.model.draw(particles, len(action), Generator(self.rng.device).manual_seed(0))
         foreseen = self.model.rollout(state[0], action[None], noise)[0].cpu().numpy()
         came = torch.cat([state[:1], following]).cpu().numpy()
         angles = list(self.task.angles)
-        came[:, angles] = np.unwrap(came[:, angles], axis=0)  # without the jump at a full turn
+        came[:, angles] = np.unwrap(came[:, angles], axis=0)  # without jumps at a full turn
         return came[1:], foreseen
 
     def state_dict(self) -> State:
@@ -186,7 +186,7 @@ class PETS(Learner):
 
     def load_state_dict(self, state: State) -> None:
         self.model.load_state_dict(state["model"])
-        if self.value is not None and "value" in state:  # a run may be gone on with that had none
+        if self.value is not None and "value" in state:  # the checkpoint can be from settings without a value
             self.value.load_state_dict(state["value"])
         self.replay.load_state_dict(state["replay"])
         self.mpc.load_state_dict(state["mpc"])
@@ -195,5 +195,5 @@ class PETS(Learner):
         self.plan_ms = state["plan_ms"].tolist()
 
     def _state(self, observation: Array, reward: Array) -> Array:
-        """A learned reward is the last entry of the model's state."""
+        """The model's state: the observation, with a learned reward as its last entry."""
         return np.concatenate([observation, reward[..., None]], -1) if self.task.learned_reward else observation

@@ -1,4 +1,4 @@
-"""What the end of a plan is worth: a value function, learned from what the agent did."""
+"""The value of the end of a plan: a value function, learned from the agent's own episodes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from elites.networks.regression import regression
 class ValueLearning(Checked):
     """TD(λ) over the episodes so far, at every lesson.
 
-    A plan is a sequence without feedback: where the body is unstable, it falls at the end of every long plan. The value
-    says what an agent that plans anew earns from there on, so plans can be short (POLO, Lowrey et al. 2019).
+    A plan has no feedback, so an unstable body falls at the end of every long plan. The value predicts the return of an
+    agent that plans again at every step. With it, plans can be short (POLO, Lowrey et al. 2019).
     """
 
-    networks: Count = 3  # of which the mean counts
+    networks: Count = 3  # number of networks; the value is their mean
     architecture: Architecture = Architecture((128, 128), "silu", layer_norm="all", normalise_inputs=True)
-    trace: Fraction = 0.95  # λ: 0 believes the value of the next state, 1 only what was earned
-    epochs: Count = 5  # times through all steps at every lesson, each with targets made anew
-    batch: Count = 256  # steps
+    trace: Fraction = 0.95  # λ: 0 uses the value of the next state, 1 uses the rewards earned
+    epochs: Count = 5  # passes over all steps in a lesson, each with new targets
+    batch: Count = 256  # steps of an update
     learning_rate: Positive = 1e-3  # Adam's
-    learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
+    learning: LearningPrecision = "bfloat16x3"  # number format of products on a processor with tiles; else float32
 
     def fit(
         self,
@@ -43,7 +43,7 @@ class ValueLearning(Checked):
         rng: Generator,
         progress: Callable[[int, float], None] | None = None,
     ) -> float:
-        """Goes on from the weights that `value` has; the mean squared error left, the targets' variance being 1."""
+        """Continues from the weights of `value`. Returns the mean squared error, in units of the targets' variance."""
         seen = value.seen(torch.cat([episode.state for episode in episodes]))
         value.mlp.normalise(seen)
         optimizer, error = Adam(list(value.mlp.parameters()), self.learning_rate, fused=True), 0.0
@@ -75,9 +75,9 @@ class ValueLearning(Checked):
 
 
 class PlanValue(Value):
-    """States (R, S) -> what the agent earns from there on (R), discounted: the mean of M networks.
+    """States (R, S) -> the agent's discounted return from there (R): the mean of M networks.
 
-    encode: (R, S) -> (R, F), what of a state they see. Before it has learned anything, all states are worth nothing.
+    encode: (R, S) -> (R, F), the networks' view of a state. Before the first lesson, all values are 0.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class PlanValue(Value):
         return value
 
     def seen(self, state: Tensor) -> Tensor:
-        """(R, S) -> what the networks see (R, F)."""
+        """(R, S) -> the networks' inputs (R, F)."""
         return state if self.encode is None else self.encode(state)
 
     def scale(self, targets: Tensor) -> None:
-        """Values are in units of the spread of these (n), around their mean."""
+        """Sets the unit and the zero of the networks' outputs: the spread and mean of these targets (n)."""
         std, mean = torch.std_mean(targets, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(std.clamp_min(1e-6))

@@ -1,4 +1,4 @@
-"""What the algorithms share that learn a Q-function from replay."""
+"""The base of algorithms that learn a Q-function from replay."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class QLearning(Algorithm):
 
     RENAMED: ClassVar[Mapping[str, str]] = {"width": "architecture.hidden"}
 
-    architecture: Architecture = Architecture((256, 256))  # of critics and policy
-    critics: Count = 2  # 2: the lesser of the two is the target, as in TD3
+    architecture: Architecture = Architecture((256, 256))  # of the critics and the policy
+    critics: Count = 2  # number of Q-functions; with 2, the smaller value is the target, as in TD3
     critic_rate: Positive = 1e-3  # learning rate of the Q-functions
-    policy_rate: Positive = 1e-3  # and of the policy
+    policy_rate: Positive = 1e-3  # learning rate of the policy
     batch: Count = 128  # transitions of an update
-    discount: Fraction = 0.99  # of the reward, at every step
-    tau: Rate = 0.005  # how far a slow copy follows
-    policy_every: Count = 1  # updates of the critics for one of the policy
-    target_every: Count = 2  # and for one of the targets
-    learning: LearningPrecision = "bfloat16x3"  # numbers of the products, where the processor has tiles; else float32
+    discount: Fraction = 0.99  # factor of the reward for every step
+    tau: Rate = 0.005  # τ: slow ← slow + τ (fast - slow)
+    policy_every: Count = 1  # updates of the critics for one update of the policy
+    target_every: Count = 2  # updates of the critics for one update of the slow copies
+    learning: LearningPrecision = "bfloat16x3"  # number format of products on a processor with tiles; else float32
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.architecture.normalise_inputs:
-            raise ValueError("architecture.normalise_inputs: expected false, as nobody measures these inputs")
+            raise ValueError("architecture.normalise_inputs: expected false, as these inputs are never measured")
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
         critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)
@@ -65,9 +65,9 @@ class QLearning(Algorithm):
 
 @dataclass(frozen=True)
 class DeterministicPolicy(QLearning):
-    """For a policy that climbs Q, and explores with normal noise in half widths of the box."""
+    """The base of agents whose policy climbs Q and explores with normal noise, in half widths of the box."""
 
-    exploration_noise: NonNegative = 0.1  # spread, on the actions that collect data
+    exploration_noise: NonNegative = 0.1  # spread of the noise on actions that collect data
 
     def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
         parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
@@ -82,7 +82,7 @@ class DeterministicPolicy(QLearning):
 
 
 def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:
-    """A target's action with clipped noise (TD3, eq. 14), in half widths of the box; choices are left as they are."""
+    """A target's action plus clipped noise (TD3, eq. 14), in half widths of the box. Choices get no noise."""
     if spread == 0 or not isinstance(nets.spaces.action, Box):
         return action
     return perturbed(action, nets.normal(action), spread, clip)

@@ -14,13 +14,13 @@ from elites.networks.climbing import climb
 
 @dataclass(frozen=True)
 class QGP(CGP):
-    """All but the policy's loss is CGP's."""
+    """CGP with another loss of the policy."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.search_for != "policy":
             raise ValueError(
-                f"QGP.search_for: expected 'policy', as its policy imitates nobody, got {self.search_for!r}"
+                f"QGP.search_for: expected 'policy', as its policy imitates no search, got {self.search_for!r}"
             )
 
     def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Qt-Opt (Kalashnikov et al. 2018), the CGP paper's CEM-only baseline: Q-learning whose policy is a search over Q."""
+"""Qt-Opt (Kalashnikov et al. 2018), the CGP paper's CEM-only baseline: the policy is a search over Q."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from elites.agents.units import Spaces
 
 @dataclass(frozen=True)
 class QtOpt(Searched):
-    """It has no policy network."""
+    """Q-learning without a policy network."""
 
     def build(self, spaces: Spaces, rng: Generator) -> QNets:
         nets = QNets(spaces, rng, {"critics": self.new_critics(spaces, rng)})
-        elsewhere = QNets(spaces, Generator(rng.device), {})  # a planner that cannot search this space says so here
+        elsewhere = QNets(spaces, Generator(rng.device), {})  # a planner that cannot search this space raises here
         self.best(nets.critics, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
         return nets
 

@@ -1,4 +1,4 @@
-"""The replay buffer: transitions by named columns, and the episodes that they make."""
+"""The replay buffer: transitions in named columns, and their episodes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from elites.fields import Count, check
 from elites.networks.gather import Columns
 
 Schema = Mapping[str, tuple[int, ...]]  # {column of numbers: shape (*E) of an entry}
-ENDS = ("terminated", "truncated")  # columns (n,) of truth values that every replay has
-PLACES = ("where", "time")  # and of integers: the environment, and the number of the step in its episode
+ENDS = ("terminated", "truncated")  # bool columns (n,) of every replay
+PLACES = ("where", "time")  # integer columns (n,): the environment, and the step in its episode
 
 
 def transitions(state_size: int, action_size: int, raw: bool = False) -> Schema:
-    """raw: with the actions before they were clipped or squashed; `action` is always the one that was executed."""
+    """The columns of transitions. raw: adds actions before clipping or squashing; `action` is the executed one."""
     schema: Schema = {"state": (state_size,), "action": (action_size,), "reward": (), "next_state": (state_size,)}
     return {**schema, "raw_action": (action_size,)} if raw else schema
 
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """Rows that only grow at their end: a checkpoint writes each once."""
+    """Rows that only grow at their end, so checkpoints write each row once."""
 
-    columns: Mapping[str, Tensor]  # (n, *E) each, the oldest first
-    first: int  # the oldest row's number, counted from the run's beginning; the rows are first … first + n - 1
+    columns: Mapping[str, Tensor]  # (n, *E) each, oldest first
+    first: int  # the oldest row's number since the run's beginning; the rows are first … first + n - 1
 
 
 class Rows:
-    """Columns by name, (R, *E) each. Those that a schema has stand beside these."""
+    """Columns by name, (R, *E) each. A schema can add more columns."""
 
     state: Tensor
     action: Tensor
@@ -49,10 +49,10 @@ class Rows:
 
 
 class Episode(Rows):
-    """What is held of one episode, (T, *E) a column, in the order of time. Columns that lie together are views."""
+    """The stored part of one episode, (T, *E) a column, in the order of time. Contiguous columns are views."""
 
-    begins: bool  # its first transition is held; the ring may have let go of it
-    ends: bool  # its last transition is held: else it is under way, or was given up
+    begins: bool  # whether its first transition is stored; the ring can have dropped it
+    ends: bool  # whether its last transition is stored; else it is running or was given up
 
     def __init__(self, columns: Mapping[str, Tensor], begins: bool, ends: bool) -> None:
         super().__init__(columns)
@@ -60,7 +60,7 @@ class Episode(Rows):
 
 
 class Replay:
-    """Transitions in the order in which they happened; the oldest make room once there are `capacity` of them."""
+    """Transitions in the order of collection. When `capacity` is reached, new rows replace the oldest."""
 
     def __init__(self, schema: Schema, capacity: int = 1_000_000, device: torch.device | str = "cpu") -> None:
         check("Replay.capacity", capacity, Count)
@@ -68,13 +68,13 @@ class Replay:
         columns = {name: torch.empty(0, *shape, device=device) for name, shape in schema.items()}
         columns |= {name: torch.empty(0, dtype=torch.bool, device=device) for name in ENDS}
         self._hold(columns | {name: torch.empty(0, dtype=torch.int32, device=device) for name in PLACES})
-        self.total = 0  # ever added
-        self._first = 0  # the number of the oldest row that is held; rows are numbered as they come
+        self.total = 0  # number of rows ever added
+        self._first = 0  # the number of the oldest stored row; rows are numbered in the order of collection
         self._origin = 0  # row k is at place (k - origin) modulo capacity
-        self._ages: dict[int, int] = {}  # of the episode under way in each environment
+        self._ages: dict[int, int] = {}  # steps of the running episode in each environment
 
     def _hold(self, columns: dict[str, Tensor]) -> None:
-        """These from now on. On a CPU a few rows are written as arrays, which takes a tenth of the time."""
+        """Stores these columns. On a CPU, rows are written through NumPy, which is ten times as fast."""
         self._columns, on_cpu = columns, self.device.type == "cpu"
         self._written: dict[str, Any] = {name: x.numpy() if on_cpu else x for name, x in columns.items()}
         self._sampled = Columns({name: x for name, x in columns.items() if name not in PLACES})
@@ -90,11 +90,11 @@ class Replay:
         return self.total - self._first
 
     def begin(self, where: int) -> None:
-        """A new episode begins in this environment, whether or not the last one ended."""
+        """Begins a new episode in this environment, even if the last one has not ended."""
         self._ages.pop(where, None)
 
     def extend(self, rows: Mapping[str, Array | Tensor]) -> None:
-        """Some at once: (n, *E) for every column, and in `where` (n,) the number of the environment."""
+        """Adds n rows: (n, *E) for every column, and in `where` (n,) the index of the environment."""
         values = {name: self._checked(name, rows) for name in self._columns if name != "time"}
         ended = (values["terminated"] | values["truncated"]).tolist()
         times = []
@@ -103,7 +103,7 @@ class Replay:
             self._ages[where] = 0 if end else times[-1] + 1
         values["time"] = self._as_written("time", times)
         count = len(times)
-        if count > self.capacity:  # the last of them
+        if count > self.capacity:  # only the last rows fit
             values = {name: value[count - self.capacity :] for name, value in values.items()}
             self.total += count - self.capacity
             count = self.capacity
@@ -129,7 +129,7 @@ class Replay:
         return value
 
     def _make_room(self, wanted: int) -> None:
-        """Doubling: what is never filled is never held."""
+        """Doubles the memory when needed, so that an unfilled replay stays small."""
         room = len(self._columns["time"])
         if room < wanted:
             more = min(max(room, wanted - room, 1024), self.capacity - room)
@@ -141,30 +141,30 @@ class Replay:
             )
 
     def drop(self) -> None:
-        """Lets go of all rows, as an algorithm does that learns from each once."""
+        """Drops all rows, for an algorithm that learns from each row once."""
         self._first = self._origin = self.total
 
     def sample(self, rows: int, rng: Generator) -> Rows:
-        """So many transitions (rows, *E), each any that is held."""
+        """Random transitions (rows, *E), with replacement."""
         self._require_rows()
         index = torch.randint(len(self), (rows,), generator=rng, device=self.device)
         return Rows(self._sampled.rows(index))
 
     def all(self) -> Rows:
-        """(n, *E), the oldest first."""
+        """All rows (n, *E), oldest first."""
         return Rows({name: self.column(name) for name in self._columns})
 
     def column(self, name: str) -> Tensor:
-        """(n, *E), the oldest first; a view unless the ring has wrapped."""
+        """A column (n, *E), oldest first. It is a view unless the ring has wrapped."""
         self._require_rows()
         return self._ordered(name)
 
     def episodes(self) -> list[Episode]:
-        """All episodes of which a part is held, in the order in which their first rows came."""
+        """All episodes with stored rows, in the order of their first stored rows."""
         if not len(self):
             return []
         where, time = self._ordered("where"), self._ordered("time")
-        order = where.sort(stable=True).indices  # of each environment together, in the order of time
+        order = where.sort(stable=True).indices  # grouped by environment, in the order of time
         begins = time[order] == 0
         fresh = begins.clone()
         fresh[0] = True
@@ -175,7 +175,7 @@ class Replay:
         return [self._episode(rows, begun) for rows, begun in sorted(pieces, key=lambda piece: int(piece[0][0]))]
 
     def _episode(self, rows: Tensor, begins: bool) -> Episode:
-        """Of these rows (T,), counted from the oldest one."""
+        """The episode of these rows (T,), counted from the oldest row."""
         places = (rows + (self._first - self._origin)) % self.capacity
         first, last = int(places[0]), int(places[-1])
         chosen = slice(first, last + 1) if last - first == len(rows) - 1 else places

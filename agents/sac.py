@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al. 2018), with the temperature that keeps the policy's entropy at a target."""
+"""Soft actor-critic (Haarnoja et al. 2018), with a temperature that keeps the policy's entropy at a target."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from elites.networks.policies import Policy
 
 
 class Temperature(nn.Module):
-    """α, by its logarithm."""
+    """α, learned as its logarithm."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.log = nn.Parameter(torch.zeros((), device=device))
-        self._rate = torch.zeros(())  # where a descent finds the gradient
+        self._rate = torch.zeros(())  # holds the gradient for a descent
 
     @property
     def value(self) -> Tensor:
-        """It has no gradient: α is a number to the losses of the others."""
+        """α without a gradient, as a number in the other losses."""
         return torch.tensor(math.exp(self.log.item())) if self._quick else self.log.detach().exp()
 
     @property
     def _quick(self) -> bool:
-        """Whether it is a number at hand."""
+        """Whether reading ln α is cheap: it is float32 on the CPU."""
         return self.log.is_cpu and self.log.dtype == torch.float32
 
     def loss(self, log_density: Tensor, target_entropy: float) -> Tensor:
-        """Eq. 18 with ln α for α, which falls while the entropy, -ln π (R), is above the target."""
+        """Eq. 18 with ln α instead of α. α falls while the entropy, the mean of -ln π (R), is above the target."""
         log = self.log
 
         def composed() -> Tensor:
@@ -63,10 +63,10 @@ class SoftActorCritic(QNets):
 
 @dataclass(frozen=True)
 class SAC(QLearning):
-    """A value counts the entropy still to come: Q - α ln π. The target entropy is -A; π has no slow copy."""
+    """A value includes the future entropy: Q - α ln π. The target entropy is -A. π has no slow copy."""
 
     critic_rate: Positive = 3e-4
-    policy_rate: Positive = 3e-4  # the temperature's as well
+    policy_rate: Positive = 3e-4  # learning rate of the policy and the temperature
     target_every: Count = 1
 
     def build(self, spaces: Spaces, rng: Generator) -> SoftActorCritic:
@@ -81,7 +81,7 @@ class SAC(QLearning):
         return nets.policy.action(state)
 
     def update(self, nets: SoftActorCritic, data: Replay, step: int) -> Losses:
-        """Algorithm 1 of Haarnoja et al. 2018b: eqs. 5 and 6 (Q), 9 (π), and 18 (α) with ln α for α."""
+        """Algorithm 1 of Haarnoja et al. 2018b: eqs. 5 and 6 (Q), 9 (π), and 18 (α) with ln α instead of α."""
         batch, alpha = data.sample(self.batch, nets.rng), nets.temperature.value
         with torch.no_grad():
             next_action, log_density = nets.policy.sample(batch.next_state, nets.rng)

@@ -1,4 +1,4 @@
-"""What the algorithms share that act by a search over their Q-function: πCEM (CGP, Simmons-Edler et al. 2019)."""
+"""The base of algorithms that act by a search over their Q-function: πCEM (CGP, Simmons-Edler et al. 2019)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribu
 
 @dataclass(frozen=True)
 class Searched(QLearning):
-    """Any planner may search; it answers with the best of all candidates, where Algorithm 1 takes the last ones' best.
+    """Any planner can search. It returns the best of all candidates; Algorithm 1 takes the best of the last iteration.
 
-    sampling: the numbers in which candidates are compared, where the processor computes in them and Q fits in them,
-    else float32; nothing is learned in them. The fastest are tiles of bfloat16, else float16, else bfloat16.
+    sampling: the number format in which candidates are compared, if the processor has it and Q fits in it; else
+    float32. Learning does not use it. `fastest` is bfloat16 on tiles, else float16, else bfloat16.
     """
 
-    search: Planner = PI_CEM  # over Q, for every action and every target
+    search: Planner = PI_CEM  # the search over Q, for every action and every target
     sampling: Precision = "fastest"
-    policy_noise: NonNegative = 0.2  # spread, on the actions of targets, in half widths of the box
-    noise_clip: NonNegative = 0.5  # the most of it
+    policy_noise: NonNegative = 0.2  # spread of the noise on the targets' actions, in half widths of the box
+    noise_clip: NonNegative = 0.5  # bound of this noise
 
     @torch.no_grad()
     def best(self, critics: Critics, nets: Nets, state: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Searched(QLearning):
         return self.search.plan(objective, nets.spaces.action, batch=(len(state),), rng=nets.rng).best
 
     def explore(self, nets: QNets, state: Tensor) -> Tensor:
-        """CEM is random enough: no noise is added (Table 2)."""
+        """The search's answer. CEM is random enough, so no noise is added (Table 2)."""
         return self.best(nets.critics, nets, state)
 
     def following(self, nets: QNets, batch: Rows) -> Tensor:

@@ -16,14 +16,14 @@ from elites.networks.fitting import bellman, fit
 
 @dataclass(frozen=True)
 class TD3(DeterministicPolicy):
-    """The noises are in half widths of the box."""
+    """All noise is in half widths of the box."""
 
-    policy_every: Count = 2  # updates of the critics for one of the policy
-    policy_noise: NonNegative = 0.2  # spread, on the actions of targets
-    noise_clip: NonNegative = 0.5  # the most of it
+    policy_every: Count = 2  # updates of the critics for one update of the policy
+    policy_noise: NonNegative = 0.2  # spread of the noise on the targets' actions
+    noise_clip: NonNegative = 0.5  # bound of this noise
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
-        """Algorithm 1. Only what terminated has no future; what was truncated has one (CGP, App. C)."""
+        """Algorithm 1. A terminated episode has no future value; a truncated one has (CGP, App. C)."""
         batch = data.sample(self.batch, nets.rng)
         with torch.no_grad():
             next_action = smoothed(nets.slow.policy.action(batch.next_state), nets, self.policy_noise, self.noise_clip)

@@ -1,4 +1,4 @@
-"""Actions as an algorithm sees them: in one unit space, from replay to loss."""
+"""The algorithms' form of actions: a unit space, from replay to loss."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from elites.spaces import Box, Space
 
 @dataclass(frozen=True)
 class Spaces:
-    """What an algorithm's networks see: states (R, S), and actions (R, A) of the space `action`."""
+    """The inputs of an algorithm's networks: states (R, S), and actions (R, A) of the space `action`."""
 
     state_size: int
-    world: Space  # of one action, as an environment has it
-    action: Space  # the same in units: the cube [-1, 1]^A of a Box, the one-hot rows of Choices
+    world: Space  # the environment's space of one action
+    action: Space  # the same space in units: the cube [-1, 1]^A for a Box, one-hot rows for Choices
 
     @classmethod
     def of(cls, state_size: int, space: object, device: torch.device | str = "cpu") -> Spaces:
-        """space: of one action; one of Gymnasium's or one of ours."""
+        """space: the space of one action, a Gymnasium space or an `elites.Space`."""
         world = Space.of(space, dtype=torch.float32, device=device)
         if not isinstance(world, Box):
             return cls(state_size, world, world)
@@ -34,7 +34,7 @@ class Spaces:
 
     @cached_property
     def _box(self) -> tuple[Array, Array, Array, Array] | None:
-        """Low, high, centre and half width of a box on a CPU, where numpy takes a fifth of torch's time."""
+        """Low, high, centre and half width of a box on a CPU, as arrays: NumPy is five times as fast as torch here."""
         world = self.world
         if not isinstance(world, Box) or world.device.type != "cpu":
             return None
@@ -47,13 +47,13 @@ class Spaces:
 
     @property
     def box(self) -> Box:
-        """The world's space, for a policy that answers with numbers."""
+        """The environment's space, for a policy that needs a Box."""
         if not isinstance(self.world, Box):
             raise ValueError(f"action space: expected a Box, which this agent's policy needs, got {self.world}")
         return self.world
 
     def to_env(self, action: Tensor) -> Array:
-        """(R, A) in units -> what an environment takes."""
+        """(R, A) in units -> the environment's actions."""
         found: Array
         if self._box is not None:
             low, high, centre, half = self._box
@@ -64,7 +64,7 @@ class Spaces:
         return found
 
     def from_env(self, action: Array) -> Tensor:
-        """What an environment took -> (R, A) in units."""
+        """The environment's actions -> (R, A) in units."""
         if self._box is not None:
             _, _, centre, half = self._box
             return torch.from_numpy((np.asarray(action, np.float32) - centre) / half)

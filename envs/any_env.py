@@ -1,4 +1,4 @@
-"""Tasks for any Gymnasium environment: the reward is learned, a termination may be known."""
+"""Tasks for any Gymnasium environment: a model learns the reward, and the termination can be known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def never_paid(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def hopper(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """Hopper-v5: low, tilted, or flung about."""
+    """Hopper-v5: too low, too tilted, or an entry beyond ± 100."""
     height, tilt = next_state[:, 0], next_state[:, 1]
     return (height <= 0.7) | (tilt.abs() >= 0.2) | (next_state[:, 1:].abs() >= 100).any(1)
 
@@ -83,10 +83,10 @@ TERMINATIONS: dict[str, Termination] = {
 def task_of(
     env: gymnasium.Env[Any, Any], reward: Literal["known", "learned"] | None = None, termination: str | None = None
 ) -> Task:
-    """What is known of an environment; what is not of its reward, the model learns.
+    """The task of an environment. The model learns the reward if it is not known.
 
-    reward: None takes the known one where there is one. termination: a name in TERMINATIONS, or module:function; None
-    takes the environment's own where it is known.
+    reward: None takes the known reward if there is one. termination: a name in TERMINATIONS, or module:function. None
+    takes the environment's own termination if it is known.
     """
     identity, size = name_of(env), sizes(env)[0]
     task = TASKS.get(identity)
@@ -96,12 +96,12 @@ def task_of(
     if task and reward != "learned":
         return replace(task, terminated=ends)
     if reward == "known":
-        raise ValueError(f"reward: {identity} has none that is known; known are {', '.join(TASKS)}")
+        raise ValueError(f"reward: {identity} has no known reward; known are {', '.join(TASKS)}")
     return learned_reward(replace(task, terminated=ends) if task else Task(never_paid, ends), size)
 
 
 def learned_reward(task: Task, size: int) -> Task:
-    """The same task for states that have the last reward as one more entry (S + 1), which a model predicts."""
+    """The same task with the last reward as one more entry of the state (S + 1), which a model predicts."""
 
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return next_state[:, size]
@@ -115,7 +115,7 @@ def learned_reward(task: Task, size: int) -> Task:
         return task.encode(state[:, :size])
 
     seen = task.encode or Features(*range(size))
-    if not isinstance(seen, Features):  # which are the same for a longer state
+    if not isinstance(seen, Features):  # Features also work for a longer state
         seen = encode
     ends = terminated if task.terminated else None
     return Task(reward, ends, seen, (*task.absolute, size), task.angles, learned_reward=True)
@@ -135,13 +135,13 @@ def _termination(name: str) -> Termination:
 
 
 def name_of(env: Any) -> str:
-    """The id of a Gymnasium environment, or of those in a vector of them; its class where it was not made by one."""
+    """The id of a Gymnasium environment, or of the environments in a vector. Without an id, the name of its class."""
     first = getattr(env, "envs", [env])[0]
     return first.spec.id if first.spec else type(first.unwrapped).__name__
 
 
 def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int]:
-    """(S, A) of an environment with vectors for observations, and vectors or choices (one-hot) for actions."""
+    """(S, A) of an environment. Observations are vectors; actions are vectors or choices (one-hot)."""
     observations, actions = env.observation_space, env.action_space
     for name, space in (("observations", observations), ("actions", actions)):
         if isinstance(space, Box) and len(space.shape) == 1:

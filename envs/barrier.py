@@ -1,4 +1,4 @@
-"""Figure 2 of the CEM-GD paper: a disc that repels stands between a point and its goal."""
+"""Figure 2 of the CEM-GD paper: a repelling disc is between a point and its goal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START, GOAL, DISC, RADIUS, STIFFNESS, STRIDE = (-1.0, 0.0), (1.0, 0.0), (0.0, 0.
 
 
 def dynamics(state: Tensor, action: Tensor) -> Tensor:
-    """p' = p + a + k (r - |p - c|)⁺ (p - c): the disc pushes outwards what is inside it."""
+    """p' = p + a + k (r - |p - c|)⁺ (p - c): the disc pushes a point inside it outwards."""
     offset = state - state.new_tensor(DISC)
     depth = (RADIUS - (offset.square().sum(1, keepdim=True) + 1e-12).sqrt()).clamp_min(0)
     return state + action + STIFFNESS * depth * offset
@@ -24,7 +24,7 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 class Barrier(DynamicsEnv):
-    """The disc stands a little above the straight line: each way round is a local optimum, the lower one the better."""
+    """The disc is a little above the straight line. Each way round it is a local optimum; the lower way is better."""
 
     task = Task(reward, dynamics=dynamics)
     size, view = (480, 360), (1.3, 0.0)

@@ -18,9 +18,9 @@ GRAVITY, CART, POLE, HALF_LENGTH, FORCE, TIME_STEP, TRACK = 9.8, 1.0, 0.05, 0.5,
 
 
 def dynamics(state: Tensor, action: Tensor) -> Tensor:
-    """(x, ẋ, θ, θ̇), θ = 0 upright and kept in [0, 2π), and a force in units of 100 -> 0.02 s later, by Euler's method.
+    """(x, ẋ, θ, θ̇) and a force in units of 100 N -> the state 0.02 s later, by Euler's method.
 
-    Barto, Sutton & Anderson 1983, as corrected by Florian 2007.
+    θ is 0 upright and stays in [0, 2π). Barto, Sutton & Anderson 1983, as corrected by Florian 2007.
     """
     x, speed, angle, turning = moved(state, FORCE * action[:, 0], POLE)
     return torch.stack([x, speed, torch.remainder(angle, 2 * math.pi), turning], 1)
@@ -42,7 +42,7 @@ def moved(state: Tensor, force: Tensor, pole: float) -> tuple[Tensor, Tensor, Te
 
 
 def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """½ (cos θ + 1), and next to nothing beyond 2.2 on either side."""
+    """½ (cos θ + 1), but almost 0 if |x| > 2.2."""
     x, angle = next_state[:, 0], next_state[:, 2]
     return 0.5 * (torch.cos(angle) + 1) * torch.sigmoid(20 * (x + 2.2)) * torch.sigmoid(20 * (2.2 - x))
 

@@ -1,4 +1,4 @@
-"""Gymnasium's classic control with choices for actions: CartPole-v1 and Acrobot-v1 as batched torch functions."""
+"""Gymnasium's classic control with discrete actions: CartPole-v1 and Acrobot-v1 as batched torch functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARTPOLE_FORCE, CARTPOLE_POLE, CARTPOLE_TRACK, CARTPOLE_TILT = 10.0, 0.1, 2.4, 1
 
 
 def cartpole_dynamics(state: Tensor, action: Tensor) -> Tensor:
-    """(x, ẋ, θ, θ̇) and (push left, push right) -> 0.02 s later."""
+    """(x, ẋ, θ, θ̇) and (push left, push right) -> the state 0.02 s later."""
     force = CARTPOLE_FORCE * (action[:, 1] - action[:, 0])
     return torch.stack(cartpole.moved(state, force, CARTPOLE_POLE), 1)
 
@@ -38,7 +38,7 @@ ACROBOT_STEP, FASTEST_1, FASTEST_2 = 0.2, 4 * math.pi, 9 * math.pi
 
 
 def acrobot_dynamics(state: Tensor, action: Tensor) -> Tensor:
-    """(cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂) and (torque -1, 0 or 1) -> 0.2 s later, by one Runge-Kutta step."""
+    """(cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂) and (torque -1, 0 or 1) -> the state 0.2 s later (Runge-Kutta)."""
     torque = action[:, 2] - action[:, 0]
     motion = torch.stack(
         [torch.atan2(state[:, 1], state[:, 0]), torch.atan2(state[:, 3], state[:, 2]), state[:, 4], state[:, 5]], 1
@@ -68,13 +68,13 @@ def acrobot_motion(motion: Tensor, torque: Tensor) -> Tensor:
 
 
 def acrobot_height(state: Tensor) -> Tensor:
-    """(R, 6) -> how high the tip is above the axle, from -2 to 2: -cos θ₁ - cos(θ₁ + θ₂)."""
+    """(R, 6) -> the height of the tip above the axle, from -2 to 2: -cos θ₁ - cos(θ₁ + θ₂)."""
     cos_1, sin_1, cos_2, sin_2 = state[:, :4].unbind(1)
     return -cos_1 - (cos_1 * cos_2 - sin_1 * sin_2)
 
 
 def acrobot_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """-1 for every step but the one that brings the tip up."""
+    """-1 for every step, and 0 for the step that brings the tip up."""
     return -1.0 * (acrobot_height(next_state) <= 1)
 
 

@@ -1,4 +1,4 @@
-"""Environments whose dynamics are known: a step of theirs is one row of the task's own functions."""
+"""Environments with known dynamics: a step is one row of the task's functions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Point = tuple[float, float]
 
 
 class DynamicsEnv(gymnasium.Env[Any, Any]):
-    """Steps through `task.dynamics` in float64; a subclass says where it begins and how it looks."""
+    """Steps through `task.dynamics` in float64. A subclass gives the first state and draws the picture."""
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  # as Gymnasium has it
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012  # in Gymnasium's form
     task: ClassVar[Task]
     size: ClassVar[tuple[int, int]]  # of the picture, in pixels
-    view: ClassVar[tuple[float, float]]  # half the width that it shows, and the height of its middle
+    view: ClassVar[tuple[float, float]]  # half the width of the picture, and the height of its middle, in world units
 
     def __init__(self, observations: Box, actions: Box, render_mode: str | None) -> None:
         if render_mode not in (None, "rgb_array"):
@@ -68,7 +68,7 @@ class DynamicsEnv(gymnasium.Env[Any, Any]):
 
 
 class Picture:
-    """A white page in the units of the world, drawn at twice its size so that lines come out smooth."""
+    """A white page in world units. It is drawn at twice its size, so lines are smooth."""
 
     def __init__(self, size: tuple[int, int], half_width: float, middle: float) -> None:
         self.size, self.scale, self.middle = size, size[0] / half_width, middle

@@ -1,4 +1,4 @@
-"""The MuJoCo tasks of PETS (Chua et al. 2018) and of the CEM-GD paper, on Gymnasium's own models."""
+"""The MuJoCo tasks of PETS (Chua et al. 2018) and of the CEM-GD paper, with Gymnasium's models."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Array = NDArray[np.float64]
 
 
 class MujocoTask(MujocoEnv, EzPickle):
-    """A model of Gymnasium's, observed as a subclass says, with the task's reward; no episode terminates."""
+    """Gymnasium's model with the task's reward. A subclass gives the observation. No episode terminates."""
 
     task: ClassVar[Task]
     model_file: ClassVar[str]
     frames: ClassVar[int]
     observed_size: ClassVar[int]
-    view: ClassVar[dict[str, Any]] = {"camera_name": "track"}  # follows the body, where the model has one that does
+    view: ClassVar[dict[str, Any]] = {"camera_name": "track"}  # it follows the body, if the model has it
     observation: Array
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}  # noqa: RUF012
 
@@ -62,11 +62,11 @@ class MujocoTask(MujocoEnv, EzPickle):
 
     @abstractmethod
     def observe(self, motion_before: Array) -> Array:
-        """The observation, after an action that was taken from these (qpos, qvel)."""
+        """The observation after an action. motion_before: (qpos, qvel) before the action."""
 
 
 class TranslatedTask(MujocoTask):
-    """One whose observation holds (qpos, qvel) but for where in the plane it is: a simulator can start from it."""
+    """A task whose observation holds (qpos, qvel) without the place in the plane. A simulator can start from it."""
 
     def observe(self, motion_before: Array) -> Array:
         return self.observed(motion_before[None], self.motion[None])[0]
@@ -91,12 +91,12 @@ def cheetah_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 class HalfCheetah(TranslatedTask):
-    """PETS's: 18 observations, the forward velocity over the last step first, then qpos[1:] and qvel."""
+    """PETS's task. The 18 observations are the forward velocity over the last step, qpos[1:] and qvel."""
 
     seen = Features(1, "sin 2", "cos 2", *range(3, 18))  # without the forward velocity, which follows from the rest
     task = Task(cheetah_reward, encode=seen, absolute=(0,))
     model_file, frames, observed_size = "half_cheetah.xml", 5, 18
-    seconds = 0.05  # an action lasts
+    seconds = 0.05  # the duration of an action
 
     def begin(self, rng: np.random.Generator) -> tuple[Array, Array]:
         position = self.init_qpos + rng.normal(0, 0.001, self.model.nq)
@@ -113,7 +113,7 @@ class HalfCheetah(TranslatedTask):
 
 # --- Pusher -----------------------------------------------------------------------------------------------------------
 
-GOAL = (0.45, -0.05, -0.323)  # where the model has it
+GOAL = (0.45, -0.05, -0.323)  # its place in the model
 
 
 def pusher_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def pusher_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 class Pusher(MujocoTask):
-    """PETS's: a 7-joint arm pushes an object to the goal; qpos and qvel of the arm, then tip and object in space."""
+    """PETS's task: a 7-joint arm pushes an object to a goal. It observes the arm's qpos and qvel, tip and object."""
 
     task = Task(pusher_reward)
     model_file, frames, observed_size = "pusher_v5.xml", 4, 20
@@ -149,12 +149,12 @@ HUMANOID_TIME_STEP = 0.003  # the model's own
 
 
 def standup_reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """Height over the model's time step, - 0.1 |a|² + 1: Gymnasium's without its cost of impacts."""
+    """height / time step - 0.1 |a|² + 1: Gymnasium's reward without its cost of impacts."""
     return next_state[:, 0] / HUMANOID_TIME_STEP - 0.1 * action.square().sum(1) + 1
 
 
 class HumanoidStandup(TranslatedTask):
-    """Gymnasium's, observed by the 45 numbers qpos[2:] and qvel alone (Janner et al. 2019's truncation)."""
+    """Gymnasium's task. It observes only the 45 numbers qpos[2:] and qvel (truncated as in Janner et al. 2019)."""
 
     task = Task(standup_reward)
     model_file, frames, observed_size = "humanoidstandup.xml", 5, 45

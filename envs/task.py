@@ -1,4 +1,4 @@
-"""What a planner and a model need to know of an environment."""
+"""The description of an environment for planners and models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from elites.fields import Checked
 
 @dataclass(frozen=True)
 class Task(Checked):
-    """Batched torch functions of flat rows: states (R, S), actions (R, A); differentiable, equal to the environment's.
+    """An environment's functions for flat rows in torch, differentiable: states (R, S), actions (R, A).
 
-    reward, terminated (bool): of (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, as a
-    rule `Features` with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model
-    predicts as they are, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) ->
-    next_state, where known. learned_reward: the state has the last reward as one more entry, which the model learns
+    reward, terminated (bool): (state, action, next_state) -> (R,). encode: (R, S) -> (R, F), a model's input, mostly
+    `Features` with sin θ and cos θ for an angle θ; None is the state itself. absolute: entries that a model predicts
+    directly, not as changes. angles: entries that jump at a full turn. dynamics: (state, action) -> next_state, if
+    known. learned_reward: the state has the last reward as one more entry, which the model learns
     (`elites.envs.any_env`).
     """
 

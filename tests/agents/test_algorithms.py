@@ -198,7 +198,7 @@ def test_imitation_of_the_targets_search() -> None:
     linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
     assert loss_of(cgp, "policy").item() == pytest.approx(1.5**2, abs=0.25)
     with pytest.raises(
-        ValueError, match=r"QGP.search_for: expected 'policy', as its policy imitates nobody, got 'target'"
+        ValueError, match=r"QGP.search_for: expected 'policy', as its policy imitates no search, got 'target'"
     ):
         QGP(search_for="target")
 

@@ -475,7 +475,7 @@ def test_wrong_observations_are_named() -> None:
     with pytest.raises(ValueError, match=r"observation: expected numbers of shape .*got \{'pixels': 3\}"):
         mpc({"pixels": 3})  # type: ignore[call-overload]
     mpc(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"observation: expected 2 problems, as before, got 3; reset\(\) starts anew"):
+    with pytest.raises(ValueError, match=r"observation: expected 2 problems, as before, got 3; call reset\(\) first"):
         mpc(np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"reset: expected a bool mask of shape \(2,\), got bool of shape \(3,\)"):
         mpc.reset(mask=np.zeros(3, bool))

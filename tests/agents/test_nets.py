@@ -127,7 +127,7 @@ def test_normal_numbers_are_the_generators() -> None:
 
 @pytest.mark.parametrize("name", ["slow", "rng", "spaces", "descend", "modules"])
 def test_a_name_that_is_taken(name: str) -> None:
-    with pytest.raises(ValueError, match=f"Nets: expected a name of a module that is free, got '{name}'"):
+    with pytest.raises(ValueError, match=f"Nets: expected a module name that Nets does not use, got '{name}'"):
         nets(**{name: Part(weights(1.0))})
 
 

@@ -147,7 +147,7 @@ def test_a_run_without_values_goes_on_with_them() -> None:
 
 
 def test_it_needs_a_discount() -> None:
-    with pytest.raises(ValueError, match=r"value: expected a discount below 1 beside it, such as 0\.98"):
+    with pytest.raises(ValueError, match=r"value: expected a discount below 1, such as 0\.98"):
         PETSConfig(value=ValueLearning())
 
 

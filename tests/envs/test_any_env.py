@@ -99,7 +99,7 @@ def test_a_termination_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "options", "message"),
     [
         ("Blackjack-v1", {}, r"Blackjack-v1: expected observations in a Box"),
-        ("Pendulum-v1", {"reward": "known"}, "reward: Pendulum-v1 has none that is known; known are elites/Cartpole"),
+        ("Pendulum-v1", {"reward": "known"}, "reward: Pendulum-v1 has no known reward; known are elites/Cartpole"),
         ("Pendulum-v1", {"termination": "hopper"}, "termination: expected one of never, Hopper-v5, .*, got 'hopper'"),
         ("Pendulum-v1", {"termination": "no:where"}, "termination: 'no:where' cannot be imported: No module named"),
     ],

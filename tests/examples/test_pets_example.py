@@ -248,7 +248,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
         (["--device", "cuda"], "--device cuda: ") if not torch.cuda.is_available() else (["--set", "x"], "KEY=VALUE"),
         (["--set", "termination=hopper"], "termination: expected one of never, Hopper-v5, "),
         (["--set", "replan_every=99"], "replan_every: expected an integer in [1, "),
-        (["--env", "Pendulum-v1", "--set", "reward=known"], "reward: Pendulum-v1 has none that is known; known are "),
+        (["--env", "Pendulum-v1", "--set", "reward=known"], "reward: Pendulum-v1 has no known reward; known are "),
     ],
 )
 def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
