@@ -1,4 +1,4 @@
-"""What surrounds a learner: train(), its loop and schedule, evaluations, the folder, checkpoints, the command."""
+"""Runs of a learner: train(), the loop and schedule, evaluations, the folder, checkpoints, the commands."""
 
 from elites.runs.environments import episode_seed, together
 from elites.runs.faults import EnvironmentFault, OutOfMemory

@@ -1,4 +1,4 @@
-"""Environments whose faults say where they happened: what they raise, and numbers that nobody can learn from."""
+"""Environments whose faults name their place: exceptions, and numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from elites.envs import name_of
 from elites.runs.environments import Environments
 from elites.runs.faults import Fault, in_a_line
 
-Place = Callable[[int], str]  # the number of an environment -> where in its episode it is, in words
-LARGEST = np.finfo(np.float32).max  # that learning knows; no comparison holds for NaN
+Place = Callable[[int], str]  # the index of an environment -> its place in its episode, in words
+LARGEST = np.finfo(np.float32).max  # the largest finite float32; a comparison with NaN is False
 
 
 class Arena(Lockstep):
-    """N environments in lockstep. All that goes wrong in them is a Fault.
+    """N environments in lockstep. Every error in them becomes a Fault.
 
-    place, beginning: where they are in their episodes, at a step and before the first.
+    place, beginning: the place in an episode, at a step and before the first step.
     """
 
     def __init__(self, envs: Environments, place: Place, beginning: Place) -> None:
@@ -48,7 +48,7 @@ class Arena(Lockstep):
         return step
 
     def check(self, place: Place, observation: Array, reward: Array | None = None) -> None:
-        """Observations (N, S) and rewards (N,); without rewards where episodes begin."""
+        """Raises a Fault for wrong observations (N, S) or rewards (N,). There are no rewards when episodes begin."""
         shape = (self.count, *(self.envs.single_observation_space.shape or ()))
         if observation.shape != shape:
             raise Fault(None, f"observations of shape {shape} at {self._somewhere(place)}", f"{observation.shape}")
@@ -70,5 +70,5 @@ class Arena(Lockstep):
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """What an environment raised."""
+    """The environment's own exception."""
     return error.__cause__ if isinstance(error, Fault) else error

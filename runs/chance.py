@@ -1,6 +1,6 @@
-"""The generators of the process, which a user's own code may draw from; the library's are its own.
+"""The global generators of the process, for users' code. The library has generators of its own.
 
-They belong to the main thread: a run in another one leaves them alone.
+The global ones belong to the main thread. A run in another thread leaves them alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run is, written whole or not at all, and read without pickle."""
+"""Checkpoints: the whole state of a run, written completely or not at all, and read without pickle."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from elites.runs.files import replace
 from elites.runs.segments import Segment
 
 KEPT = 2
-TENSOR, GROWN = "tensor:", "rows:"  # what stands in the document for them
+TENSOR, GROWN = "tensor:", "rows:"  # their placeholders in the document
 Document = dict[str, Any]  # JSON: format, state, tensors (a digest), segments, document (a digest of the others)
 
 
 class Damaged(ValueError):
-    """Not as it was written."""
+    """A checkpoint that differs from what was written."""
 
 
 class Checkpoints:
-    """Those of a run, in a folder: N.json, N.safetensors, and rows-N-*.safetensors of the rows that only grow.
+    """A run's checkpoints in a folder: N.json, N.safetensors, and rows-N-*.safetensors for rows that only grow.
 
-    The KEPT newest stay. Rows are written once, so a checkpoint may name segments that an earlier one has written.
+    The KEPT newest stay. Rows are written once, so a checkpoint can name segments of earlier checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._segments: dict[str, list[Segment]] = {}  # of what was last read or written, by the place in the state
+        self._segments: dict[str, list[Segment]] = {}  # of the last checkpoint read or written, by place in the state
 
     def write(self, state: Mapping[str, Any]) -> Path:
         """Saves nested mappings and lists of tensors, `Grown` and JSON values, with the next number.
 
-        The document comes last, holds the digests of all, and so makes the checkpoint one.
+        The document is written last. It holds the digests of all files, so it completes the checkpoint.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         found = written(self.folder)
@@ -62,7 +62,7 @@ class Checkpoints:
         return path
 
     def _tidy(self, found: list[Path]) -> None:
-        """Removes the checkpoints before the KEPT newest, and the files that none of these names."""
+        """Removes all checkpoints but the KEPT newest, and all files that these do not name."""
         for old in found[:-KEPT]:
             old.unlink()
         named = {name for path in found[-KEPT:] for name in (path.with_suffix(".safetensors").name, *_files(path))}
@@ -72,7 +72,7 @@ class Checkpoints:
                     file.unlink()
 
     def newest(self, refused: Callable[[str], None]) -> dict[str, Any]:
-        """The newest that is intact; `refused` hears of every one that is not."""
+        """The state of the newest intact checkpoint. `refused` is told of every damaged one."""
         found = written(self.folder)
         for path in reversed(found):
             try:
@@ -82,7 +82,7 @@ class Checkpoints:
         raise ValueError(f"{self.folder}: expected a checkpoint, found {'none that is intact' if found else 'none'}")
 
     def read(self, path: Path) -> dict[str, Any]:
-        """The state in one checkpoint: Damaged where any bit of it is not as it was written."""
+        """The state in one checkpoint. Raises Damaged if any bit differs from what was written."""
         try:
             document = json.loads(path.read_bytes())
             data = path.with_suffix(".safetensors").read_bytes()
@@ -98,12 +98,12 @@ class Checkpoints:
 
 
 def write(folder: Path, state: Mapping[str, Any]) -> Path:
-    """One more checkpoint, which shares no rows with those before it."""
+    """Writes a checkpoint that shares no rows with earlier ones."""
     return Checkpoints(folder).write(state)
 
 
 def written(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, intact or not, the newest last."""
+    """All checkpoints in a folder, intact or not, newest last."""
     return sorted(folder.glob("[0-9]" * 6 + ".json"))
 
 
@@ -116,7 +116,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _files(path: Path) -> set[str]:
-    """The segments that a checkpoint names; none where it is damaged."""
+    """The files of segments that a checkpoint names; none if it is damaged."""
     try:
         found = json.loads(path.read_bytes())["segments"].values()
         return {segment["file"] for each in found for segment in each}
@@ -141,7 +141,7 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor], grown: dict[str, Gr
 
 def _unpack(value: Any, tensors: Mapping[str, Tensor], folder: Path, held: Mapping[str, list[Segment]]) -> Any:
     if isinstance(value, str) and value.startswith(TENSOR):
-        return tensors[value.removeprefix(TENSOR)].clone()  # aligned, as products round by the alignment
+        return tensors[value.removeprefix(TENSOR)].clone()  # clone aligns it: products round by alignment
     if isinstance(value, dict):
         found = {key: _unpack(item, tensors, folder, held) for key, item in value.items()}
         if GROWN in found:

@@ -1,4 +1,4 @@
-"""Checkpoints of other releases: converted step by step to this one's format, or refused in one line."""
+"""Converts checkpoints of other releases step by step to this release's format, or refuses them in one line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 from elites.agents.replay import Grown
 
-FORMAT = 3  # what this release writes
+FORMAT = 3  # the format of this release
 State = dict[str, Any]
 
 
 def converted(state: State, version: Any, source: str) -> State:
-    """The state in this release's format. source: the checkpoint, for what is said of it."""
+    """The state in this release's format. source: the checkpoint's name for messages."""
     while version != FORMAT:
         if version not in CONVERTERS:
             known = ", ".join(map(str, (*CONVERTERS, FORMAT)))
@@ -28,11 +28,11 @@ def converted(state: State, version: Any, source: str) -> State:
 
 
 def from_1(state: State) -> State:
-    """The first edition's: no choice under way, every episode begun with its seed, replay as rows that have a number.
+    """From format 1: adds no pending action, a seed for every episode, and numbered rows of the replay.
 
-    An agent's parts are taken as they are: see `elites.runs.train`, which says so where they do not fit.
+    An agent's other parts stay unchanged. If they do not fit, `elites.runs.train` raises an error.
     """
-    if "agent" not in state:  # somebody's own, of which nothing is known
+    if "agent" not in state:  # a user's own checkpoint
         return state
     seeded = torch.ones(len(state["numbers"]), dtype=torch.bool)
     state = state | {"chosen": None, "seeded": seeded, "best": state["best"] or None}
@@ -45,9 +45,9 @@ def from_1(state: State) -> State:
 
 
 def from_2(state: State) -> State:
-    """Of models that predict targets in their own units: a mean of 0 and units of 1 make the same function."""
+    """From format 2, whose models predict targets in their own units: a mean of 0 and units of 1 do the same."""
     agent = state.get("agent")
-    if not isinstance(agent, dict) or "model" not in agent:  # one without such a model
+    if not isinstance(agent, dict) or "model" not in agent:  # an agent without such a model
         return state
     model = agent["model"]
     size = model["min_log_var"].shape[-1]

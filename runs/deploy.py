@@ -1,4 +1,4 @@
-"""The policy of a run alone: exported, checked in a process without this library, timed beside a search."""
+"""Exports the policy of a run, checks it in a process without this library, and times it against a search."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from elites.runs import kinds
 from elites.runs.load import load
 
 WANTED = "expected a run of `elites learn` that trained a policy (with cgp, qgp, td3, ddpg or sac)"
-SEARCHES = (2, 4)  # iterations of πCEM that a policy is timed beside
+SEARCHES = (2, 4)  # iterations of πCEM to compare with
 
-# All that it takes to act: a file of the policy, observations (N, S) in, actions (N, A) and the seconds of each out.
+# A program that acts without this library: a policy's file and observations (N, S) -> actions (N, A), seconds of each.
 FRESH = """
 import sys, time
 import numpy as np
@@ -59,7 +59,7 @@ np.savez(answers, actions=actions, seconds=seconds)
 
 
 def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
-    """The agent of a run, where it has a policy that has learned; else a ValueError that says what the run is."""
+    """The agent of a run with a trained policy. Raises a ValueError for any other run."""
     agent = load(run, say)
     if not isinstance(agent, Agent):
         planner = kinds.mapping_of(run)["planner"]["name"]
@@ -68,7 +68,7 @@ def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
         name = kinds.mapping_of(run)["agent"]["name"]
         raise ValueError(f"{run}: {WANTED}, got a run of {name}, which searches its Q-function and has no policy")
     if agent.unfinished:
-        raise ValueError(f"{run}: {WANTED}, got one whose policy waits: elites learn --resume {run} goes on")
+        raise ValueError(f"{run}: {WANTED}, got an untrained policy: elites learn --resume {run}")
     return agent
 
 
@@ -79,7 +79,7 @@ def policy_of(agent: Agent) -> Policy:
 
 
 def export(policy: Policy, size: int, folder: Path) -> Path:
-    """policy.pt2: states (N, S) -> actions (N, A), for any N."""
+    """Writes policy.pt2: states (N, S) -> actions (N, A), for any N."""
     file = folder / "policy.pt2"
     rows = {"state": {0: torch.export.Dim("rows")}}
     program = torch.export.export(policy.eval(), (torch.zeros(2, size),), dynamic_shapes=rows)
@@ -88,7 +88,7 @@ def export(policy: Policy, size: int, folder: Path) -> Path:
 
 
 def export_onnx(policy: Policy, size: int, folder: Path) -> Path:
-    """The same as policy.onnx."""
+    """Writes policy.onnx: states (N, S) -> actions (N, A), for any N."""
     file = folder / "policy.onnx"
     rows = {"state": {0: torch.export.Dim("rows")}}
     with quietly():
@@ -109,7 +109,7 @@ def quietly() -> Iterator[None]:
 
 
 def exported(agent: Agent, folder: Path) -> list[Path]:
-    """The files: policy.pt2, and policy.onnx where elites[onnx] is installed."""
+    """Writes policy.pt2, and policy.onnx if elites[onnx] is installed. Returns the files."""
     policy, size = policy_of(agent), agent.replay.column("state").shape[1]
     files = [export(policy, size, folder)]
     if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
@@ -118,14 +118,14 @@ def exported(agent: Agent, folder: Path) -> list[Path]:
 
 
 def alone(file: Path, observations: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Actions and seconds of each, from a process of its own."""
+    """The actions and the seconds of each, from a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder) / "observations.npy", Path(folder) / "answers.npz"
         np.save(given, observations)
         arguments = [sys.executable, "-I", "-c", FRESH, file.resolve(), given, answers, torch.get_num_threads()]
         done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, cwd=folder, check=False)
         if done.returncode:
-            raise ValueError(f"{file}: cannot be run alone: {done.stderr.strip().splitlines()[-1]}")
+            raise ValueError(f"{file}: does not run without elites: {done.stderr.strip().splitlines()[-1]}")
         with np.load(answers) as found:
             return found["actions"], found["seconds"]
 
@@ -140,7 +140,7 @@ def timed(act: Callable[[Any], Any], observations: np.ndarray[Any, Any]) -> list
 
 
 def searching(agent: Agent, iterations: int) -> Callable[[Any], Any]:
-    """πCEM over the same Q-function, the run's own where it has one."""
+    """Acts by πCEM over the same Q-function, with the run's own search if it has one."""
     own = agent.algorithm
     rule = own if isinstance(own, Searched) else QtOpt()
     search = rule.search if isinstance(rule.search, CEM) else PI_CEM
@@ -155,9 +155,9 @@ def searching(agent: Agent, iterations: int) -> Callable[[Any], Any]:
 
 
 def compared(agent: Agent, files: list[Path], steps: int) -> Mapping[str, list[float]]:
-    """The seconds of so many actions by each file alone, by the agent, and by searches over its Q-function.
+    """The seconds of `steps` actions by each file alone, by the agent, and by searches over its Q-function.
 
-    The observations are those of the replay buffer. A file whose actions are not the agent's is a ValueError.
+    The observations are from the replay buffer. If a file's actions differ from the agent's, raises a ValueError.
     """
     seen = agent.replay.column("state").numpy()
     observations = seen[np.linspace(0, len(seen) - 1, steps).astype(int)]

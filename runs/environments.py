@@ -1,4 +1,4 @@
-"""Environments as a run makes them: in one line what goes wrong, and several of one kind at once."""
+"""Makes a run's environments: errors in one line, and several equal environments at once."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Environments = VectorEnv[Any, Any, Any]
 
 
 def make(name: str, episode_steps: int | None = None) -> gymnasium.Env[Any, Any]:
-    """gymnasium.make, with what goes wrong in one line."""
+    """gymnasium.make, with errors in one line."""
     try:
         return gymnasium.make(name, max_episode_steps=episode_steps)
     except gymnasium.error.Error as error:
         raise ValueError(f"env: {' '.join(str(error).split())}") from error
-    except Exception as error:  # of the environment's own constructor, or of what it imports
+    except Exception as error:  # from the environment's constructor or its imports
         raise ValueError(f"env: expected to make {name}, got {in_a_line(error)}") from error
 
 
 class Guarded(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One of several: what it raises, and an observation of another shape, is a Fault that knows its number."""
+    """One of several environments. Its exceptions and observations of a wrong shape become a Fault with its number."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], number: int) -> None:
         super().__init__(env)
@@ -37,8 +37,8 @@ class Guarded(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.shape = env.observation_space.shape
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium's own wrappers have it so, too
-        """Without this wrapper."""
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # as in Gymnasium's own wrappers
+        """The spec without this wrapper."""
         return self.env.spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -62,22 +62,22 @@ class Guarded(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def together(envs: Sequence[gymnasium.Env[Any, Any]]) -> SyncVectorEnv:
-    """Whose episodes end without the next ones beginning by themselves."""
+    """A vector of environments without autoreset: the caller begins every episode."""
     guarded = [Guarded(env, number) for number, env in enumerate(envs)]
     return SyncVectorEnv([lambda env=env: env for env in guarded], autoreset_mode=AutoresetMode.DISABLED)  # type: ignore[misc]
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """Another one for every pair of the two."""
+    """A different seed for every pair (seed, episode)."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
 def one_of(envs: Environments) -> gymnasium.Env[Any, Any] | None:
-    """One of them; None where they are in processes of their own."""
+    """The first of the environments. None if they run in processes of their own."""
     ours: Sequence[gymnasium.Env[Any, Any]] = getattr(envs, "envs", ())
     return ours[0] if ours else None
 
 
 def name_and_spec(envs: Environments) -> tuple[str, EnvSpec | None]:
-    """Of one of them. Nobody knows the spec of what was not made by its id."""
+    """The name and the spec of one of the environments. The spec is None if it was not made by an id."""
     return name_of(envs), (one_of(envs) or envs).spec

@@ -1,4 +1,4 @@
-"""Showing what was learned: the same episodes every time, all at once."""
+"""Evaluations: the same episodes every time, all at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """returns, lengths: (E), of every episode. The best one's seed and actions (T, *A)."""
+    """The returns and lengths (E) of the episodes; the seed and actions (T, *A) of the best one."""
 
     returns: Array
     lengths: Array
@@ -33,7 +33,7 @@ class Evaluation:
 
 
 def evaluate(agent: Learner, envs: Lockstep | Environments, watch: Watch) -> Evaluation | None:
-    """An episode in each environment; None where `watch` says no. The agent's generator is left as it was."""
+    """Plays an episode in each environment. None if `watch` stops it. The agent's generator stays unchanged."""
     stage = envs if isinstance(envs, Lockstep) else Lockstep(envs)
     chance, seeds = agent.rng.get_state(), evaluation_seeds(stage.count)
     try:
@@ -47,9 +47,9 @@ def evaluate(agent: Learner, envs: Lockstep | Environments, watch: Watch) -> Eva
 
 
 def evaluate_checked(agent: Learner, envs: Environments, going_on: Callable[[int, int], bool]) -> Evaluation | None:
-    """The same where an environment's faults say in which episode they happened, and at which step.
+    """An evaluation whose faults name the episode and the step.
 
-    going_on: takes the number of the step and of the episodes under way, and says whether to go on.
+    going_on: (step, number of running episodes) -> whether to go on.
     """
     taken = 0
 
@@ -68,5 +68,5 @@ def evaluate_checked(agent: Learner, envs: Environments, going_on: Callable[[int
 
 
 def evaluation_seeds(count: int) -> list[int]:
-    """The same for every run; those of fewer episodes are the first of these."""
+    """Seeds that are the same for every run. Fewer episodes take the first of them."""
     return [int(word) for word in np.random.SeedSequence(20_190_000).generate_state(count)]

@@ -1,4 +1,4 @@
-"""What ends a run before its time, in one line each."""
+"""Exceptions that end a run early, each with one line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from elites.runs import memory
 
 
 class Stopped(Exception):
-    """Somebody asked to; what is to be kept has been saved."""
+    """The user asked to stop. The run has been saved."""
 
 
 class Fault(Exception):
-    """An environment did not give what was expected, but what it `got`. Its cause is the environment's own exception.
+    """An environment gave `got` instead of `expected`. The cause is the environment's own exception.
 
-    number: of the environment among several; None where nobody knows which it was.
+    number: the index of the environment; None if it is not known.
     """
 
     def __init__(self, number: int | None, expected: str, got: str) -> None:
@@ -26,22 +26,22 @@ class Fault(Exception):
 
 
 class EnvironmentFault(ValueError):
-    """A Fault as a user reads it. All that came before it has been saved; the cause is the environment's exception."""
+    """A Fault, worded for users. The run before it has been saved. The cause is the environment's exception."""
 
 
 class OutOfMemory(ValueError):
-    """What was asked for does not fit. The last checkpoint is as it was; the cause is the allocator's exception."""
+    """An allocation does not fit. The last checkpoint stays unchanged. The cause is the allocator's exception."""
 
 
 def in_a_line(error: BaseException) -> str:
-    """Its type and its last line."""
+    """An exception's type and last line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
 @contextmanager
 def fitting(name: str, device: torch.device | str, when: Callable[[], str]) -> Iterator[None]:
-    """An allocation that fails says in one line what was to be held, and what would fit."""
+    """Turns a failed allocation into one line: the memory needed, and the memory free."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

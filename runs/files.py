@@ -1,4 +1,4 @@
-"""Files that are whole or are not there, whatever happens meanwhile."""
+"""Files that are complete or missing, never half written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Writes beside, flushes to the disk, renames, and flushes the folder: there is never half a file of this name."""
+    """Writes a temporary file, flushes it to the disk, renames it, and flushes the folder."""
     beside = path.with_name(path.name + ".part")
     try:
         with beside.open("wb") as file:
@@ -22,7 +22,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """That a file has a name is the folder's to remember. Windows has no way to ask for it, and no need."""
+    """Flushes a folder, because it stores the names of its files. Windows cannot do this, and need not."""
     if os.name == "nt":
         return
     number = os.open(folder, os.O_RDONLY)

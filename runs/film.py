@@ -1,4 +1,4 @@
-"""The best planned episode, gone through once more before a camera."""
+"""Replays the best planned episode and films it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gymnasium.envs.registration import EnvSpec
 
 from elites.runs.progress import Best
 
-MOST_FRAMES = 500  # without a GPU MuJoCo draws some seven a second
+MOST_FRAMES = 500  # without a GPU, MuJoCo draws about 7 frames a second
 
 
 def film(best: Best, spec: EnvSpec, path: Path, progress: Callable[[str], None]) -> None:
-    """An MP4; whatever the machine's OpenGL or ffmpeg raise, this raises."""
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's environments look for a screen even so
+    """Writes an MP4. Raises the exceptions of OpenGL and ffmpeg."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame's environments look for a screen
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's as well
+        os.environ.setdefault("MUJOCO_GL", "egl")  # else MuJoCo does too
     from imageio.v2 import get_writer
 
     env = gymnasium.make(spec, render_mode="rgb_array")

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, what came out, and all that it takes to go on."""
+"""A run's folder: its settings, its results, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elites.runs.summary import Summary
 
 
 class RunFolder:
-    """config.yaml, checkpoints/ and summary.json; observers add metrics.csv, events, pictures and a film."""
+    """Holds config.yaml, checkpoints/ and summary.json. Observers add metrics.csv, events, pictures and a film."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,9 +23,9 @@ class RunFolder:
 
     @classmethod
     def begin(cls, path: Path, settings: Mapping[str, Any]) -> RunFolder:
-        """A new folder, or one that holds no run."""
+        """Begins a run in a new folder, or in one without a run."""
         if (path / "config.yaml").exists():
-            raise ValueError(f"{path}: holds a run already; --resume {path} goes on with it")
+            raise ValueError(f"{path}: holds a run already; --resume {path} continues it")
         make_folder(path)
         folder = cls(path)
         folder.configure(settings)
@@ -33,7 +33,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path) -> RunFolder:
-        """A folder that holds a run."""
+        """Opens a folder with a run."""
         if not (path / "config.yaml").exists():
             raise ValueError(f"{path}: expected the folder of a run, found no config.yaml in it")
         return cls(path)
@@ -50,7 +50,7 @@ class RunFolder:
         return max(written(self._checkpoints.folder), default=None)
 
     def load(self, refused: Callable[[str], None]) -> dict[str, Any] | None:
-        """The newest intact checkpoint; None where the run was stopped before its first. refused: see `Checkpoints`."""
+        """The newest intact checkpoint. None if the run stopped before its first. refused: see `Checkpoints`."""
         return self._checkpoints.newest(refused) if self.last_checkpoint else None
 
     def summarise(self, summary: Summary) -> None:

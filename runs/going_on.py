@@ -1,4 +1,4 @@
-"""Going on with episodes that were interrupted: an environment cannot be saved, but it can be gone through again."""
+"""Continues interrupted episodes. An environment cannot be saved, so its episode is replayed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from elites.agents.lockstep import Lockstep
 from elites.runs.arena import Arena
 from elites.runs.progress import Progress
 
-CLOSE = 1e-3  # relative, and absolute: by how much another processor may differ
+CLOSE = 1e-3  # relative and absolute tolerance for another processor's rounding
 
 
 def observations(arena: Arena, progress: Progress, resumed: bool, tell: Callable[[str], None]) -> Array:
-    """(N, S), of every environment in its episode at the step where it was, or at its beginning."""
+    """The observations (N, S) after every environment has replayed its episode, or begun a new one."""
     name = arena.name
     if not arena.seeded:
         tell(
-            f"{name}: its episodes begin by themselves (autoreset mode {arena.mode}), so their seeds cannot be set and "
-            "a resumed run begins new ones; mode DISABLED is resumed bit for bit"
+            f"{name}: autoreset mode {arena.mode} sets the seeds of episodes itself, so a resumed run begins new "
+            "episodes; with mode DISABLED it resumes bit for bit"
         )
         if resumed:
             progress.give_up()
@@ -33,15 +33,15 @@ def observations(arena: Arena, progress: Progress, resumed: bool, tell: Callable
     if before.size and not np.array_equal(found, before):
         if found.shape != before.shape or not np.allclose(found, before, rtol=CLOSE, atol=CLOSE):
             raise ValueError(
-                f"{name}: gave other observations for the same seed and actions, so the episode that was interrupted "
-                "cannot be gone on with"
+                f"{name}: expected the same observations for the same seed and actions, got others; the interrupted "
+                "episode cannot be continued"
             )
-        tell(f"{name}: other last digits here than where the checkpoint was written; not bit for bit from here on")
+        tell(f"{name}: last digits differ from the checkpoint's machine; the run is no longer bit for bit the same")
     return found
 
 
 def gone_through_again(envs: Lockstep, progress: Progress) -> Array:
-    """The longest episode sets out first."""
+    """Replays the episodes so that all reach their last step together: the longest episode starts first."""
     seeds, actions = progress.seeds, progress.actions
     longest = max(actions, key=len)
     observation = envs.reset(seeds)
@@ -49,7 +49,7 @@ def gone_through_again(envs: Lockstep, progress: Progress) -> Array:
         if (begins := np.array([len(taken) == left for taken in actions])).any():
             observation = envs.reset(seeds, begins)
         if left:
-            meanwhile = longest[-left]  # any action, where the episode has not begun
+            meanwhile = longest[-left]  # any action will do for an episode that has not begun
             action = [taken[-left] if len(taken) >= left else meanwhile for taken in actions]
             step = envs.step(np.stack(action))
             observation = step.observation

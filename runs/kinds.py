@@ -1,4 +1,4 @@
-"""The kinds of runs there are, by name, and their settings from and to mappings and folders."""
+"""The kinds of runs by name, and their settings from and to mappings and folders."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from elites.runs.pets import PETSSettings
 from elites.runs.settings import RunSettings
 
 KINDS: dict[str, type] = {"pets": PETSSettings, "learn": LearnSettings}
-KIND = "kind"  # the key of config.yaml that says which
+KIND = "kind"  # the key in config.yaml
 
 config.choices(RunSettings, KINDS)
 
 
 def build(mapping: Mapping[str, Any], source: str = "settings") -> RunSettings:
-    """Settings of the kind that the mapping names: one of KINDS, or package.module:Class."""
+    """Builds settings of the kind that the mapping names: one of KINDS, or package.module:Class."""
     named = {"name": kind_of(mapping)}
-    base: Any = RunSettings  # abstract, which `config.build` chooses from
+    base: Any = RunSettings  # abstract; `config.build` picks the class by name
     found: RunSettings = config.build(base, named | {k: value for k, value in mapping.items() if k != KIND}, source)
     return found
 
 
 def dump(settings: RunSettings) -> dict[str, Any]:
-    """What `build` makes the settings of, every default spelled out."""
+    """The mapping from which `build` makes the settings, with every default."""
     return {KIND: name_of(type(settings))} | config.dump(settings)
 
 
@@ -37,16 +37,16 @@ def name_of(kind: type) -> str:
 
 
 def kind_of(mapping: Mapping[str, Any]) -> str:
-    """The kind that a mapping names; a file of the first edition names none, and is told by its keys."""
+    """The kind that a mapping names. An old file names none, so its keys decide."""
     return str(mapping.get(KIND, "learn" if "agent" in mapping else "pets"))
 
 
 def mapping_of(folder: Path) -> dict[str, Any]:
-    """What the config.yaml of a run holds."""
+    """The mapping in a run's config.yaml."""
     RunFolder.resume(folder)
     return config.load(folder / "config.yaml")
 
 
 def settings_of(folder: Path) -> RunSettings:
-    """Those that a run was begun or last gone on with."""
+    """The settings with which a run was begun, or last resumed."""
     return build(mapping_of(folder), str(folder / "config.yaml"))

@@ -23,11 +23,11 @@ CONFIGS = Path(__file__).parents[1] / "configs/cgp"
 
 @dataclass(frozen=True)
 class LearnSettings(Steps, RunSettings):
-    """All that a run is made of: configs/cgp/*.yaml, and what --set may set."""
+    """All settings of a run, for configs/cgp/*.yaml and --set."""
 
     FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "num_envs")
     agent: Algorithm = CGP()
-    num_envs: Count = 1  # environments that collect at once
+    num_envs: Count = 1  # number of environments that collect at once
 
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Agent:
         observed, _ = sizes(env)
@@ -48,4 +48,4 @@ class LearnSettings(Steps, RunSettings):
     def report(self, summary: Summary) -> str:
         if summary.final_evaluation_mean is not None:
             return f"final evaluation {summary.final_evaluation_mean:.1f} ± {summary.final_evaluation_std:.1f}"
-        return f"{len(summary.episode_returns)} episodes of learning, none of evaluation"
+        return f"{len(summary.episode_returns)} episodes of learning, no evaluation"

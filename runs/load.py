@@ -1,4 +1,4 @@
-"""The agent of a run, as it was last saved."""
+"""Loads the last saved agent of a run."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from elites.runs.pets import PETSSettings
 
 
 def load(folder: Path | str, say: Callable[[str], None] = warnings.warn, device: torch.device | str = "cpu") -> Learner:
-    """What a run has learned so far, ready for a new episode: `agent.act(observation, explore=False)`.
+    """The agent of a run, ready for a new episode: `agent.act(observation, explore=False)`.
 
-    say: hears of checkpoints that are damaged, where an older one has to do.
+    say: is told of damaged checkpoints, in place of which an older one is loaded.
     """
     settings, saved = kinds.settings_of(Path(folder)), Path(folder) / "checkpoints"
     if not checkpoint.written(saved):
-        raise ValueError(f"{folder}: expected a run that has learned something, found no checkpoint")
+        raise ValueError(f"{folder}: expected a run with a checkpoint, found none")
     agent, state = settings.make_agent(settings.make_environment(), device), checkpoint.newest(saved, say)
-    agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # its own may be another device's
+    agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # the saved one can be of another device
     agent.begin(np.ones(len(state["numbers"]), dtype=bool))
     return agent
 
 
 def load_pets(folder: Path, say: Callable[[str], None] = warnings.warn) -> tuple[PETS, PETSSettings]:
-    """The agent of a run of PETS, and the run's settings; other runs are refused."""
+    """The agent and the settings of a PETS run. Raises a ValueError for other runs."""
     settings = kinds.settings_of(folder)
     if not isinstance(settings, PETSSettings):
         kind = kinds.name_of(type(settings))

@@ -1,4 +1,4 @@
-"""One run, one process: who has a folder in use, and whether it still lives."""
+"""One process for each run: the owner of a folder, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAME = "in_use.json"
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its number is another's after a while, but not with the same start."""
+    """A process. Systems reuse process numbers, but not with the same start time."""
 
     host: str
     pid: int
-    start: str | None  # as its system names the moment; None where it does not say
-    since: str  # when it took the folder, for people
+    start: str | None  # the start time in the system's form; None if it is not known
+    since: str  # the time at which it took the folder, for people
 
     @classmethod
     def this(cls) -> Owner:
@@ -32,7 +32,7 @@ class Owner:
 
     @property
     def dead(self) -> bool:
-        """Whether it is known to be: on another host nobody knows."""
+        """Whether the process is known to have ended. On another host this is never known."""
         if self.host != socket.gethostname():
             return False
         start = start_of(self.pid)
@@ -40,10 +40,10 @@ class Owner:
 
 
 class Lock:
-    """Holds a folder for one run: `with Lock(folder): …`. A file, so that other hosts that see the folder see it, too.
+    """Holds a folder for one run: `with Lock(folder): …`. The lock is a file, so other hosts with the folder see it.
 
-    The file is made by whoever finds none, which only one can. A dead owner's is moved away first, which only one can
-    as well.
+    A process that finds no file creates it; only one process can succeed. If the owner is dead, a process first moves
+    its file away; again only one can succeed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,14 +54,14 @@ class Lock:
         while not self._make(json.dumps(asdict(self._mine))):
             owner = self._owner()
             if owner is None:
-                continue  # it has just been given back
+                continue  # the owner has just released it
             if not owner.dead:
                 raise ValueError(f"{self.folder}: {self._said(owner)}")
             self._move_away(owner)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._owner() == self._mine:  # and nobody's who was told to remove it
+        if self._owner() == self._mine:  # not if a user removed it and another run took the folder
             self.path.unlink(missing_ok=True)
 
     def _make(self, text: str) -> bool:
@@ -76,24 +76,24 @@ class Lock:
         return True
 
     def _owner(self) -> Owner | None:
-        """None where there is no longer one."""
+        """The owner in the file. None if the file is gone."""
         for _ in range(20):
             try:
                 return Owner(**json.loads(self.path.read_text()))
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, TypeError):
-                time.sleep(0.05)  # until it has been written
-        raise ValueError(f"{self.path}: expected who uses the folder, found no such words; remove it if nobody does")
+                time.sleep(0.05)  # the owner may be writing it
+        raise ValueError(f"{self.path}: expected the folder's owner, found other text; remove it if nobody uses it")
 
     def _move_away(self, dead: Owner) -> None:
         aside = self.path.with_name(f"{NAME}.{uuid.uuid4().hex}")
         try:
             self.path.rename(aside)
         except OSError:
-            return  # somebody else was faster
+            return  # another process was faster
         try:
-            if json.loads(aside.read_text()) != asdict(dead):  # it is the one that was faster: give back its own
+            if json.loads(aside.read_text()) != asdict(dead):  # it belongs to a faster process: give it back
                 self._make(aside.read_text())
         finally:
             aside.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ class Lock:
 
 
 def start_of(pid: int) -> str | None:
-    """When a process of this host began, in its system's words; None where there is no such process."""
+    """The start time of a process on this host, in the system's form. None if there is no such process."""
     if sys.platform == "win32":
         return _windows_start_of(pid)
     stat, boot = Path(f"/proc/{pid}/stat"), Path("/proc/sys/kernel/random/boot_id")
@@ -121,7 +121,7 @@ def start_of(pid: int) -> str | None:
 
 
 def _windows_start_of(pid: int) -> str | None:
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  # which other platforms' ctypes have not
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  # missing in ctypes on other platforms
     handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
     if not handle:
         return None

@@ -1,4 +1,4 @@
-"""The loop of every agent that learns as it acts: steps, lessons, evaluations, checkpoints."""
+"""The loop of every learning agent: steps, lessons, evaluations, checkpoints."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def never() -> bool:
 class Loop:
     """Runs an agent in N environments at once, to the end of a schedule.
 
-    Episodes that were interrupted are gone through again on resuming, with the actions that were taken. That needs
-    their seeds, so environments whose autoreset is disabled, as `together` makes them; others begin new episodes then.
-    envs: an environment, or a VectorEnv. evaluation: others, for evaluations in between. stop: asked at every step.
+    A resumed run replays its interrupted episodes with the same seeds and actions. This needs environments without
+    autoreset, such as those of `together`. Other environments begin new episodes. envs: an environment, or a VectorEnv.
+    evaluation: environments for evaluations during learning. stop: called at every step; True stops the run.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Loop:
         self.envs = Arena(vector, self.progress.at_step, self.progress.at_beginning)
         self.name, self.evaluation = self.envs.name, evaluation
         if isinstance(schedule, Episodes) and self.envs.count > 1:
-            raise ValueError(f"{self.name}: expected one environment where episodes are counted, got {self.envs.count}")
+            raise ValueError(f"{self.name}: expected one environment for a schedule of episodes, got {self.envs.count}")
         self.observers = observers if isinstance(observers, Observers) else Observers(observers)
         self.saver = Saver(folder, self.observers, schedule.checkpoint_s)
         self._resumed = False
-        self._action: Array = np.empty(0)  # (N, *A): the last
-        self._act_ms: list[float] = []  # since an episode ended
+        self._action: Array = np.empty(0)  # (N, *A): the last action
+        self._act_ms: list[float] = []  # since the last end of an episode
         self._episode_began = np.full(self.envs.count, time.perf_counter())
 
     @property
@@ -72,7 +72,7 @@ class Loop:
         return self.progress.rows
 
     def __call__(self) -> Summary:
-        """Runs, or goes on, to the end of the schedule, or until it is stopped."""
+        """Runs, or resumes, to the end of the schedule or until it is stopped."""
         name, spec = name_and_spec(self.envs.envs)
         who = self.agent, self.progress, self.observers
         self.observers.began(Watched(self.folder.path, name, spec, self.progress.seed, self.schedule, *who))
@@ -87,7 +87,7 @@ class Loop:
         return found
 
     def _to_the_end(self) -> bool:
-        """Whether it came to it; else it was stopped."""
+        """Whether the run reached its end. If not, it was stopped."""
         try:
             with fitting(self.name, self.agent.rng.device, self._when):
                 self._go_on()
@@ -95,7 +95,7 @@ class Loop:
         except Stopped:
             return False
         except Fault as fault:
-            self._save()  # all that came before it; unless the agent is the cause, which is looked at first
+            self._save()  # saves the run before the fault; raises instead if the agent's numbers caused it
             raise EnvironmentFault(f"{self.name}: {fault}; {self.saver.last}") from fault.__cause__
         return True
 
@@ -116,7 +116,7 @@ class Loop:
         return bool(row["phase"] == "final" and row["env_steps"] == self.progress.steps)
 
     def reopen(self) -> None:
-        """Settings have changed: where the run was at its end, and still is, that has to be shown anew."""
+        """Removes the final evaluation of an ended run, so that changed settings are evaluated again."""
         if not self.schedule.phase(self.progress.numbers[0], self.progress.steps):
             self.rows[:] = [row for row in self.rows if not self._is_last(row)]
 
@@ -151,7 +151,7 @@ class Loop:
 
     def _act(self, phase: Phase) -> Array:
         if self.envs.waiting.all():
-            return self._action  # any will do: it is ignored
+            return self._action  # the environments ignore it
         if phase == "random":
             return self.envs.executed(self.agent.act_at_random(self.envs.count))
         began = time.perf_counter()
@@ -167,7 +167,7 @@ class Loop:
         self.progress.steps += len(step.where)
 
     def _learn(self) -> None:
-        self._save()  # so that stopping while it learns loses nothing
+        self._save()  # so a stop during the lesson loses nothing
 
         def progress(text: str) -> None:
             self.observers.status(self._status("lesson", text=text))
@@ -179,7 +179,7 @@ class Loop:
     # --- episodes ----------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Every environment in its episode, at the step where it was."""
+        """Brings every environment to its step in its episode."""
         now = self.progress
         observation = going_on.observations(self.envs, now, self._resumed, self.observers.tell)
         if not now.observation.size:
@@ -188,8 +188,8 @@ class Loop:
         self._episode_began[:] = time.perf_counter()
 
     def _begin_episodes(self, ended: Array) -> None:
-        """The next ones, with their seeds, where others (N,) have ended."""
-        self.progress.observation = np.empty(0)  # until it is known to be good, so that a checkpoint has none
+        """Begins the next episodes, with their seeds, in the environments with ended (N,) true."""
+        self.progress.observation = np.empty(0)  # a checkpoint must not hold an observation that was not checked
         self.progress.observation = self.envs.reset(self.progress.seeds, ended)
         self.agent.begin(ended)
 
@@ -233,10 +233,10 @@ class Loop:
         now = self.progress
         return Status(phase, now.numbers[0], now.steps, self.meter.wall_s, length, total, act_ms, text)
 
-    # --- to stop and to go on ----------------------------------------------------------------------------------------
+    # --- to stop and to resume ----------------------------------------------------------------------------------------
 
     def _pause(self, status: Status) -> None:
-        """Where it may be saved and stopped."""
+        """A point at which the run can be saved and stopped."""
         self.observers.status(status)
         stop = self.stop()
         if stop or self.saver.due:
@@ -259,7 +259,7 @@ class Loop:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if (count := len(state["numbers"])) != self.envs.count:
-            raise ValueError(f"{self.name}: expected {count} at once, as in the checkpoint, got {self.envs.count}")
+            raise ValueError(f"{self.name}: expected {count} environments, as in the checkpoint, got {self.envs.count}")
         self.progress.load_state_dict(state)
         self.agent.load_state_dict(state["agent"])
         chance.set_global_state(state["random"])

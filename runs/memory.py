@@ -1,4 +1,4 @@
-"""How much memory was held, how much there is, and what an allocation that failed says."""
+"""The memory used, the memory free, and the size in an allocator's error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-_ASKED = (  # by torch for the CPU; by torch for CUDA, and by NumPy
+_ASKED = (  # torch on the CPU; torch on CUDA, and NumPy
     re.compile(r"tried to allocate (?P<size>\d+)(?P<unit>) bytes", re.I),
     re.compile(r"(?:tried|unable) to allocate (?P<size>[\d.]+) (?P<unit>[KMGT]?)i?B", re.I),
 )
@@ -16,7 +16,7 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def peak_mb() -> float | None:
-    """The most that this process has held: of a GPU where there is one. None where the platform does not say."""
+    """The peak memory of this process: on the GPU if there is one. None if the platform does not tell."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     try:
@@ -24,11 +24,11 @@ def peak_mb() -> float | None:
     except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS gives bytes, other systems give KiB
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What could be held besides; None where the platform does not say."""
+    """The free memory. None if the platform does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -39,7 +39,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def asked_for(error: BaseException) -> int | None:
-    """How many bytes an allocation wanted that failed so; 0 where it does not say; None for any other error."""
+    """The bytes that a failed allocation wanted. 0 if its error does not tell, None for any other error."""
     text = str(error)
     for pattern in _ASKED:
         if found := pattern.search(text):
@@ -49,5 +49,5 @@ def asked_for(error: BaseException) -> int | None:
 
 
 def in_words(size: int | None) -> str:
-    """GB, as machines are sold."""
+    """A size in GB of 10⁹ bytes."""
     return "an unknown amount" if not size else f"{size / 1e9:.3g} GB"

@@ -1,4 +1,4 @@
-"""What a run has taken over all its processes: wall time and memory."""
+"""The wall time and memory of a run, over all processes that ran it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from elites.runs import memory
 
 
 class Meter:
-    """Counts from when it is made, on top of what a checkpoint says of those before."""
+    """Counts from its creation, plus the figures of earlier processes from a checkpoint."""
 
     def __init__(self) -> None:
         self._began, self._before = time.perf_counter(), 0.0
@@ -22,7 +22,7 @@ class Meter:
 
     @property
     def peak_mb(self) -> float | None:
-        """None where no platform that it ran on says."""
+        """None if no platform told."""
         known = [peak for peak in (self._peak, memory.peak_mb()) if peak is not None]
         return max(known, default=None)
 

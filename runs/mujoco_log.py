@@ -1,4 +1,4 @@
-"""MuJoCo's warnings go into the run's folder; by itself it writes them beside whoever started the process."""
+"""Writes MuJoCo's warnings into the run's folder. MuJoCo itself writes them into the working directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "MUJOCO_LOG.TXT"
 
 
 class MujocoLog:
-    """What MuJoCo found fault with, each once."""
+    """MuJoCo's warnings, each once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say, self._folder = say, None
@@ -27,7 +27,7 @@ class MujocoLog:
             self._write()
 
     def into(self, folder: Path) -> None:
-        """From now on, and what has been said so far: a folder is made after its environments."""
+        """Sets the folder, for past warnings too: a run makes its folder after its environments."""
         self._folder = folder
         self._write()
 
@@ -36,14 +36,14 @@ class MujocoLog:
             (self._folder / NAME).write_text("\n".join(self._said) + "\n")
 
 
-_listening: dict[int, MujocoLog] = {}  # by thread: a warning comes in the thread that takes the step
+_listening: dict[int, MujocoLog] = {}  # by thread: MuJoCo warns in the thread of the step
 _guard = threading.Lock()
-_before: list[Any] = []  # what a user had set; it hears of warnings in other threads
+_before: list[Any] = []  # the user's own handler; it gets warnings of other threads
 
 
 @contextmanager
 def mujoco_log(say: Callable[[str], None]) -> Iterator[MujocoLog]:
-    """Within it, warnings in this thread go to `say` and to the log's folder."""
+    """Inside this context, warnings in this thread go to `say` and to the log's folder."""
     log, thread = MujocoLog(say), threading.get_ident()
     try:
         import mujoco

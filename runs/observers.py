@@ -1,4 +1,4 @@
-"""Who watches a run: the screen, files, pictures, a user's own."""
+"""The observers of a run: the screen, files, pictures, or a user's own."""
 
 from __future__ import annotations
 
@@ -18,77 +18,77 @@ from elites.runs.summary import Summary
 
 
 class Status(NamedTuple):
-    """How things stand, at every step and every epoch of a lesson."""
+    """The state of a run, at every step and every epoch of a lesson."""
 
     phase: str  # random, learning, evaluation, final; lesson, finishing, filming
     episode: int  # of the first environment, from 0 on
-    env_steps: int  # learned from
+    env_steps: int  # steps learned from
     wall_s: float
-    length: int = 0  # of the episode so far
-    total: float = 0.0  # its return so far
+    length: int = 0  # steps of the episode so far
+    total: float = 0.0  # return of the episode so far
     act_ms: float | None = None
-    text: str = ""  # how a lesson, an evaluation or a film stands
+    text: str = ""  # the status of a lesson, an evaluation or a film
 
 
 class Observer:
-    """Does nothing yet: a subclass overrides what it wants to hear of.
+    """Does nothing. A subclass overrides the methods that it needs.
 
-    All is called by the thread that runs `train`. An observer that raises is dropped, and the run goes on.
+    The thread of `train` calls every method. If an observer raises, it is dropped and the run continues.
     """
 
-    speaks = False  # whether a person reads what `tell` is told
+    speaks = False  # whether a person reads the lines of `tell`
 
     def began(self, run: Watched) -> None:
-        """The run begins, or goes on with rows that are there already."""
+        """The run begins, or resumes with earlier rows."""
 
     def tell(self, text: str) -> None:
         """A line that a person should read."""
 
     def status(self, status: Status) -> None:
-        """At every step."""
+        """Called at every step."""
 
     def row(self, row: Row) -> None:
-        """An episode ended, or an evaluation: see `elites.runs.progress.Row`."""
+        """An episode or an evaluation ended: see `elites.runs.progress.Row`."""
 
     def saving(self) -> None:
-        """A checkpoint follows: what it holds must not be missing elsewhere once it is written."""
+        """A checkpoint follows. Files must be written now: a resumed run does not repeat rows before it."""
 
     def saved(self, checkpoint: Path) -> None:
-        """It is on the disk."""
+        """The checkpoint is on the disk."""
 
     def ended(self, summary: Summary) -> None:
-        """The run is at its end, or was stopped: see `summary.finished`."""
+        """The run ended or was stopped: see `summary.finished`."""
 
     def close(self) -> None:
-        """Called last, whatever the run ended with."""
+        """Called last, even after an error."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A run as its observers may see it, and must leave it."""
+    """A run for its observers. They must not change it."""
 
     folder: Path
     env: str
-    spec: EnvSpec | None  # of one of its environments; None where it was not made by its id
+    spec: EnvSpec | None  # the spec of one environment; None if it was not made by an id
     seed: int
     schedule: Schedule
     agent: Learner
     progress: Progress
-    observers: Observer  # all of them, for one that has something to tell
+    observers: Observer  # all observers, for an observer that has something to tell
 
     @property
     def rows(self) -> Sequence[Row]:
-        """Of all that came so far, in a run that goes on as well; it grows."""
+        """All rows so far, also those before a resume. The list grows."""
         return self.progress.rows
 
     @property
     def best(self) -> Best | None:
-        """The best planned episode that can be gone through again."""
+        """The best planned episode that can be replayed."""
         return self.progress.best
 
 
 class Observers(Observer):
-    """Several as one, without those that have raised."""
+    """Several observers as one. Drops observers that raise."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._watching = list(observers)
@@ -103,7 +103,7 @@ class Observers(Observer):
                 self.tell(f"{name}: expected an observer that raises nothing, got {in_a_line(error)}; it is dropped")
 
     def tell(self, text: str) -> None:
-        """To those who speak, and as a warning where nobody does."""
+        """Tells all observers. If none of them speaks, warns."""
         self._each(lambda observer: observer.tell(text))
         if not any(observer.speaks for observer in self._watching):
             warnings.warn(text, stacklevel=2)

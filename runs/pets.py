@@ -22,10 +22,10 @@ REPORT = "best return {best_return:.1f}, mean of the last three {last_three_mean
 
 @dataclass(frozen=True)
 class PETSSettings(PETSConfig, Episodes, RunSettings):
-    """All that a run is made of: configs/pets/*.yaml, and what --set may set."""
+    """All settings of a run, for configs/pets/*.yaml and --set."""
 
-    reward: Literal["known", "learned"] | None = None  # None is known where it is, else learned
-    termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function, where it is not known
+    reward: Literal["known", "learned"] | None = None  # None is known if elites.envs knows it, else learned
+    termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function, if it is not known
 
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PETS:
         return PETS(self, task_of(env, self.reward, self.termination), env, self.seed, device)

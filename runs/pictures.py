@@ -1,4 +1,4 @@
-"""What a person looks at when a run has ended: the returns, the model's predictions, the best episode as a film."""
+"""The pictures of an ended run: the returns, the model's predictions, the best episode as a film."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2563eb", "#c2410c", "#9ca3af"
-MOST = 4  # segments of an episode that can be read in one panel
+MOST = 4  # the most segments of an episode to show in one panel
 
 
 class Pictures(Observer):
-    """returns.png and best.mp4 in the run's folder, and predictions.png of a PETS; else a line that says why not."""
+    """Writes returns.png, best.mp4 and, for PETS, predictions.png into the run's folder, or tells why it cannot."""
 
     def began(self, run: Watched) -> None:
         self._run = run
@@ -41,7 +41,7 @@ class Pictures(Observer):
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            run.observers.tell('no plots: pip install "elites[runs]" brings what they need')
+            run.observers.tell('no plots: they need pip install "elites[runs]"')
         else:
             returns(run, run.folder / "returns.png")
             if isinstance(run.agent, PETS):
@@ -52,7 +52,7 @@ class Pictures(Observer):
     def _film(self, best: Best, spec: EnvSpec) -> None:
         try:
             film(best, spec, self._run.folder / "best.mp4", self._show)
-        except Exception as error:  # whatever the machine's OpenGL or ffmpeg comes up with
+        except Exception as error:  # OpenGL and ffmpeg raise errors of many kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self._run.observers.tell(f"no video: filming failed: {reason}")
 
@@ -62,7 +62,7 @@ class Pictures(Observer):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Without pyplot, so that a user's own figures and backend are left alone, and threads do not meet."""
+    """A figure without pyplot. So a user's own figures and backend stay untouched, and threads stay separate."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -79,7 +79,7 @@ def returns(run: Watched, path: Path) -> None:
         if not rows:
             continue
         x, y = [row[along] for row in rows], [row["return"] for row in rows]
-        if "worst" in rows[0]:  # a row stands for several episodes
+        if "worst" in rows[0]:  # a row is the mean of several episodes
             ends = [row["worst"] for row in rows], [row["best"] for row in rows]
             axes.fill_between(x, *ends, color=colour, alpha=0.15, lw=0)
         few = len(rows) <= 50
@@ -93,7 +93,7 @@ def returns(run: Watched, path: Path) -> None:
 
 
 def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
-    """The last learning episode: what came, and what the model foresaw from every `horizon` steps on, open loop."""
+    """Draws the last learning episode: the real states, and the model's open-loop predictions every `horizon` steps."""
     lengths = [row["length"] for row in run.rows if row["phase"] == "learning"]
     if not lengths:
         return
@@ -110,7 +110,7 @@ def predictions(agent: PETS, run: Watched, path: Path, most: int = 9) -> None:
 
 
 def whole(found: Foreseen, names: dict[int, str]) -> Figure:
-    """A panel for each entry, with the episode from its first step to its last."""
+    """A panel for each entry, with the whole episode."""
     columns = 2 if len(names) in (2, 4) else min(3, len(names))
     rows = -(-len(names) // columns)
     figure = new_figure(4.2 * columns, 2.4 * rows)
@@ -127,7 +127,7 @@ def whole(found: Foreseen, names: dict[int, str]) -> Figure:
 
 
 def excerpts(ranked: Sequence[Segment], names: dict[int, str]) -> Figure:
-    """A row for each entry: the segments foreseen best, in the middle and worst; each at its height, on one scale."""
+    """A row for each entry: the segments predicted best, median and worst. All panels of a row have the same scale."""
     shown = {"foreseen best": ranked[0], "the median": ranked[(len(ranked) - 1) // 2], "foreseen worst": ranked[-1]}
     figure = new_figure(4.2 * len(shown), 2.0 * len(names) + 0.8)
     grid = figure.subplots(len(names), len(shown), squeeze=False, sharex="col")

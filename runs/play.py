@@ -1,4 +1,4 @@
-"""Episodes with what a run has learned."""
+"""Episodes with the agent of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def stage(settings: RunSettings, episodes: int, env: str | None = None) -> Envir
 
 
 def seeds_of(seed: int | None, episodes: int) -> list[int]:
-    """Those of evaluations, so that a run's last one is played again; or others."""
+    """The seeds of a run's evaluations, or other seeds."""
     if seed is None:
         return evaluation_seeds(episodes)
     return [episode_seed(seed, number) for number in range(episodes)]

@@ -1,4 +1,4 @@
-"""How far a run has come: its rows, the episodes under way, its best episode."""
+"""The progress of a run: its rows, the running episodes, its best episode."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from elites.agents.lockstep import Step
 from elites.runs.environments import episode_seed
 
 Array = NDArray[Any]
-# Of an episode: episode (from 1 on), phase, env_steps, return, length, terminated, the agent's figures, steps_per_s,
-# and act_ms where it acted. Of an evaluation: phase, env_steps, return (the mean), std, worst, best, length (the mean).
+# A row of an episode has episode (from 1 on), phase, env_steps, return, length, terminated, the agent's figures,
+# steps_per_s, and act_ms if the agent acted. A row of an evaluation has phase, env_steps, return (the mean), std,
+# worst, best, length (the mean).
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best planned episode: with these actions (T, *A) after this seed it can be gone through once more."""
+    """The best planned episode. Its seed and its actions (T, *A) are enough to replay it."""
 
     total: float
     seed: int
@@ -29,29 +30,29 @@ class Best:
 
 
 class Progress:
-    """In N environments. What it holds, a checkpoint holds."""
+    """The progress in N environments. Checkpoints hold all of it."""
 
     def __init__(self, seed: int, count: int) -> None:
         self.seed = seed
         self.rows: list[Row] = []  # one for each episode that ended, and for each evaluation
-        self.numbers = list(range(count))  # of the episodes under way, from 0 on
-        self.actions: list[list[Array]] = [[] for _ in range(count)]  # of those episodes
-        self.returns = np.zeros(count)  # of those episodes, so far
-        self.seeded = np.ones(count, dtype=bool)  # whether they began with their own seed: see `seeds`
-        self.observation = np.empty(0)  # (N, S); empty where episodes have yet to begin
-        self.chosen: Array | None = None  # (N, *A): of a step that an environment has not come through
-        self.steps, self.evaluated = 0, 0  # those learned from; how many they were at the last evaluation
+        self.numbers = list(range(count))  # of the running episodes, from 0 on
+        self.actions: list[list[Array]] = [[] for _ in range(count)]  # of the running episodes
+        self.returns = np.zeros(count)  # of the running episodes, so far
+        self.seeded = np.ones(count, dtype=bool)  # whether the running episodes began with their own `seeds`
+        self.observation = np.empty(0)  # (N, S); empty if the episodes have not begun
+        self.chosen: Array | None = None  # (N, *A): the action of a step that is not finished
+        self.steps, self.evaluated = 0, 0  # steps learned from, now and at the last evaluation
         self.best: Best | None = None
-        self.figures: dict[str, float] = {}  # the agent's, for the next row
+        self.figures: dict[str, float] = {}  # the agent's figures for the next row
 
     @property
     def seeds(self) -> list[int]:
-        """Of the episodes under way."""
+        """The seeds of the running episodes."""
         return [episode_seed(self.seed, number) for number in self.numbers]
 
     @property
     def fresh(self) -> Array:
-        """(N,) bool: the episodes without a step yet."""
+        """(N,) bool: whether an episode has no step yet."""
         return np.array([not taken for taken in self.actions])
 
     def at_step(self, i: int) -> str:
@@ -64,26 +65,26 @@ class Progress:
         return f"one of the first {len(self.actions[i])} steps of episode {self.numbers[i] + 1}, gone through again"
 
     def took(self, action: Array, step: Step) -> None:
-        """The episodes under way went on by actions (N, *A), where these were not ignored."""
+        """Adds a step with actions (N, *A) to the running episodes, except in rows that ignored the action."""
         for i in range(len(action)) if step.whole else step.where:
             self.actions[i].append(action[i])
         self.returns[step.where] += step.reward[step.where]
         self.observation, self.chosen = step.observation, None
 
     def consider(self, total: float, seed: int, actions: Array) -> None:
-        """As the best episode."""
+        """Takes an episode as the best one if no other is better."""
         if self.best is None or total >= self.best.total:
             self.best = Best(total, seed, actions)
 
     def renew(self, ended: Array, seeded: bool) -> None:
-        """Where (N,) episodes ended, others take their places. seeded: whether these begin with their own seed."""
+        """Replaces the ended (N,) episodes by new ones. seeded: whether the new ones begin with their own seed."""
         for i in np.flatnonzero(ended):
             self.numbers[i] = max(self.numbers) + 1
             self.actions[i] = []
         self.returns[ended], self.seeded[ended] = 0.0, seeded
 
     def give_up(self) -> None:
-        """The episodes under way begin anew, as nobody can go on with them. What was learned from them stays."""
+        """Begins the running episodes again, because they cannot be continued. The agent keeps their transitions."""
         count = len(self.numbers)
         self.actions, self.returns = [[] for _ in range(count)], np.zeros(count)
         self.seeded, self.observation, self.chosen = np.ones(count, dtype=bool), np.empty(0), None

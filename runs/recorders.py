@@ -14,11 +14,11 @@ from elites.runs.progress import Row
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-AT_LEAST_S, SHARE = 1.0, 0.02  # metrics.csv is not written more often, and takes no larger share of the time
+AT_LEAST_S, SHARE = 1.0, 0.02  # least seconds between two writes of metrics.csv, and its largest share of the time
 
 
 class MetricsCSV(Observer):
-    """metrics.csv, made anew from all rows, as a later row may have a column that the earlier ones have not."""
+    """Writes metrics.csv. It is written from all rows each time, because a later row can have new columns."""
 
     def began(self, run: Watched) -> None:
         self._run, self._written = run, len(run.rows)
@@ -45,7 +45,7 @@ class MetricsCSV(Observer):
 
 
 class TensorBoard(Observer):
-    """Scalars PHASE/FIGURE along the steps of the environment. Needs elites[runs]."""
+    """Writes scalars PHASE/FIGURE by environment steps. Needs elites[runs]."""
 
     def __init__(self) -> None:
         self._writer: SummaryWriter | None = None
@@ -71,11 +71,11 @@ class TensorBoard(Observer):
             self._writer.close()
 
     def _open(self, step: int) -> SummaryWriter | None:
-        """Events of an interrupted run that lie behind the checkpoint are purged."""
+        """Opens a writer. It removes events of an interrupted run that are later than the checkpoint."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             self._missing = True
-            self._run.observers.tell('no TensorBoard events: pip install "elites[runs]" brings what they need')
+            self._run.observers.tell('no TensorBoard events: they need pip install "elites[runs]"')
             return None
         return SummaryWriter(str(self._run.folder), purge_step=step)

@@ -1,4 +1,4 @@
-"""When a run is saved, and who hears of it."""
+"""Saves a run at the right times, and tells the observers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from elites.runs.folder import RunFolder
 from elites.runs.observers import Observer
 
-SHARE = 0.05  # of the time, at most, at the usual checkpoint_s
+SHARE = 0.05  # the largest share of the time, at the default checkpoint_s
 
 
 class Saver:
-    """every_s: how often, at most; less often where a checkpoint takes long."""
+    """every_s: the least seconds between two checkpoints. If a checkpoint takes long, the time between them grows."""
 
     def __init__(self, folder: RunFolder, observers: Observer, every_s: float) -> None:
         self.folder, self.observers, self.every_s = folder, observers, every_s
@@ -33,5 +33,5 @@ class Saver:
 
     @property
     def last(self) -> str:
-        """In words."""
+        """The last checkpoint, in words."""
         return f"the last checkpoint is {self.folder.last_checkpoint or 'none yet'}"

@@ -1,4 +1,4 @@
-"""When an agent acts at random, learns and is evaluated: counted in episodes, or in steps."""
+"""The schedule of random actions, learning and evaluations, counted in episodes or in steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Phase = Literal["random", "learning", "evaluation"]
 
 @dataclass(frozen=True)
 class Schedule(Checked):
-    """What both have: a checkpoint every `checkpoint_s` seconds, or where one takes long, a twentieth of the time."""
+    """The base of schedules. Slow checkpoints are written less often: they take at most 5 % of the time."""
 
-    along: ClassVar[str]  # what it counts
-    checkpoint_s: NonNegative = field(default=30.0, kw_only=True)  # seconds between checkpoints, at the least
+    along: ClassVar[str]  # the figure that it counts
+    checkpoint_s: NonNegative = field(default=30.0, kw_only=True)  # least seconds between two checkpoints
 
     def phase(self, episode: int, steps: int) -> Phase | None:
-        """Of the step that comes next, after so many; None at the end."""
+        """The phase of the next step, after `steps` steps. None at the end."""
         raise NotImplementedError
 
     def evaluates(self, steps: int, evaluated: int) -> bool:
-        """Whether it is time for an evaluation in environments of its own, the last having been after so many steps."""
+        """Whether an evaluation is due. evaluated: the steps at the last evaluation."""
         return False
 
     def progress(self, episode: int, steps: int) -> str:
@@ -32,12 +32,12 @@ class Schedule(Checked):
 
 @dataclass(frozen=True)
 class Episodes(Schedule):
-    """In one environment: episodes at random, then planned ones, then some that only show what was learned."""
+    """Episodes in one environment: first random ones, then planned ones, then evaluation without learning."""
 
     along = "episode"
-    random_episodes: Natural = 5  # of random actions, at first
-    episodes: Count = 8  # planned ones, each after a lesson
-    evaluation_episodes: Natural = 0  # at the end, without learning
+    random_episodes: Natural = 5  # first episodes, with random actions
+    episodes: Count = 8  # planned episodes, each after a lesson
+    evaluation_episodes: Natural = 0  # last episodes, without learning
 
     def phase(self, episode: int, steps: int) -> Phase | None:
         if episode < self.random_episodes:
@@ -56,13 +56,13 @@ class Episodes(Schedule):
 
 @dataclass(frozen=True)
 class Steps(Schedule):
-    """Steps at random, then learning with every step; evaluations, each of the same episodes, and one at the end."""
+    """Random steps, then learning at every step. Evaluations play the same episodes each time; one is at the end."""
 
     along = "env_steps"
-    random_steps: Natural = 10_000  # of random actions, at first
-    steps: Count = 100_000  # in all
-    evaluate_every: Count = 5_000  # steps
-    evaluation_episodes: Natural = 10  # of each evaluation; 0 is no evaluation
+    random_steps: Natural = 10_000  # first steps, with random actions
+    steps: Count = 100_000  # all steps, random ones included
+    evaluate_every: Count = 5_000  # steps between two evaluations
+    evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
 
     def __post_init__(self) -> None:
         super().__post_init__()

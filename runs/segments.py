@@ -1,4 +1,4 @@
-"""Rows that only grow, in files that are written once: what a checkpoint costs does not grow with them."""
+"""Stores rows that only grow in files that are written once, so the cost of a checkpoint does not grow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FULL = 16 * 2**20  # bytes: a segment of this size is not written again
 
 @dataclass(frozen=True)
 class Segment:
-    """A file that holds the rows begin … end - 1."""
+    """A file with the rows begin … end - 1."""
 
     file: str
     begin: int
@@ -30,7 +30,7 @@ class Segment:
     marks: tuple[str, str]  # digests of its first and its last row
 
     def holds(self, grown: Grown) -> bool:
-        """Whether its rows are those of the same numbers here, as far as its ends tell."""
+        """Whether its first and last row equal the rows of the same numbers in `grown`."""
         first, beyond = grown.first, grown.first + _count(grown)
         if self.end > beyond:
             return False
@@ -39,14 +39,14 @@ class Segment:
 
 
 def written(folder: Path, name: str, grown: Grown, before: Sequence[Segment]) -> list[Segment]:
-    """The segments of all rows: those of `before` that still hold some, and one more, with a name of its own.
+    """The segments of all rows: those of `before` with rows still in use, and a new one called `name`.
 
-    The new one takes in its neighbours that are no larger than it will be and not FULL. So a row is written again at
-    most log₂(FULL / a checkpoint's rows) times, and there are about as many segments, besides the full ones.
+    The new segment absorbs its last neighbours if they are not FULL and no larger than itself. So a row is rewritten
+    at most log₂(FULL / a checkpoint's rows) times. The number of segments that are not full is about the same.
     """
     kept = [segment for segment in before if segment.end > grown.first]
     if kept and (kept[0].begin > grown.first or not all(segment.holds(grown) for segment in kept)):
-        kept = []  # the rows have other numbers now
+        kept = []  # the rows have new numbers
     beyond = grown.first + _count(grown)
     begin = kept[-1].end if kept else grown.first
     if begin == beyond:
@@ -63,7 +63,7 @@ def written(folder: Path, name: str, grown: Grown, before: Sequence[Segment]) ->
 
 
 def read(folder: Path, segments: Sequence[Segment], empty: Grown) -> Grown:
-    """The rows from `empty.first` on, by its columns; a ValueError where any bit is not as it was written."""
+    """The rows from `empty.first` on, in its columns. Raises a ValueError if any bit differs from what was written."""
     parts = [dict(empty.columns)]
     for segment in segments:
         data = (folder / segment.file).read_bytes()
@@ -75,7 +75,7 @@ def read(folder: Path, segments: Sequence[Segment], empty: Grown) -> Grown:
 
 
 def without_rows(grown: Grown) -> Grown:
-    """What the columns are called, their types and their shapes."""
+    """The columns with their names, types and shapes, without rows."""
     return Grown({name: column[:0] for name, column in grown.columns.items()}, grown.first)
 
 

@@ -1,4 +1,4 @@
-"""What a run is made of: the base of every kind of settings."""
+"""The base class of a run's settings."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]  # NumPy's
 
 @dataclass(frozen=True)
 class RunSettings(Schedule, ABC):
-    """A schedule, an environment and an agent: all that `train` asks for.
+    """A schedule, an environment and an agent: the input of `train`.
 
-    A kind of settings has the hyperparameters as its fields, and says what to make of them. It pickles. A run can
-    go on with other values for all fields but those in FIXED.
+    A subclass has hyperparameters as its fields, and makes the agent from them. Instances can be pickled. A resumed run
+    can change all fields except those in FIXED.
     """
 
     FIXED: ClassVar[tuple[str, ...]] = ("env", "seed")
     env: str = ""  # a Gymnasium id
-    episode_steps: Count | None = None  # None is the environment's own limit
-    seed: Seed = 0  # of everything that is random
+    episode_steps: Count | None = None  # the most steps of an episode; None is the environment's own limit
+    seed: Seed = 0  # seed of all randomness
 
     @abstractmethod
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Learner:
-        """A new agent. env: one that it will act in, of which it looks at the spaces and the id."""
+        """A new agent. env: one of its environments. Only the spaces and the id are used."""
 
     @abstractmethod
     def title(self) -> str:
-        """What a folder of such a run is called."""
+        """The default name of the run's folder."""
 
     @abstractmethod
     def report(self, summary: Summary) -> str:
-        """What came out, in one line."""
+        """The result, in one line."""
 
     def make_environment(self) -> gymnasium.Env[Any, Any]:
         return make(self.env, self.episode_steps)
 
     def make_environments(self) -> Environments:
-        """Those to learn in."""
+        """The environments for learning."""
         return together([self.make_environment()])
 
     def make_evaluation_environments(self) -> Environments | None:
-        """Those to be evaluated in between; None where the schedule has no such evaluations."""
+        """The environments for evaluations during learning. None if the schedule has none."""
         return None

@@ -1,4 +1,4 @@
-"""What came out of a run."""
+"""The results of a run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from elites.agents.learner import Learner
 from elites.runs.meter import Meter
 from elites.runs.progress import Progress
 
-# The rows that a figure of the summary is of, by their phases.
+# The phases of the rows behind each figure of the summary.
 PHASES = {"random": ("random",), "learning": ("learning",), "evaluation": ("evaluation", "final")}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of a run: `as_dict` is what summary.json holds.
+    """The figures of a run. summary.json holds `as_dict`.
 
-    finished: whether the schedule is at its end; a run that was stopped can be gone on with. The returns are those of
-    the episodes in their order: of learning, at random, and of evaluations (where one stands for several episodes,
-    their mean). agent: figures of the agent's own.
+    finished: whether the run reached the end of its schedule. A stopped run can be resumed. The returns are in the
+    order of the episodes: of learning, of random actions, and of evaluations (one mean for each evaluation of several
+    episodes). agent: the agent's own figures.
     """
 
     env: str
@@ -35,14 +35,14 @@ class Summary:
     evaluation_returns: Sequence[float]
     env_steps: int
     wall_s: float
-    evaluation_steps: Sequence[int] | None = None  # None where there were no evaluations in environments of their own
+    evaluation_steps: Sequence[int] | None = None  # None if no evaluations ran in environments of their own
     final_evaluation_mean: float | None = None
     final_evaluation_std: float | None = None
-    peak_memory_mb: float | None = None  # None where the platform does not say
+    peak_memory_mb: float | None = None  # None if the platform does not tell
     agent: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; the agent's figures stand among the others, and what there was no evaluation for is left out."""
+        """JSON values, with the agent's figures among them. Without evaluations, their figures are left out."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "agent"}
         evaluated = ("evaluation_steps", "final_evaluation_mean", "final_evaluation_std")
         return {name: value for name, value in found.items() if name not in evaluated or value is not None} | dict(
@@ -51,7 +51,7 @@ class Summary:
 
 
 def of(name: str, progress: Progress, meter: Meter, agent: Learner, evaluated: bool, finished: bool) -> Summary:
-    """What a run has come to. evaluated: whether it is, in environments of their own."""
+    """The summary of a run. evaluated: whether evaluations run in environments of their own."""
     rows = {phase: [row for row in progress.rows if row["phase"] in phases] for phase, phases in PHASES.items()}
     learned, shown = ([row["return"] for row in rows[phase]] for phase in ("learning", "evaluation"))
     last = rows["evaluation"][-1] if evaluated and rows["evaluation"] else {}

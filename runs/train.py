@@ -1,4 +1,4 @@
-"""From settings to a run."""
+"""Runs settings: `train`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def train(
     stop: Callable[[], bool] = never,
     device: torch.device | str = "cpu",
 ) -> Summary:
-    """Runs to the end of the schedule, or until `stop` says so; the folder then holds all that it takes to go on.
+    """Runs to the end of the schedule, or until `stop` returns True. The folder then holds all that a resume needs.
 
-    resume: goes on with the run in the folder. The settings may be others than before, except for those in FIXED.
-    stop: asked between steps and in lessons. If it says yes, the run is saved and the summary is not `finished`.
-    It works in threads and processes, and takes no signals. Only the main thread seeds the global generators of random,
-    NumPy and torch, for what users bring. Mistakes are ValueErrors of one line.
+    resume: continues the run in the folder. The settings can change, except those in FIXED.
+    stop: called between steps and in lessons. If it returns True, the run is saved and the summary is not `finished`.
+    `train` works in threads and processes, and handles no signals. Only the main thread seeds the global generators of
+    random, NumPy and torch, for users' code. Mistakes raise a ValueError of one line.
     """
     path, watching = Path(folder), Observers([MetricsCSV(), *observers])
     before = settings_before(settings, path) if resume else settings
@@ -48,7 +48,7 @@ def train(
             stack.callback(evaluation.close)
         name, spec = name_and_spec(envs)
         if spec and spec.max_episode_steps is None:
-            watching.tell(f"{name} has no longest episode; episode_steps=1000 gives it one")
+            watching.tell(f"{name} does not limit its episodes; episode_steps=1000 sets a limit")
         with fitting(name, device, lambda: "for the agent"):
             agent = settings.make_agent(one_of(envs) or settings.make_environment(), device)
         make_folder(path)
@@ -63,23 +63,23 @@ def train(
 
 
 def settings_before(settings: RunSettings, folder: Path) -> RunSettings:
-    """Those of the run in a folder; a ValueError where these are for another one."""
+    """The settings of the run in a folder. Raises a ValueError if the new settings are of another run."""
     before = kinds.settings_of(folder)
     if type(before) is not type(settings):
         raise ValueError(f"{folder}: expected {type(before).__name__}, got {type(settings).__name__}")
     for name in settings.FIXED:
         first, now = getattr(before, name), getattr(settings, name)
         if first != now:
-            raise ValueError(f"{name}: expected {first!r}, with which the run was begun, got {now!r}")
+            raise ValueError(f"{name}: expected {first!r}, as at the run's beginning, got {now!r}")
     return before
 
 
 def restore(loop: Loop, folder: RunFolder, changed: bool) -> None:
-    """The loop as the newest intact checkpoint has it. changed: whether the settings are others now."""
+    """Restores the loop from the newest intact checkpoint. changed: whether the settings changed."""
     if state := folder.load(loop.observers.tell):
         try:
             loop.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:  # another algorithm's, or size
+        except (KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:  # of another agent or size
             reason = str(error).strip().splitlines()[-1].strip()
             raise ValueError(f"settings: do not fit the checkpoints in {folder.path}: {reason}") from error
     if changed:

@@ -1,7 +1,8 @@
-"""How long one plan takes and what memory it needs, here and in other libraries: what `elites bench` compares.
+"""`elites bench`: how long one plan takes and what memory it needs, here and in other libraries.
 
-All plan through one model, for one reward, from the same observations. Each has a process of its own; they plan one at
-a time, in turn, so that a noisy machine hits all alike. What the columns mean: docs/performance/plans.md.
+Every contender plans through the same model, for the same reward, from the same observations. Each has its own process.
+They take turns and plan one at a time, so a noisy machine slows all of them equally. docs/performance/plans.md explains
+the columns.
 
-`transitions`, `trainers` and `foresight` are for models: what benchmarks/models.py compares (docs/results/models.md).
+benchmarks/models.py compares models with `transitions`, `trainers` and `foresight` (docs/results/models.md).
 """

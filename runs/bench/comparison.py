@@ -1,4 +1,4 @@
-"""All contenders in turn, and the table of what that came to."""
+"""Lets all contenders plan in turn, and makes the table of results."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from elites.runs.bench.peers import PEERS, absent
 from elites.runs.bench.setting import Contender, Setting, given
 from elites.runs.bench.worker import Died, Worker
 
-Answers = dict[str, list[float]]  # of one contender: an entry for every round; one alone of what it holds, and its peak
+Answers = dict[str, list[float]]  # of one contender: an entry for each round, but one entry for `held` and `peak`
 
 
 def in_turn(contenders: Sequence[Contender], setting: Setting, screen: cli.Screen) -> dict[Contender, Answers]:
-    """One plan of each in every round, in an order of its own; one that dies is left out, with a line."""
+    """One plan of each contender in every round, in a random order. A contender that crashes is dropped with a line."""
     state, observations = given(setting)
     found: dict[Contender, Answers] = {one: {} for one in contenders}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         save_file({**state, "observations": observations}, Path(name) / "model.safetensors")
         workers = {one: stack.enter_context(Worker(one, setting, Path(name))) for one in contenders}
-        for number in range(1 + setting.rounds):  # the first is of making and memory
+        for number in range(1 + setting.rounds):  # round 0 makes the planners and measures memory
             for one in random.Random(number).sample(list(found), len(found)):
                 where = f"{setting.observation},{setting.action}: round {number} of {setting.rounds}"
                 screen.status(f"{where}  {', '.join(one)}")
@@ -47,12 +47,12 @@ def in_turn(contenders: Sequence[Contender], setting: Setting, screen: cli.Scree
                     continue
                 for key, value in answer.items():
                     found[one].setdefault(key, []).append(value)
-                time.sleep(0.02)  # so long its threads may look out for more to do, on a core each
+                time.sleep(0.02)  # its threads may spin on the cores for this long
     return found
 
 
 def reference_of(one: Contender, by: str, found: dict[Contender, Answers]) -> Answers | None:
-    """The same plan by whom we compare with; where it has none, its CEM of as many candidates."""
+    """The reference's answers for the same plan. If it has none, those of its CEM with as many candidates."""
     for same in (one._replace(by=by), Contender(one.planner, by), Contender(f"cem {PLANS[one.planner][0]}", by)):
         if same in found:
             return found[same]
@@ -94,7 +94,7 @@ def table(rows: Sequence[dict[str, Any]], reference: str, markdown: bool) -> str
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures are of: the processor, and the versions."""
+    """The machine of the figures: the processor, and the versions."""
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     name, flags = (re.search(rf"^{key}\s*: (.*)$", about, re.MULTILINE) for key in ("model name", "flags"))
     wide = [flag for flag in (flags[1].split() if flags else []) if flag.startswith(("avx", "fma", "amx"))]
@@ -109,7 +109,7 @@ def machine(device: str) -> dict[str, Any]:
 def contenders_of(
     planners: Sequence[str], noises: Sequence[str], cold: bool, present: Sequence[str]
 ) -> list[Contender]:
-    """Ours with every plan asked for; of other libraries what is compared with them."""
+    """This library's contenders for every plan asked for, and those of other libraries that compare with them."""
     asked = [name for name in PLANS if name.split()[0] in planners and (cold or name not in LONG)]
     budgets, found = {PLANS[name][0] for name in asked}, []
     for name, (budget, _) in PLANS.items():
@@ -122,6 +122,6 @@ def contenders_of(
 
 
 def together(plan: str, contenders: Sequence[Contender], reference: str) -> list[Contender]:
-    """Who takes turns: all that have this plan, and whom they are compared with."""
+    """The contenders that take turns: all with this plan, and the reference."""
     found, cem = [one for one in contenders if one.planner == plan], Contender(f"cem {PLANS[plan][0]}", reference)
     return found if cem not in contenders or reference in [one.by for one in found] else [*found, cem]

@@ -1,4 +1,4 @@
-"""How well a model foresees held-out episodes: one step, and open loop under the actions that were taken."""
+"""The error of a model on held-out episodes: for one step, and open loop with the episode's actions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from elites.dynamics.ensemble import STILL
 from elites.dynamics.training import held_out_figures
 from elites.runs.bench.transitions import DataSet, Episode
 
-PARTICLES = 20  # of an open loop
+PARTICLES = 20  # in an open loop
 
 
 @dataclass(frozen=True)
 class Foresight:
-    """Of one step as `Fit` has it. Of an open loop the error of the particles' mean after so many steps."""
+    """For one step, the figures of `Fit`. For an open loop, the error of the particles' mean after 20 and 45 steps."""
 
     rmse: float  # in units of the targets' spread in training
-    nll: float  # nats an entry
+    nll: float  # in nats per entry
     coverage_50: float
     coverage_90: float
-    open_20: float  # RMSE in units of each entry's spread in training; NaN where no episode is as long
+    open_20: float  # RMSE in units of each entry's spread in training; NaN if no episode is as long
     open_45: float
     speed_45: float  # mean error of the first entry over its mean size
 
@@ -41,7 +41,7 @@ def foresight(model: ProbabilisticEnsemble, data: DataSet) -> Foresight:
 
 
 def _open_loop(model: ProbabilisticEnsemble, episodes: Sequence[Episode], steps: int) -> tuple[Tensor, Tensor]:
-    """From every `steps`-th state on: the error of the particles' mean after so many steps, and the truth (B, S)."""
+    """Starts at every `steps`-th state: the error of the particles' mean after `steps` steps, and the truth (B, S)."""
     starts = [(episode, t) for episode in episodes for t in range(0, len(episode.state) - steps + 1, steps)]
     if not starts:
         empty = torch.empty(0, model.state_size)
@@ -62,6 +62,6 @@ def _columns(episode: Episode) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _units(entries: Tensor) -> Tensor:
-    """The spread of each entry (S,) of (n, S)."""
+    """The spread (S,) of each entry of (n, S)."""
     spread = entries.std(0, correction=0)
     return torch.where(spread < STILL, 1.0, spread)

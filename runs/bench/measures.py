@@ -1,4 +1,4 @@
-"""Memory, time, and the time that the matrix products alone would take."""
+"""Measures memory, time, and the time of the matrix products alone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def memory(make: Callable[[], T], use: Callable[[T], object], device: str) -> tuple[T, int, int]:
-    """What was made, the bytes it holds between plans, and how far a plan goes above them, by the allocator's account.
+    """The object made, the bytes it holds between plans, and the peak of a plan above them, by the allocator's count.
 
-    Held is what was allocated since before `make` and not freed by the end of a first `use`; the peak is of a second.
+    The bytes held are those allocated by `make` and a first `use` and not freed. A second `use` gives the peak.
     """
     if torch.device(device).type == "cuda":
         before = torch.cuda.memory_allocated(device)
@@ -48,26 +48,26 @@ def memory(make: Callable[[], T], use: Callable[[T], object], device: str) -> tu
 
 
 def now(device: str) -> float:
-    """The time, once the device has done what it was asked for."""
+    """The time after the device has finished its work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 class Floor:
-    """A plan's matrix products and nothing else: what is left when all around them costs nothing."""
+    """The matrix products of a plan alone: the least time that a plan can take."""
 
     def __init__(self, setting: Setting, state: State) -> None:
         self.setting, self.layers = setting, ensemble(setting, state).mlp.layers()
 
     def operations(self, work: Work) -> int:
-        """2 · rows · Σ in · out for each model step; the way back to the inputs has as many again."""
+        """2 · rows · Σ in · out for each model step; a gradient for the inputs takes as many again."""
         each = 2 * sum(weight.shape[1] * weight.shape[2] for weight, *_ in self.layers)
         steps = sum(count * rows * (1 + gradient) for (rows, gradient), count in work.items())
         return each * self.setting.horizon * steps
 
     def seconds(self, work: Work) -> float:
-        """At the rate at which the machine now does products of these shapes."""
+        """The seconds at the machine's current speed for products of these shapes."""
         step = {rows: self.step(rows) for rows, _ in work}
         return self.setting.horizon * sum(step[rows] * (1 + gradient) * n for (rows, gradient), n in work.items())
 

@@ -1,4 +1,4 @@
-"""Our planners, in torch and by the compiled rollout."""
+"""This library's planners, in torch and by the compiled rollout."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from elites.dynamics import Return
 from elites.planners import PLANNERS, Planner
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
 
-PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM that it is compared with, and our planner
+PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM to compare with, and the planner
     "cem 50": (50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
-    "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is spent before the clock runs
+    "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is used before the clock starts
     "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
     **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
     "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
     "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
 }
 LONG = ("cem 15000", "cem_gd cold")
-VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: environment, and entries of `model`
+VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # environment variables, and entries of `model`
     "torch": ({"ELITES_NATIVE": "0"}, {}),
     "kernel": ({"ELITES_NATIVE": "1"}, {}),
     "kernel-bfloat16x3": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16x3"}),
@@ -35,7 +35,7 @@ VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # of ours: envir
 
 def ours(contender: Contender, setting: Setting, state: State) -> Planning:
     work, model = Work(), ensemble(setting, state, **VARIANTS[contender.by][1])
-    particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble deals them
+    particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble rounds them
 
     class Counted(Return):
         def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Other libraries' planners over the same weights; one more is one more entry of PEERS."""
+"""Other libraries' planners over the same weights. To add one, add an entry to PEERS."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from elites.runs.bench.setting import Contender, Planning, Setting, State, Work,
 
 
 def population(contender: Contender) -> tuple[int, int]:
-    """Samples and elites of each of five iterations; mbrl-lib and torchrl find a spread of NaN in a single elite."""
+    """Samples and elites of each of five iterations. With one elite, mbrl-lib and torchrl give a spread of NaN."""
     return {"cem 50": (10, 2), "cem 500": (100, 10), "cem 15000": (3000, 300)}[contender.planner]
 
 
 def mbrl_model(setting: Setting, state: State) -> Any:
-    """mbrl-lib's own ensemble with these weights, in its ModelEnv."""
+    """mbrl-lib's ensemble with these weights, in its ModelEnv."""
     from mbrl.env.termination_fns import no_termination
     from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
 
@@ -33,7 +33,7 @@ def mbrl_model(setting: Setting, state: State) -> Any:
     for i, layer in enumerate([*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]):
         layer.weight.data.copy_(state[f"mlp.weights.{i}"])
         layer.bias.data.copy_(state[f"mlp.biases.{i}"])
-    net.min_logvar.data.copy_(state["min_log_var"][0])  # which its members share
+    net.min_logvar.data.copy_(state["min_log_var"][0])  # its members share them
     net.max_logvar.data.copy_(state["max_log_var"][0])
 
     def rewarded(action: Tensor, next_state: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def mbrl_model(setting: Setting, state: State) -> Any:
 
 
 def mbrl_lib(contender: Contender, setting: Setting, state: State) -> Planning:
-    """Its TrajectoryOptimizerAgent with its CEMOptimizer."""
+    """mbrl-lib's TrajectoryOptimizerAgent with its CEMOptimizer."""
     from mbrl.planning import TrajectoryOptimizerAgent
     from omegaconf import OmegaConf
 
@@ -72,7 +72,7 @@ def through(x: Tensor, layers: Layers, activation: Callable[[Tensor], Tensor]) -
 
 
 def stepping(setting: Setting, state: State) -> Callable[[Tensor, Tensor], Tensor]:
-    """What one writes around a library without a model: (P · N, S), (P · N, A) -> next states drawn, TS∞."""
+    """A model for libraries without one: (P · N, S), (P · N, A) -> sampled next states, TS∞."""
     model = ensemble(setting, state)
     layers, low, high = model.mlp.layers(), model.min_log_var, model.max_log_var  # its normalizer is the identity
 
@@ -86,7 +86,7 @@ def stepping(setting: Setting, state: State) -> Callable[[Tensor, Tensor], Tenso
 
 
 def torchrl(contender: Contender, setting: Setting, state: State) -> Planning:
-    """Its CEMPlanner, always from mean 0 and spread 1; all particles of a candidate are one observation (P, S)."""
+    """torchrl's CEMPlanner, always from mean 0 and spread 1. An observation (P, S) has all particles of a candidate."""
     from tensordict import TensorDict  # type: ignore[import-not-found]
     from tensordict.nn import TensorDictModule  # type: ignore[import-not-found]
     from torchrl.data import Bounded, Composite, Unbounded  # type: ignore[import-not-found]
@@ -127,7 +127,7 @@ def torchrl(contender: Contender, setting: Setting, state: State) -> Planning:
 
 
 def pytorch_mppi(contender: Contender, setting: Setting, state: State) -> Planning:
-    """Its MPPI: 500 samples at once, where ours has 5 × 100. It keeps the states of every particle."""
+    """pytorch-mppi's MPPI: 500 samples at once; ours has 5 × 100. It keeps the states of every particle."""
     from pytorch_mppi import MPPI  # type: ignore[import-not-found]
 
     def cost(next_state: Tensor, action: Tensor) -> Tensor:
@@ -161,10 +161,10 @@ EVERYONE = [*PEERS, *VARIANTS]
 
 
 def absent(by: str, device: str) -> str | None:
-    """Why one cannot take part, where it cannot."""
+    """The reason why a contender cannot take part; None if it can."""
     if by in PEERS:
         installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
-        return None if installed else "not installed, which `make bench` does"
+        return None if installed else "not installed; `make bench` installs it"
     if by == "torch" or (device == "cpu" and library.kernels()):
         return None
     return "the compiled rollout was not built" if device == "cpu" else "the compiled rollout is for CPUs"

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's TD3 and SAC, and those of SBX, its edition in JAX, where ours learn."""
+"""TD3 and SAC of Stable-Baselines3, and of SBX, its edition in JAX, to compare with ours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LIBRARIES = {"sb3": "stable_baselines3", "sbx": "sbx"}
 def model_for(
     agent: str, env: Any, seed: int, random_steps: int, library: str = "sb3", batch: int | None = None
 ) -> Any:
-    """Theirs, with the settings of ours where they are not a matter of the implementation. batch: ours if not given."""
+    """Their agent, with our settings except those of the implementation. batch: None takes ours."""
     try:
         theirs = importlib.import_module(LIBRARIES[library])
         from stable_baselines3.common.noise import NormalActionNoise
     except ImportError as error:
-        raise ValueError(f"{error}; make .venv-mbrl/peers brings it into .venv-mbrl") from None
+        raise ValueError(f"{error}; make .venv-mbrl/peers installs it into .venv-mbrl") from None
     ours = TD3() if agent == "td3" else SAC()
     options: dict[str, Any] = {
         "batch_size": batch or ours.batch,
@@ -43,7 +43,7 @@ def model_for(
 
 
 class Theirs(Learner):
-    """As far as an evaluation asks."""
+    """Their agent as a `Learner`, with the methods that an evaluation needs."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.rng = model, torch.Generator()

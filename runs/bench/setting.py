@@ -1,4 +1,4 @@
-"""What is planned: the same for all."""
+"""The planning problem, the same for all contenders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from elites.dynamics.ensemble import PETS_NETWORKS
 from elites.fields import Checked, Count
 
 SIZES = ["4,1", "18,6", "20,7", "45,17"]  # the cart-pole, HalfCheetah, the Pusher, HumanoidStandup
-WARM_UP = 3  # plans before the rounds: two whose memory is measured, and one that is not watched
+WARM_UP = 3  # plans before the rounds: two to measure memory, and one without a measurement
 
 State = dict[str, Tensor]  # the weights of a ProbabilisticEnsemble
 
 
 @dataclass(frozen=True)
 class Setting(Checked):
-    """Of one table. observation, action: their sizes, S and A."""
+    """The setting of one table. observation, action: their sizes, S and A."""
 
     observation: Count
     action: Count
@@ -35,12 +35,12 @@ class Setting(Checked):
 
 
 def plain(setting: Setting) -> EnsembleConfig:
-    """Networks such as all libraries have: without layer normalisation."""
+    """Networks that all libraries have: without layer normalisation."""
     return EnsembleConfig(setting.members, PETS_NETWORKS)
 
 
 def given(setting: Setting) -> tuple[State, Tensor]:
-    """Weights, with the little noise of a trained model, and a slow walk of observations (WARM_UP + rounds, S)."""
+    """Weights with little noise, as after training, and a slow walk of observations (WARM_UP + rounds, S)."""
     rng, size = Generator().manual_seed(0), setting.observation
     model = ProbabilisticEnsemble(size, setting.action, plain(setting), rng=rng)
     model.mlp.biases[-1].data[..., size:] = -6.0  # a spread of 0.05
@@ -54,12 +54,12 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 Work = Counter[tuple[int, bool]]  # the rollouts of a plan: (rows, with a gradient?) -> how often
-Planning = Callable[[Tensor], Work]  # from an observation (S), warm from the plan before
+Planning = Callable[[Tensor], Work]  # from an observation (S), with a warm start from the last plan
 
 
 class Contender(NamedTuple):
-    planner: str  # of PLANS
-    by: str  # of VARIANTS or PEERS
+    planner: str  # a name in PLANS
+    by: str  # a name in VARIANTS or PEERS
     noise: str = "independent"  # for every candidate, or `common` to all
 
 

@@ -1,4 +1,4 @@
-"""Who fits an ensemble to transitions: our training, and mbrl-lib's with the same settings."""
+"""Trainers of an ensemble: this library's, and mbrl-lib's with the same settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Ours(Checked):
-    """What our training is told."""
+    """The settings of our training."""
 
     model: EnsembleConfig = EnsembleConfig()
     training: Training = Training()
@@ -34,7 +34,7 @@ class Ours(Checked):
 
 @dataclass(frozen=True)
 class Theirs:
-    """What mbrl-lib's trainer is told: the settings of CEM-GD's and our experiments."""
+    """The settings of mbrl-lib's trainer: those of the CEM-GD paper's experiments and ours."""
 
     epochs: int = 50
     batch: int = 32
@@ -45,7 +45,7 @@ class Theirs:
 
 
 def untrained(data: DataSet, config: EnsembleConfig, seed: int) -> ProbabilisticEnsemble:
-    """For the data's task."""
+    """An untrained ensemble for the data's task."""
     task, rows = data.task, data.training
     size, actions = rows.state.shape[1], rows.action.shape[1]
     rng = Generator().manual_seed(seed)
@@ -54,7 +54,7 @@ def untrained(data: DataSet, config: EnsembleConfig, seed: int) -> Probabilistic
 
 
 def elites(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | None = None) -> Trained:
-    """By the defaults, unless told otherwise; epochs: as many at most."""
+    """Trains with this library. ours: None takes the defaults. epochs: the most epochs."""
     ours = ours or Ours()
     model, training = untrained(data, ours.model, seed), ours.training
     training = replace(training, epochs=epochs or training.epochs)
@@ -65,12 +65,12 @@ def elites(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | Non
 
 
 def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | None = None) -> Trained:
-    """Its ModelTrainer on its GaussianMLP, of as many members and PETS's layers; its weights in a model of ours."""
+    """Trains mbrl-lib's GaussianMLP, with as many members and PETS's layers. Copies its weights into our model."""
     from mbrl.models import GaussianMLP, ModelTrainer, OneDTransitionRewardModel
     from mbrl.util.common import get_basic_buffer_iterators
 
     settings = Theirs(epochs=epochs or Theirs.epochs)
-    model = untrained(data, EnsembleConfig(architecture=PETS_NETWORKS), seed)  # it has no layer normalisation
+    model = untrained(data, EnsembleConfig(architecture=PETS_NETWORKS), seed)  # mbrl-lib has no layer normalisation
     torch.manual_seed(seed)
     hidden, size = model.config.architecture.hidden, model.state_size
     options = {"num_layers": len(hidden), "hid_size": hidden[0], "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
@@ -81,7 +81,7 @@ def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | N
         net,
         normalize=True,
         normalize_double_precision=True,
-        learned_rewards=False,  # where the reward is learned, it is an entry of the state
+        learned_rewards=False,  # a learned reward is an entry of the state
         obs_process_fn=_encoder(data),
         no_delta_list=absolute,
     )
@@ -97,7 +97,7 @@ def mbrl_lib(data: DataSet, seed: int, epochs: int | None = None, ours: Ours | N
 
 
 def _encoder(data: DataSet) -> Callable[[Any], Any] | None:
-    """The task's, of tensors and of arrays."""
+    """The task's encoding, for tensors and arrays."""
     encode = data.task.encode
     if encode is None:
         return None
@@ -111,7 +111,7 @@ def _encoder(data: DataSet) -> Callable[[Any], Any] | None:
 
 
 def _buffer(data: DataSet, model: ProbabilisticEnsemble, seed: int) -> Any:
-    """The transitions in mbrl-lib's own; an angle's change does not jump in them."""
+    """The transitions in mbrl-lib's buffer, with changes of angles that do not jump."""
     from mbrl.util import ReplayBuffer
 
     rows, nothing = data.training, np.zeros(len(data.training.state))
@@ -125,7 +125,7 @@ def _buffer(data: DataSet, model: ProbabilisticEnsemble, seed: int) -> Any:
 
 @torch.no_grad()
 def _take(model: ProbabilisticEnsemble, net: Any, normalizer: Any) -> None:
-    """The weights, bounds and normalizer of a GaussianMLP."""
+    """Copies the weights, bounds and normalizer of a GaussianMLP into the model."""
     linear = [*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]
     for weight, bias, layer in zip(model.mlp.weights, model.mlp.biases, linear, strict=True):
         weight.copy_(layer.weight)

@@ -1,4 +1,4 @@
-"""Data sets for models: transitions of a few environments, of random actions or of one who has learned a little."""
+"""Data sets for models: transitions of a few environments, with random actions or with a half-trained agent."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from elites.runs.load import load as load_agent
 from elites.runs.train import train
 from elites.spaces import Space
 
-TRAINING, HELD_OUT = 3000, 1500  # transitions, the latter at the least: whole episodes
+TRAINING, HELD_OUT = 3000, 1500  # transitions; held-out episodes are whole, so there can be more
 NAMES = ("state", "action", "next_state", "episode")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where transitions come from. half: steps after which TD3 is half trained; 0 is a noisy planner instead."""
+    """The source of transitions. half: steps after which TD3 is half trained; 0 uses a noisy planner instead."""
 
     env: str
     episode_steps: int
@@ -54,7 +54,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Transitions (n, ·) to learn from, in the order in which they were seen, and whole episodes to be tested on."""
+    """Transitions (n, ·) for training, in the order of collection, and whole episodes for tests."""
 
     name: str
     task: Task
@@ -63,7 +63,7 @@ class DataSet:
 
 
 def data_set(source: str, policy: str, folder: Path, status: Callable[[str], None] = lambda text: None) -> DataSet:
-    """What the folder holds of it; what it does not hold is made."""
+    """Reads a data set from the folder. If it is not there, collects and saves it."""
     at, path = SOURCES[source], folder / f"{source}-{policy}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def data_set(source: str, policy: str, folder: Path, status: Callable[[str], Non
 
 
 def _collected(at: Source, policy: str, folder: Path, status: Callable[[str], None]) -> dict[str, Tensor]:
-    """Columns of whole episodes: TRAINING transitions and those that end their episode, then HELD_OUT or more."""
+    """Columns of whole episodes: TRAINING transitions, the rest of their last episode, then HELD_OUT or more."""
     env = make(at.env, at.episode_steps)
     learned, space = task_of(env).learned_reward, Space.of(env.action_space)
     rng = Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""One contender, in a process of its own."""
+"""One contender in its own process."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from elites.runs.bench.setting import Contender, Setting
 
 
 def serve(contender: Contender, setting: Setting, folder: Path) -> None:
-    """A line in is its turn, a line of JSON out the answer: its memory at first, and then the next plan each time."""
+    """Answers each input line with a line of JSON: the first answer is its memory, each later one is for one plan."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # libraries print to stderr, so only answers go to stdout
     torch.set_num_threads(setting.threads)
-    torch.manual_seed(0)  # for those that draw from the global generator
+    torch.manual_seed(0)  # for libraries that use the global generator
     state = load_file(folder / "model.safetensors", setting.device)
     observations, floor = iter(state.pop("observations")), Floor(setting, state)
     contend = PEERS[contender.by].contend if contender.by in PEERS else ours
 
-    if not sys.stdin.readline():  # whoever asks has gone
+    if not sys.stdin.readline():  # the parent has gone
         return
     plan, held, peak = memory(
         lambda: contend(contender, setting, state), lambda plan: plan(next(observations)), setting.device
@@ -52,7 +52,7 @@ class Died(Exception):
 
 
 class Worker:
-    """That process, seen from here."""
+    """The contender's process, as its parent sees it."""
 
     def __init__(self, contender: Contender, setting: Setting, folder: Path) -> None:
         self.contender, self.log = contender, folder / f"{' '.join(contender)}.log"
@@ -66,7 +66,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 env=os.environ | environment | {"OMP_NUM_THREADS": str(setting.threads), "KINETO_LOG_LEVEL": "99"},
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C reaches only the parent
             )
 
     def __enter__(self) -> Worker:
@@ -84,7 +84,7 @@ class Worker:
             print(file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            *_, why = ["no word of why", *re.findall(r"^\S.*", self.log.read_text(), re.MULTILINE)]
+            *_, why = ["no reason given", *re.findall(r"^\S.*", self.log.read_text(), re.MULTILINE)]
             raise Died(f"{', '.join(self.contender)}: ended with exit code {self.process.wait()}: {why}")
         return cast(dict[str, float], json.loads(answer))
 

@@ -1,4 +1,4 @@
-"""Runs side by side, in one HTML page that holds everything it shows."""
+"""Compares runs in one HTML page, which needs no other file."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["Result", "beside", "found", "page", "read", "write"]
 
 
 def found(folder: Path = Path("outputs")) -> list[Path]:
-    """The folders of all runs below one."""
+    """The folders of all runs below a folder."""
     runs = sorted(path.parent for path in folder.rglob("config.yaml"))
     if not runs:
-        raise ValueError(f"expected the folders of runs, and found none below {folder}")
+        raise ValueError(f"expected folders of runs, found none below {folder}")
     return runs
 
 
 def beside(runs: Sequence[Path]) -> Path:
-    """Where the page goes unless it is told: beside the runs, in the folder that holds them all."""
+    """The default path of the page: in the folder that holds all the runs."""
     common, here = Path(os.path.commonpath([run.resolve().parent for run in runs])), Path.cwd()
     return (common.relative_to(here) if common.is_relative_to(here) else common) / "report.html"
 
 
 def write(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """The page of these runs in a file; the file."""
+    """Writes the page of these runs. Returns its path."""
     out = out or beside(runs)
-    runs = [run for run in dict.fromkeys(runs) if run.resolve() != out.resolve()]  # `outputs/*` has the last page
+    runs = [run for run in dict.fromkeys(runs) if run.resolve() != out.resolve()]  # `outputs/*` includes the last page
     text = page([read(folder, f"run-{number}") for number, folder in enumerate(runs, start=1)])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

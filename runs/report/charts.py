@@ -18,11 +18,11 @@ class Curve(NamedTuple):
     name: str
     style: str
     points: list[Point]
-    random: int  # so many of the points are of random actions
+    random: int  # number of points with random actions
 
 
 def curves(groups: list[Group], key: str, along: str = "episode") -> list[Curve]:
-    """One for each run and, where a group has several, their mean as far as all of them have come."""
+    """A curve for each run. For a group of several runs, also their mean, up to the end of the shortest."""
     found = []
     for group in groups:
         several = []
@@ -40,7 +40,7 @@ def curves(groups: list[Group], key: str, along: str = "episode") -> list[Curve]
 
 
 def ticks(low: float, high: float, most: int, least: float = 0) -> list[float]:
-    """Round numbers from low to high, no closer than `least`."""
+    """Round numbers from low to high, at least `least` apart."""
     power = 10 ** math.floor(math.log10((high - low) / most))
     step = next(power * m for m in (1, 2, 5, 10, 20, 50) if power * m >= max(least, (high - low) / most))
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
@@ -48,7 +48,7 @@ def ticks(low: float, high: float, most: int, least: float = 0) -> list[float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture's size, and what its axes show: from left to right, from low to high."""
+    """A picture's size, and the range of its axes: from left to right, from low to high."""
 
     width: int
     height: int
@@ -95,7 +95,7 @@ def chart(
     level: float | None = None,
     along: str = "episode",
 ) -> str:
-    """SVG. within: values that the axis shows in any case; level: a value that is marked."""
+    """A chart as SVG. within: values that the axis always shows. level: a value to mark."""
     if not any(curve.points for curve in drawn):
         return f"<figure><figcaption>{title}: nothing so far</figcaption></figure>"
     frame = Frame.around(drawn, width, height, within)

@@ -1,4 +1,4 @@
-"""Figures of a run's summary that stand in the table, and how they are written."""
+"""The table's columns: figures of a run's summary, and their format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def whole(value: float) -> str:
 class Column(NamedTuple):
     heading: str
     key: str  # in summary.json
-    best: Callable[[Iterable[float]], float] | None  # which of the values stands out
+    best: Callable[[Iterable[float]], float] | None  # picks the best of the values, which is bold
     form: Callable[[float], str] = short
 
 

@@ -25,7 +25,7 @@ def differing(settings: Iterable[dict[str, str]]) -> list[str]:
 
 
 def grouped(results: list[Result]) -> list[Group]:
-    """Of one environment. The label is who acts and, where several groups have the same, what sets them apart."""
+    """The groups of one environment. A label names the agent and, if several groups share it, their differences."""
     alike: dict[frozenset[tuple[str, str]], list[Result]] = {}
     for result in results:
         alike.setdefault(frozenset(result.settings.items()), []).append(result)

@@ -16,7 +16,7 @@ from elites.runs.report.template import PAGE
 PICTURES = [
     (
         "predictions.png",
-        "The last learning episode: what came, and what the model foresaw, open loop",
+        "The last learning episode: the real states, and the model's predictions, open loop",
         '<img src="data:image/png;base64,{}" alt="{}">',
     ),
     (
@@ -28,7 +28,7 @@ PICTURES = [
 
 
 def table(head: Iterable[str], rows: Iterable[list[str]]) -> str:
-    """Of cells that are HTML; the first of a row is its heading."""
+    """A table of HTML cells. The first cell of a row is its heading."""
     heads = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     lines = [f'<th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}' for first, *rest in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -61,7 +61,7 @@ def differences(groups: list[Group]) -> str:
         return ""
     rows = ([escape(key), *(escape(each.get(key, "—")) for each in settings)] for key in keys)
     start = "<details open>" if len(keys) <= 12 else "<details>"
-    summary = f"<summary>What differs in the settings: {len(keys)} keys</summary>"
+    summary = f"<summary>Differences in the settings: {len(keys)} keys</summary>"
     return f"{start}{summary}{table(['key', *map(str, groups)], rows)}</details>"
 
 

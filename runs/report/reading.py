@@ -1,4 +1,4 @@
-"""What is in the folders of runs."""
+"""Reads the folders of runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from elites.runs.kinds import KIND
 from elites.runs.report.columns import COLUMNS
 
 Row = dict[str, float]
-NEEDED, MODEL = ("env_steps", "return"), ("model_rmse", "model_coverage_90")  # of metrics.csv
+NEEDED, MODEL = ("env_steps", "return"), ("model_rmse", "model_coverage_90")  # columns of metrics.csv
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run's folder, read. settings: flat, without the seed; summary: of the rows so far where it has not ended."""
+    """A run's folder, read. settings: flat, without the seed. summary: if the run has not ended, of its rows so far."""
 
     folder: Path
     anchor: str
@@ -36,7 +36,7 @@ class Result:
 
     @property
     def who(self) -> str:
-        """Its planner, or its agent where that learns without a model."""
+        """Its planner, or its agent if that learns without a model."""
         return self.settings.get("planner.name", self.settings.get("agent.name", "planner")).rpartition(":")[2]
 
 
@@ -45,7 +45,7 @@ def read(folder: Path, anchor: str) -> Result:
     if not files[0].exists():
         raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
     settings = flat(config.load(files[0]))
-    settings.pop(KIND, None)  # who acts says as much, and runs of the first edition have none
+    settings.pop(KIND, None)  # planner or agent tell the same, and old runs have no kind
     rows = metrics(files[1]) if files[1].exists() else []
     summary = summarised(files[2]) if files[2].exists() else {}
     ended = bool(summary) and (not rows or rows[-1]["env_steps"] <= summary.get("env_steps", math.inf))
@@ -53,7 +53,7 @@ def read(folder: Path, anchor: str) -> Result:
 
 
 def flat(value: Any, path: str = "") -> dict[str, str]:
-    """planner.cold.samples and the like."""
+    """A nested mapping as one with keys such as planner.cold.samples."""
     if isinstance(value, dict) and value:
         parts = (flat(item, f"{path}.{key}" if path else str(key)) for key, item in value.items())
         return {key: text for part in parts for key, text in part.items()}
@@ -61,13 +61,13 @@ def flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def metrics(path: Path) -> list[Row]:
-    """A row for every episode that ended and every evaluation; what is not a finite number is left out."""
+    """A row for every ended episode and every evaluation. Figures that are not finite numbers are left out."""
     rows: list[Row] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for cells in csv.DictReader(file, strict=True):
                 if None in cells or None in cells.values():
-                    raise ValueError("expected as many cells as the header has")
+                    raise ValueError("expected as many cells as in the header")
                 evaluated = cells.get("phase") in ("evaluation", "final")
                 needed = NEEDED if evaluated else ("episode", *NEEDED)
                 numbers = {key: float(cells[key]) for key in (*needed, *MODEL) if cells.get(key)}
@@ -78,7 +78,7 @@ def metrics(path: Path) -> list[Row]:
                     row["evaluation"] = row.pop("return")
                 rows.append(row | {"random": float(cells.get("phase") == "random")})
         if not rows:
-            raise ValueError("expected at least one")
+            raise ValueError("expected at least one row")
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path}: damaged after {len(rows)} rows: {error}") from None
     return rows

@@ -34,8 +34,8 @@ img, video { display: block; width: 100%; border-radius: 6px; background: #fff }
 @media (max-width: 45rem) {
   .beside { grid-template-columns: minmax(0, 1fr) } .charts figure:first-child text { font-size: 18px } }
 </style></head><body><h1>$title</h1>
-<p>Returns of episodes are dashed while the actions are random. Where settings were run with several seeds, thin lines
-are the seeds and the thick one is their mean, as far as all of them have come. A point tells its value to the pointer.
-The best figure of a column is bold.</p>
+<p>Curves are dashed while the actions are random. If settings were run with several seeds, each thin line is a seed and
+the thick line is their mean, up to the end of the shortest run. Point at a dot to see its value. The best figure of a
+column is bold.</p>
 $body</body></html>
 """)

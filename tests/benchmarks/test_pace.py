@@ -52,5 +52,5 @@ def test_a_mistake_is_one_line(name: str) -> None:
 
 def test_a_library_that_is_not_there() -> None:
     done = pace("--agent", "sbx-td3")
-    said = "pace: No module named 'sbx'; make .venv-mbrl/peers brings it into .venv-mbrl\n"
+    said = "pace: No module named 'sbx'; make .venv-mbrl/peers installs it into .venv-mbrl\n"
     assert (done.returncode, done.stderr) == (2, said)

@@ -17,7 +17,7 @@ def test_what_it_says_without_it(tmp_path: Path) -> None:
     theirs.mkdir()
     (theirs / "metrics.csv").touch()
     for flags, message in (
-        (["--out", tmp_path / "run"], "make .venv-mbrl/peers brings it into .venv-mbrl"),
+        (["--out", tmp_path / "run"], "make .venv-mbrl/peers installs it into .venv-mbrl"),
         ([], "--out: expected a folder for the run"),
         (["--out", tmp_path / "run", "--env", "Pendulam-v1"], "env: Environment `Pendulam` doesn't exist"),
         (["--out", tmp_path / "run", "--evaluate-every", "0"], "--evaluate-every: expected at least 1, got 0"),

@@ -171,8 +171,8 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("num_envs=3", "num_envs: expected 2, with which the run was begun, got 3"),
-        ("seed=5", "seed: expected 0, with which the run was begun, got 5"),
+        ("num_envs=3", "num_envs: expected 2, as at the run's beginning, got 3"),
+        ("seed=5", "seed: expected 0, as at the run's beginning, got 5"),
         ("agent.architecture.hidden=[16,16]", "settings: do not fit the checkpoints in "),
         ("agent=sac", "settings: do not fit the checkpoints in "),
         ("agent=qt_opt", "settings: do not fit the checkpoints in "),
@@ -221,10 +221,10 @@ def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
     flags = [flag for flag in TINY if "env" not in flag and "episode_steps" not in flag] + ["--env=endless:Endless-v0"]
     done = run(*flags, "--set=evaluation_episodes=0", "--set=steps=41", "--out", "a", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "Endless-v0 has no longest episode; episode_steps=1000 gives it one" in done.stderr
+    assert "Endless-v0 does not limit its episodes; episode_steps=1000 sets a limit" in done.stderr
     done = run(*flags, "--set=episode_steps=30", "--set=steps=41", "--out", "b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "has no longest episode" not in done.stderr
+    assert "does not limit its episodes" not in done.stderr
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
     checkpoint.write(run / "checkpoints", state)
     done = script("deploy.py", run)
     assert done.returncode == 2
-    assert done.stderr == f"deploy: {run}: {WANTED}, got one whose policy waits: elites learn --resume {run} goes on\n"
+    assert done.stderr == f"deploy: {run}: {WANTED}, got an untrained policy: elites learn --resume {run}\n"
     assert not list(run.glob("policy.*"))
 
 

@@ -266,7 +266,7 @@ def test_a_run_is_not_overwritten(whole: Path) -> None:
     before = outcome(whole)
     done = run(*TINY, "--out", whole)
     assert done.returncode == 2
-    assert f"pets: {whole}: holds a run already; --resume {whole} goes on with it\n" == done.stderr
+    assert f"pets: {whole}: holds a run already; --resume {whole} continues it\n" == done.stderr
     assert outcome(whole) == before
 
 

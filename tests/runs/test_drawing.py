@@ -175,7 +175,7 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     pictures.status(Status("learning", 0, 0, 0.0))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     pictures.ended(summary(True))
-    assert run.told == ['no plots: pip install "elites[runs]" brings what they need']
+    assert run.told == ['no plots: they need pip install "elites[runs]"']
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_on_another_host_nobody_knows_whether_it_lives(tmp_path: Path) -> None:
 def test_half_a_lock(tmp_path: Path) -> None:
     """Whoever wrote it was interrupted."""
     (tmp_path / NAME).write_text('{"host": ')
-    with pytest.raises(ValueError, match="expected who uses the folder, found no such words"), Lock(tmp_path):
+    with pytest.raises(ValueError, match="expected the folder's owner, found other text"), Lock(tmp_path):
         pass
 
 

@@ -236,7 +236,7 @@ def test_an_environment_that_is_not_reproducible(tmp_path: Path) -> None:
 
     with pytest.raises(Crash):
         loop(tmp_path, Drift(crash))()
-    with pytest.raises(ValueError, match="Drift: gave other observations for the same seed and actions"):
+    with pytest.raises(ValueError, match="Drift: expected the same observations for the same seed and actions"):
         loop(tmp_path, Drift(lambda step: 0.123))()
 
 

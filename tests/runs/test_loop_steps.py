@@ -364,10 +364,10 @@ def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
 
 
 def test_how_many_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Walk: expected one environment where episodes are counted, got 2"):
+    with pytest.raises(ValueError, match="Walk: expected one environment for a schedule of episodes, got 2"):
         Loop(Student(), together([Walk(), Walk()]), RunFolder.begin(tmp_path / "a", {}), Episodes(), 0)
     loop(tmp_path / "b")()
-    with pytest.raises(ValueError, match="Walk: expected 3 at once, as in the checkpoint, got 2"):
+    with pytest.raises(ValueError, match="Walk: expected 3 environments, as in the checkpoint, got 2"):
         loop(tmp_path / "b", count=2)
 
 

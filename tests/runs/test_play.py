@@ -171,7 +171,7 @@ def test_where_nothing_can_be_filmed(play: Played, learned: Path, monkeypatch: p
 def test_mistakes_in_one_line(play: Played, learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/config.yaml").write_text((learned / "config.yaml").read_text())
-    with pytest.raises(ValueError, match="expected a run that has learned something, found no checkpoint"):
+    with pytest.raises(ValueError, match="expected a run with a checkpoint, found none"):
         play(tmp_path / "empty")
     with pytest.raises(ValueError, match="--device quantum: "):
         play(learned, "--device", "quantum")

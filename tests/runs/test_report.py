@@ -167,7 +167,7 @@ def test_only_settings_that_differ_are_told(page: Callable[..., str], tmp_path: 
         "planner.cold.samples": ["100", "500"],
         "planner.ascent.steps": ["—", "10"],
     }
-    assert "What differs" not in page(tmp_path / "a")
+    assert "Differences in the settings" not in page(tmp_path / "a")
 
 
 def test_groups_of_one_planner_are_told_apart(page: Callable[..., str], tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_kind_of_run_sets_nothing_apart(page: Callable[..., str], tmp_path: 
     """As runs of the first edition have none."""
     text = page(make(tmp_path / "old", [1.0]), make(tmp_path / "new", [1.0], kind="pets", seed=1))
     assert text.count("<li>") == 1
-    assert "What differs" not in text
+    assert "Differences in the settings" not in text
 
 
 def test_figures_of_the_model(page: Callable[..., str], tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def written(name: str, text: str) -> Callable[[Path], None]:
         (written("config.yaml", "a: [1"), "run/config.yaml: not YAML: "),
         (written("metrics.csv", f"{HEADER}\n1,random,50,x,50,True,,\n"), "run/metrics.csv: damaged after 0 rows: "),
         (written("metrics.csv", f"{HEADER}\n1,random,50,1,50,True,,\n2,lear"), "metrics.csv: damaged after 1 rows"),
-        (written("metrics.csv", ""), "run/metrics.csv: damaged after 0 rows: expected at least one"),
+        (written("metrics.csv", ""), "run/metrics.csv: damaged after 0 rows: expected at least one row"),
         (written("metrics.csv", "episode,return\n1,2\n"), "expected numbers for episode, env_steps, return"),
         (written("metrics.csv", f"{HEADER}\n1,random,50,nan,50,True,,\n"), "expected numbers for episode, env_steps"),
         (written("summary.json", '{"best_return": 1'), "run/summary.json: damaged: Expecting ',' delimiter"),
@@ -356,7 +356,7 @@ def test_what_cannot_be_is_told_in_one_line(
     report: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make(tmp_path / "run", [1.0])
-    assert "expected the folders of runs, and found none below outputs" in refused(report, capsys)
+    assert "expected folders of runs, found none below outputs" in refused(report, capsys)
     assert "unknown argument '--uot'; did you mean '--out'?" in refused(report, capsys, run, "--uot=x")
     assert "nowhere: expected the folder of a run" in refused(report, capsys, tmp_path / "nowhere")
     assert "config.yaml: expected the folder of a run" in refused(report, capsys, run / "config.yaml")

@@ -178,7 +178,7 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     train(TD3_RUN, tmp_path, stop=lambda: True)
     config = (tmp_path / "config.yaml").read_text()
     for name, value, first in (("seed", 5, 0), ("env", "Ant-v5", "'Pendulum-v1'"), ("num_envs", 2, 1)):
-        with pytest.raises(ValueError, match=f"{name}: expected {first}, with which the run was begun, got {value!r}"):
+        with pytest.raises(ValueError, match=f"{name}: expected {first}, as at the run's beginning, got {value!r}"):
             train(replace(TD3_RUN, **{name: value}), tmp_path, resume=True)
     with pytest.raises(ValueError, match="expected LearnSettings, got PETSSettings"):
         train(PETS_RUN, tmp_path, resume=True)
@@ -293,7 +293,7 @@ def test_an_observer_that_raises_is_dropped(tmp_path: Path, method: str, expecte
     said = "Observer: expected an observer that raises nothing, got RuntimeError: room for it; it is dropped"
     assert listening.said.count(said) == 1
     assert [text for text in listening.said if text != said] == (
-        ["Endless-v0 has no longest episode; episode_steps=1000 gives it one"] if method == "tell" else []
+        ["Endless-v0 does not limit its episodes; episode_steps=1000 sets a limit"] if method == "tell" else []
     )
     if method != "tell":
         assert returns(summary) == expected[0]
@@ -524,7 +524,7 @@ def test_what_has_no_agent(tmp_path: Path) -> None:
     train(TD3_RUN, tmp_path / "a", stop=lambda: True)
     for path in (tmp_path / "a/checkpoints").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="expected a run that has learned something, found no checkpoint"):
+    with pytest.raises(ValueError, match="expected a run with a checkpoint, found none"):
         elites.load(tmp_path / "a")
     config = (tmp_path / "a/config.yaml").read_text()
     (tmp_path / "a/config.yaml").write_text(config.replace("Pendulum-v1", "gone:Gone-v0"))
