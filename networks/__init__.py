@@ -1,4 +1,4 @@
-"""Batched networks, and what computes them."""
+"""Batched networks, and the engines that compute them."""
 
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics, Value

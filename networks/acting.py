@@ -1,4 +1,4 @@
-"""Actions of policies without a gradient, in the compiled kernel where it serves."""
+"""Actions of policies without a gradient, in the compiled kernel if it can compute them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tanh_action(networks: CompiledMLP, state: Tensor) -> Tensor:
 
 
 def normal_sample(networks: CompiledMLP, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The tanh of a normal's sample, where a standard one is noise (R, A); the raw one; ln π (R)."""
+    """The tanh of mean + std · noise (R, A), the value before the tanh, and ln π (R)."""
     outputs = networks.rows(state)
     rows, actions = noise.shape
     action, raw, density = torch.empty(rows, actions), torch.empty(rows, actions), torch.empty(rows)
@@ -34,7 +34,7 @@ def normal_sample(networks: CompiledMLP, state: Tensor, noise: Tensor) -> tuple[
 
 
 def perturbed(action: Tensor, noise: Tensor, spread: float, clip: float) -> Tensor:
-    """Actions in the cube [-1, 1]^A, with standard normal noise of this spread, which is clipped."""
+    """Actions in the cube [-1, 1]^A plus clipped noise: spread times standard normal `noise`."""
     given = (action, noise)
     known = noise.shape == action.shape and not action.requires_grad and library.serves(given)
     if torch.compiler.is_compiling() or not known:

@@ -1,7 +1,7 @@
-"""The actions of a policy at R states, as distributions: what a head makes of a network's outputs.
+"""The actions of a policy at R states, as distributions. A head makes them from a network's outputs.
 
-A raw action is what was drawn: before a tanh, or before a policy clips it. Densities are of the action (of the raw one
-where nothing squashes it), in unit space.
+A raw action is the action before a tanh, or before a policy clips it. Densities are in unit space. With a tanh,
+they are densities of the action; without a tanh, of the raw action.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind", bound="ActionDistribution")
 
 
 class Sample(NamedTuple):
-    """Actions that were drawn; those of a normal have a gradient towards its mean and spread."""
+    """Drawn actions. Those of a normal have a gradient for its mean and spread."""
 
     action: Tensor  # (R, A)
     raw: Tensor  # (R, A)
@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
 
 class ActionDistribution(ABC):
-    """Over actions (R, A)."""
+    """A distribution over actions (R, A)."""
 
     @abstractmethod
     def sample(self, rng: Generator) -> Sample: ...
@@ -40,20 +40,20 @@ class ActionDistribution(ABC):
 
     @abstractmethod
     def mode(self) -> Tensor:
-        """The action that belongs to the likeliest raw one (R, A)."""
+        """The action of the most likely raw action (R, A)."""
 
     @abstractmethod
     def entropy(self) -> Tensor:
-        """(R,), where it has a closed form."""
+        """The entropy (R,), if it has a closed form."""
 
     @abstractmethod
     def divergence(self: Kind, other: Kind) -> Tensor:
-        """KL(this ‖ other) for each dimension, or each question of choices (R, A)."""
+        """KL(this ‖ other) for each dimension, or for each question of choices (R, A)."""
 
 
 @dataclass(frozen=True)
 class PointAction(ActionDistribution):
-    """One action, for certain: it has neither a density nor an entropy."""
+    """A single action with probability 1. It has no density and no entropy."""
 
     action: Tensor  # (R, A)
 
@@ -73,12 +73,12 @@ class PointAction(ActionDistribution):
         raise ValueError(_NO_DENSITY)
 
 
-_NO_DENSITY = "head: expected a normal or categorical one, which has a density; got a deterministic one"
+_NO_DENSITY = "head: expected a normal or categorical one, which has a density, got a deterministic one"
 
 
 @dataclass(frozen=True)
 class NormalAction(ActionDistribution):
-    """Independent normals, or the tanh of them where `squashed`."""
+    """Independent normals, or their tanh if `squashed`."""
 
     mean: Tensor  # (R, A)
     log_std: Tensor  # (R, A)
@@ -88,7 +88,7 @@ class NormalAction(ActionDistribution):
         return self.at(torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device))
 
     def at(self, epsilon: Tensor) -> Sample:
-        """What is drawn where a standard normal is epsilon (R, A)."""
+        """The sample mean + std · epsilon, for standard normal epsilon (R, A)."""
         if self.squashed and squash.serves(self.mean, self.log_std):
             return Sample(*squash.squashed(self.mean, self.log_std, epsilon))
         raw = self.mean + self.log_std.exp() * epsilon
@@ -108,13 +108,13 @@ class NormalAction(ActionDistribution):
         return self.mean.tanh() if self.squashed else self.mean
 
     def entropy(self) -> Tensor:
-        """Σ ln σ + ½ ln 2πe. The tanh of a normal has no closed form: there, -log_density of samples estimates it."""
+        """Σ ln σ + ½ ln 2πe. A squashed normal has no closed form; -log_density of samples estimates it."""
         if self.squashed:
-            raise ValueError("entropy: expected a normal that no tanh squashes; there -log_density estimates it")
+            raise ValueError("entropy: expected a normal without a tanh, got a squashed one; -log_density estimates it")
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
     def divergence(self, other: NormalAction) -> Tensor:
-        """ln σ₂/σ₁ + (σ₁² + (μ₁ - μ₂)²) / 2σ₂² - ½; a tanh of both leaves it as it is."""
+        """ln σ₂/σ₁ + (σ₁² + (μ₁ - μ₂)²) / 2σ₂² - ½. A tanh of both does not change it."""
         ratio = (2 * (self.log_std - other.log_std)).exp()
         distance = (self.mean - other.mean).square() * (-2 * other.log_std).exp()
         return 0.5 * (ratio + distance - 1) - (self.log_std - other.log_std)
@@ -122,13 +122,13 @@ class NormalAction(ActionDistribution):
 
 @dataclass(frozen=True)
 class CategoricalAction(ActionDistribution):
-    """An answer to each question, independently: one-hot rows side by side, as the points of `Choices` are."""
+    """Independent answers to several questions: one-hot rows side by side, like the points of `Choices`."""
 
     logits: Tensor  # (R, sum(sizes))
     sizes: tuple[int, ...]
 
     def sample(self, rng: Generator) -> Sample:
-        """By the Gumbel maximum; without a gradient but that of the log density."""
+        """Draws by the Gumbel maximum. Only the log density has a gradient."""
         uniform = torch.rand(self.logits.shape, generator=rng, dtype=self.logits.dtype, device=self.logits.device)
         tiny = torch.finfo(uniform.dtype).tiny
         raw = self._one_hot(self.logits.detach() - (-uniform.clamp_min(tiny).log()).clamp_min(tiny).log())

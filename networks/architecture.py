@@ -1,4 +1,4 @@
-"""What networks look like, as a value that YAML and `--set` configure."""
+"""The architecture of networks, as a value for YAML and `--set`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Activation = Literal["relu", "leaky_relu", "elu", "silu", "tanh"]
 
 @dataclass(frozen=True)
 class Architecture(Checked):
-    """The hidden layers of a network, and how its weights begin.
+    """The hidden layers of a network, and the initial values of its weights.
 
-    layer_norm: `first` is Linear → LayerNorm → tanh in the first hidden layer, as in MPO's networks; `all` is
-    Linear → LayerNorm → activation in every one. initialisation: `uniform` is PyTorch's own, U(±1/√in) for weights and
-    biases; the others begin with biases of 0. `truncated_normal` has a spread of 1/(2√in) and is cut at two (PETS),
-    `xavier` is U(±√(6/(in + out))), `variance_scaling` is U(±√(1/out)) (MPO). last_scale: a factor on the last layer.
-    normalise_inputs: the networks see (x - mean) / std of inputs that they are shown.
+    layer_norm: `first` is Linear → LayerNorm → tanh in the first hidden layer, as in MPO's networks. `all` is
+    Linear → LayerNorm → activation in every hidden layer. initialisation: `uniform` is PyTorch's own, U(±1/√in) for
+    weights and biases. All others start with biases of 0. `truncated_normal` has a spread of 1/(2√in) and is cut at two
+    spreads (PETS). `xavier` is U(±√(6/(in + out))). `variance_scaling` is U(±√(1/out)) (MPO). last_scale: a factor on
+    the last layer's weights. normalise_inputs: the networks get (x - mean) / std, with the mean and std of their data.
     """
 
-    hidden: tuple[Count, ...] = (256, 256)
+    hidden: tuple[Count, ...] = (256, 256)  # widths of the hidden layers
     activation: Activation = "relu"
     layer_norm: Literal["none", "first", "all"] = "none"
     initialisation: Literal["uniform", "truncated_normal", "xavier", "variance_scaling"] = "uniform"

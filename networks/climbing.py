@@ -1,4 +1,4 @@
-"""What a policy descends that climbs critics: each loss in a call of the compiled kernel, where it serves."""
+"""Losses of policies that climb critics. Each is one call of the compiled kernel, if it can compute the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from elites.networks.structures import Calls, Climb, Point
 
 
 def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
-    """The mean of -Q_1(s, π(s)), of states (R, S)."""
+    """The mean of -Q_1(s, π(s)) over states (R, S)."""
 
     def composed() -> Tensor:
         return -critics.value(state, policy.action(state)).mean()
@@ -35,7 +35,7 @@ def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
 
 
 def soft_climb(policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """The mean of α ln π(a) - min_j Q_j(s, a) at actions a that are drawn, and ln π(a) (R), which has no gradient."""
+    """The mean of α ln π(a) - min_j Q_j(s, a) for sampled actions a; and ln π(a) (R), without a gradient."""
     both = _ready(policy, critics, state) if policy.head == NORMAL else None
     if both is None:
         action, density = policy.sample(state, rng)
@@ -54,7 +54,7 @@ def soft_climb(policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, r
 
 
 def _ready(policy: Policy, critics: Critics, state: Tensor) -> tuple[CompiledMLP, CompiledMLP] | None:
-    """Both in the kernel, if they fit together there; a subclass may compute something else."""
+    """Policy and critics in the kernel, if they fit together. Not for subclasses, which can compute something else."""
     if type(policy) is not Policy or type(critics) is not Critics:
         return None
     first, second = ready(policy.mlp, state), ready(critics.mlp, state)
@@ -80,7 +80,7 @@ def _loss(
 
 
 class _Climber:
-    """A policy's rows into critics, and back. A subclass says what its head does, and sets `action` and `calls`."""
+    """Computes a policy's actions, the critics' values and the gradients. A subclass adds the policy's head."""
 
     def __init__(self, policy: CompiledMLP, critics: CompiledMLP, rows: int, state_size: int, members: int) -> None:
         self.policy, self.values = policy, Values(critics, rows, state_size, members)
@@ -88,7 +88,7 @@ class _Climber:
         self.outputs, self.outputs_grad = torch.empty(rows, policy.outputs), torch.empty(rows, policy.outputs)
         self.action, self.action_grad = torch.empty(rows, actions), torch.empty(rows, actions)
         self.rates, self.both_grad = torch.empty(members, rows), torch.empty(members, rows, critics.inputs)
-        self.lesson, self.sizes = policy.lesson(self.outputs, 1)  # of which the inputs are not known yet
+        self.lesson, self.sizes = policy.lesson(self.outputs, 1)  # the inputs are set later
         self.lesson.rows, self.floats = rows, rows * self.sizes.kept
         self.lesson.outputs, self.lesson.outputs_grad = self.outputs.data_ptr(), self.outputs_grad.data_ptr()
         policy.rates.point(self.lesson)
@@ -99,7 +99,7 @@ class _Climber:
         self.score = Climb(members, rows, values.values.data_ptr(), None, 0.0, None, self.rates.data_ptr())
 
     def prepare(self, head: str, given: Structure) -> None:
-        """The calls: a head's there and back in between."""
+        """Prepares the calls forward and backward, with the head's calls between policy and critics."""
         policy, values = self.lesson, self.values
         climb = ("elites_climb", self.score)
         self.forward = Calls(("elites_learn_forward", policy), (head, given), *values.calls, climb)
@@ -112,7 +112,7 @@ class _Climber:
 
     def run(self, state: Tensor) -> Tensor:
         loss, values = torch.empty(()), self.values
-        self.state = state  # the way back meets it again
+        self.state = state  # kept for the backward pass
         self.kept = self.policy.room(self.floats), values.networks.room(values.floats)
         self.lesson.kept, values.lesson.kept = (kept.data_ptr() for kept in self.kept)
         self.lesson.inputs = values.beside.first = state.data_ptr()

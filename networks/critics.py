@@ -15,7 +15,7 @@ from elites.networks.native import engine_for
 
 
 class Critics(nn.Module):
-    """M Q-functions: (state, action) -> values (M, R). Actions are in unit space, of choices one-hot rows."""
+    """M Q-functions: (state, action) -> values (M, R). Actions are in unit space; choices are one-hot rows."""
 
     def __init__(
         self, state_size: int, action_size: int, count: int, architecture: Architecture, rng: Generator
@@ -29,14 +29,14 @@ class Critics(nn.Module):
         return self.mlp.scalars(torch.cat([state, action], -1))
 
     def value(self, state: Tensor, action: Tensor) -> Tensor:
-        """The first one's (R)."""
+        """The first critic's values: (R, S), (R, A) -> (R)."""
         return self.mlp.scalars(torch.cat([state, action], -1), 1)[0]
 
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
-        """One of them at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
+        """One critic at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 
-        The states' part of the first layer is computed once, not for every candidate. A gradient reaches the actions
-        alone. precision: what will do between the layers where no gradient is asked for and an engine knows it.
+        The states' part of the first layer is computed once, not for every candidate. Only actions get a gradient.
+        precision: the number format between layers, if no gradient is needed and an engine has it.
         """
         with torch.no_grad():
             (weight, bias, activation), *others = self.mlp.folded(slice(member, member + 1))

@@ -1,4 +1,4 @@
-"""What follows the gradients, in the compiled kernel where it serves: Adam's step, and slow copies."""
+"""The steps after the gradients: Adam's step and slow copies, in the compiled kernel if it can compute them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def sizes(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_int64]:
 
 
 def changed(tensors: Sequence[Tensor]) -> None:
-    """Tells autograd, which refuses to go back through what was there before."""
+    """Tells autograd that these tensors changed, so that a later backward pass through their old values raises."""
     for tensor in tensors:
         increment_version(tensor)
 
 
 class Steps:
-    """The kernel's steps of an optimizer's group, whose state is torch's."""
+    """The kernel's steps of an optimizer's group. The state is torch's own."""
 
     def __init__(self, decoupled: bool) -> None:
-        self.decoupled = decoupled  # the decay is taken off the weights, and not added to the gradient
-        self.addresses: list[int] = []  # when the pointers were made
+        self.decoupled = decoupled  # subtract the decay from the weights, instead of adding it to the gradient
+        self.addresses: list[int] = []  # of the arrays when the pointers were made
 
     def __reduce__(self) -> tuple[type[Steps], tuple[bool]]:
-        """A copy's arrays are elsewhere."""
+        """A copy has other arrays, so it makes its own pointers."""
         return Steps, (self.decoupled,)
 
     def serves(self, optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> bool:
-        """Whether the kernel can take the next one."""
+        """Whether the kernel can take the next step."""
         self.weights = weights = [weight for weight in group["params"] if weight.grad is not None]
         if not weights or group["amsgrad"] or group["maximize"]:
             return False
@@ -71,7 +71,7 @@ class Steps:
 
 
 def _state(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Any]:
-    """As torch begins it."""
+    """The state of a weight; a new state starts as in torch."""
     state: dict[str, Any] = optimizer.state[weight]
     if not state:
         averages = {name: torch.zeros_like(weight) for name in STATE[:2]}
@@ -80,7 +80,7 @@ def _state(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Any]:
 
 
 def _stepped(optimizer: torch.optim.Optimizer, steps: list[Steps], decoupled: bool) -> bool:
-    """Whether the kernel has taken a step of all groups."""
+    """Takes a step of all groups in the kernel, if it can. Whether it did."""
     groups = optimizer.param_groups
     steps.extend(Steps(decoupled) for _ in groups[len(steps) :])
     if not all(each.serves(optimizer, group) for each, group in zip(steps, groups, strict=True)):
@@ -99,7 +99,7 @@ class Adam(torch.optim.Adam):
     def step(self, closure: Any = None) -> Any:
         return None if closure is None and _stepped(self, self.steps, False) else super().step(closure)
 
-    step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it in a profiler's record, which takes as long
+    step.hooked = True  # type: ignore[attr-defined]  # else torch wraps it in a profiler record, which takes as long
 
 
 class AdamW(torch.optim.AdamW):
@@ -115,14 +115,14 @@ class AdamW(torch.optim.AdamW):
 
 
 class Following:
-    """slow ← slow + τ (fast - slow), of arrays."""
+    """slow ← slow + τ (fast - slow), for lists of arrays."""
 
     def __init__(self, slow: Sequence[Tensor], fast: Sequence[Tensor]) -> None:
         self.slow, self.fast = slow, fast
-        self.addresses: list[int] = []  # when the pointers were made
+        self.addresses: list[int] = []  # of the arrays when the pointers were made
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy's arrays are elsewhere."""
+        """A copy has other arrays, so it makes its own pointers."""
         return {"slow": self.slow, "fast": self.fast, "addresses": []}
 
     def step(self, tau: float) -> None:

@@ -1,4 +1,4 @@
-"""What computes networks where no gradient is wanted: an engine makes a function of them."""
+"""Engines compute networks without a gradient: an engine turns layers into a function."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from elites.networks.layers import Function, Layers, network
 
-# The numbers that networks are computed in where an engine and the processor know them, else float32. `bfloat16x3` is a
-# sum of two numbers of bfloat16, of which three products are taken: 16 bits of it count. The fastest have 16 bits.
+# The number format in which networks are computed, if the engine and the processor have it; else float32. `bfloat16x3`
+# is a sum of two bfloat16 numbers, multiplied by three products; it has 16 significant bits. `fastest` has 16 bits.
 Precision = Literal["float32", "bfloat16x3", "bfloat16", "float16", "fastest"]
 LearningPrecision = Literal["float32", "bfloat16x3"]
 
@@ -18,25 +18,25 @@ CACHED_ROWS = 512
 
 
 class Engine(Protocol):
-    """One way to compute networks; all agree to rounding."""
+    """One way to compute networks. All engines agree to rounding."""
 
     name: str
 
     def serves(self, layers: Layers, *tensors: Tensor) -> bool:
-        """Whether it knows these activations, and the type and device of these inputs."""
+        """Whether it can compute these activations, and the dtype and device of these inputs."""
         ...
 
     def function(self, layers: Layers, precision: Precision = "float32") -> Function:
         """The networks as a function of inputs (M or 1, R, in) -> (M, R, out).
 
-        Where the first bias is each of B problems' own, the R rows are R / B of the first problem, then of the next.
-        precision: what will do for the numbers between two layers.
+        If each of B problems has its own first bias, the R rows are R / B of the first problem, then of the next.
+        precision: the number format allowed between two layers.
         """
         ...
 
 
 class Torch:
-    """Any networks on any device; on a CPU so many rows at a time that what lies between stays in its cache."""
+    """Any networks on any device. On a CPU it takes few rows at a time, so that hidden values stay in the cache."""
 
     name = "torch"
 
@@ -59,7 +59,7 @@ class Torch:
 
         def function(x: Tensor) -> Tensor:
             x = x.expand(count, -1, -1)
-            each = x.shape[1] // problems  # rows
+            each = x.shape[1] // problems  # rows of a problem
             if x.device.type != "cpu" or x.shape[1] <= CACHED_ROWS:
                 return through(x, bias)
             if problems == 1:

@@ -1,4 +1,4 @@
-"""What critics should say, and how they learn to: each in a call of the compiled kernel, where it serves."""
+"""The targets of critics and their loss. Each is one call of the compiled kernel, if it can compute it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elites.networks.structures import Beside, Calls, Target
 
 
 def fit(critics: Critics, state: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Σ over critics of the mean of (Q(s, a) - target)², and the mean value. (R, S), (R, A), (R)."""
+    """Σ over critics of the mean of (Q(s, a) - target)², and the mean value. Shapes: (R, S), (R, A), (R)."""
     networks = ready(critics.mlp, state, action, target) if type(critics) is Critics else None
     if networks is None or not _fits(networks, state, action, target) or not networks.learns():
         return regression(critics.values(state, action), target)
@@ -43,7 +43,7 @@ def bellman(
     discount: float,
     entropy: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """r + γ min_j Q_j(s', a') (R), of `Rows` of a replay; γ is 0 where they terminated.
+    """r + γ min_j Q_j(s', a') (R) for `Rows` of a replay. After a termination, γ is 0.
 
     entropy: (α, ln π(a') (R)), for r + γ (min_j Q_j(s', a') - α ln π(a')).
     """
@@ -65,7 +65,7 @@ def bellman(
 
 
 def _fits(networks: CompiledMLP, state: Tensor, action: Tensor, *columns: Tensor) -> bool:
-    """Whether these are rows of as many numbers as the critics take, and a number each."""
+    """Whether state and action have as many entries as the critics take, and columns have one number per row."""
     rows, size = state.shape if state.ndim == 2 else (0, 0)
     each = (rows,)
     return (
@@ -78,7 +78,7 @@ def _fits(networks: CompiledMLP, state: Tensor, action: Tensor, *columns: Tensor
 
 
 class Values:
-    """Critics at rows of states and actions: (R, S), (R, A) -> (M, R), of the first so many."""
+    """The first `members` critics at states and actions: (R, S), (R, A) -> (M, R)."""
 
     def __init__(self, networks: CompiledMLP, rows: int, state_size: int, members: int) -> None:
         inputs = networks.inputs

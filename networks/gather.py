@@ -1,4 +1,4 @@
-"""Rows of several columns at once."""
+"""Takes rows of several columns at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from elites.networks import library
 
 
 class Columns:
-    """Arrays (n, *E) by name, of which rows are taken time and again."""
+    """Arrays (n, *E) by name, prepared for taking rows many times."""
 
     def __init__(self, columns: Mapping[str, Tensor]) -> None:
         self.columns, arrays = columns, list(columns.values())
@@ -23,11 +23,11 @@ class Columns:
         self.source = library.addresses(arrays)
 
     def __reduce__(self) -> tuple[type[Columns], tuple[Mapping[str, Tensor]]]:
-        """A copy's arrays are elsewhere."""
+        """A copy has other arrays, so it makes its own pointers."""
         return Columns, (self.columns,)
 
     def rows(self, index: Tensor) -> dict[str, Tensor]:
-        """These (R,) of each: (R, *E)."""
+        """The rows `index` (R,) of each column: (R, *E)."""
         if not self.compiled:
             return {name: column[index] for name, column in self.columns.items()}
         count = len(index)

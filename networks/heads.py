@@ -1,4 +1,4 @@
-"""Heads: what kind of policy a network's outputs are."""
+"""Heads: the kind of policy that a network's outputs describe."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ LOG_STD = (-20.0, 2.0)
 
 
 class Head(ABC):
-    """How many outputs it needs of the network, and the distribution that they are."""
+    """The number of outputs that it needs of a network, and the distribution that they describe."""
 
     @abstractmethod
     def outputs(self, space: Space) -> int: ...
 
     def parameters(self, space: Space) -> int:
-        """Numbers that are learned beside the network, the same in every state; all begin at 0."""
+        """The number of parameters besides the network, equal in every state. They start at 0."""
         return 0
 
     @property
     def bounded(self) -> bool:
-        """Whether its actions are points of the unit cube, or one-hot, without being clipped."""
+        """Whether its actions are in the unit cube, or one-hot, without clipping."""
         return True
 
     @abstractmethod
     def __call__(self, outputs: Tensor, parameters: Tensor | None) -> ActionDistribution:
-        """(R, outputs), (parameters,) where there are any -> the distribution at these R states."""
+        """(R, outputs), (parameters,) or None -> the distribution at these R states."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ class Deterministic(Head, Checked):
 
 @dataclass(frozen=True)
 class NormalHead(Head, Checked):
-    """A normal, whose spread may depend on the state.
+    """A normal. Its spread can depend on the state.
 
-    bound: `sample`, the tanh of what was drawn (SAC); `mean`, the tanh of the mean alone (AWAC); `none` (MPO, AWR).
-    spread: of the `state`, of a `free` parameter, or `fixed`. std: what is fixed, and what outputs of 0 mean. form: of
-    an output x the standard deviation is std · e^x with -20 <= ln of it <= 2, or std · softplus(x) / ln 2 + 1e-6 (MPO).
+    bound: `sample` is the tanh of the sample (SAC). `mean` is the tanh of only the mean (AWAC). `none` is no tanh (MPO,
+    AWR). spread: from the `state`, from a `free` parameter, or `fixed`. std: the fixed spread, and the spread for
+    outputs of 0. form: the standard deviation of an output x. `exp` is std · e^x, with its ln in [-20, 2]. `softplus`
+    is std · softplus(x) / ln 2 + 1e-6 (MPO).
     """
 
     bound: Literal["sample", "mean", "none"] = "sample"
@@ -92,7 +93,7 @@ class NormalHead(Head, Checked):
 
 @dataclass(frozen=True)
 class CategoricalHead(Head, Checked):
-    """For choices: the outputs are logits."""
+    """A head for choices. The outputs are logits."""
 
     sizes: tuple[int, ...]
 
@@ -104,5 +105,5 @@ class CategoricalHead(Head, Checked):
 
 
 def head_for(space: Space) -> Head:
-    """What a policy has that is told nothing else."""
+    """The default head of a policy."""
     return CategoricalHead(space.sizes) if isinstance(space, Choices) else Deterministic()

@@ -1,4 +1,4 @@
-"""How weights begin."""
+"""The initial values of weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 @torch.no_grad()
 def initialise(name: str, weight: Tensor, bias: Tensor, fan_in: int, fan_out: int, rng: Generator) -> None:
-    """Fills a layer's weight and bias in place, from a generator of ours; the names are `Architecture`'s."""
+    """Fills a layer's weight and bias in place from a generator. The names are those of `Architecture`."""
     if name == "uniform":
         for parameter in (weight, bias):
             _uniform(parameter, 1 / math.sqrt(fan_in), rng)

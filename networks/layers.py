@@ -1,4 +1,4 @@
-"""Networks as tensors: what an engine computes, and what it is in torch."""
+"""Networks as tensors: the input of engines, and their meaning in torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Layer(NamedTuple):
     """A layer of M networks: x (M, R, in) -> activation(x · weight + bias) (M, R, out)."""
 
     weight: Tensor  # (M, in, out)
-    bias: Tensor  # (M, 1, out); of a first layer (M, B, out) where each of B problems has its own
-    activation: Function | None  # None after the last
+    bias: Tensor  # (M, 1, out); in a first layer (M, B, out) if each of B problems has its own
+    activation: Function | None  # None after the last layer
 
 
 Layers = Sequence[Layer]
@@ -26,7 +26,7 @@ Layers = Sequence[Layer]
 
 @dataclass(frozen=True)
 class Normalised:
-    """An activation behind a layer normalisation: f(gain · (x - mean) / std + offset), over the entries of a row."""
+    """An activation after a layer normalisation over the entries of a row: f(gain · (x - mean) / std + offset)."""
 
     gain: Tensor  # (M, 1, out), or (out,)
     offset: Tensor
@@ -40,14 +40,14 @@ class Normalised:
 
 
 def detached(layers: Layers) -> list[Layer]:
-    """The same numbers, cut off from the graph."""
+    """The same layers, detached from the graph."""
     return [
         Layer(weight.detach(), bias.detach(), after.detach() if isinstance(after, Normalised) else after)
         for weight, bias, after in layers
     ]
 
 
-# Activations that need no memory of their own where no gradient is kept.
+# Activations that work in place if no gradient is kept.
 
 
 def silu(x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ ACTIVATIONS: dict[str, Function] = {"relu": relu, "leaky_relu": leaky_relu, "elu
 
 
 def network(x: Tensor, layers: Layers) -> Tensor:
-    """(M, R, in) -> (M, R, out): one batched product a layer, an activation between them."""
+    """(M, R, in) -> (M, R, out): one batched product per layer, with activations between them."""
     for weight, bias, activation in layers:
         x = torch.baddbmm(bias, x, weight)
         if activation is not None:

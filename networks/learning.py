@@ -1,4 +1,4 @@
-"""Networks that learn on CPUs: the compiled kernel's way there and back, as a function of torch's autograd."""
+"""Networks that learn on CPUs: the compiled kernel's forward and backward passes as a function of torch's autograd."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RATES = ("weight_grad", "bias_grad", "gain_grad", "offset_grad")
 
 
 def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
-    """What computes them for inputs (M or 1, R, in) or (R, in) in the kernel, or None where it is torch's to do."""
-    if torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter):  # what is traced has no data
+    """The MLP in the kernel, for inputs (M or 1, R, in) or (R, in). None if torch must compute it."""
+    if torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter):  # traced tensors have no data
         return None
     if library.LIBRARY is None or x.device.type != "cpu" or x.dtype != torch.float32:
         mlp.compiled = None
@@ -35,14 +35,14 @@ def compiled(mlp: MLP, x: Tensor) -> CompiledMLP | None:
 
 
 def up_to_date(mlp: MLP) -> CompiledMLP | None:
-    """The MLP as the library knows it, if it can."""
+    """The MLP in the library's form, with current addresses. None if the library cannot compute it."""
     if mlp.compiled is None or not mlp.compiled.fits(mlp):
         mlp.compiled = CompiledMLP(mlp) if library.serves(mlp.parts) else None
     return mlp.compiled
 
 
 def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int, flat: bool = False) -> Tensor:
-    """(M or 1, R, in) or (R, in) -> (count, R, out) of the first so many networks. flat: (count, R) of one output."""
+    """(M or 1, R, in) or (R, in) -> (count, R, out) of the first `count` networks. flat: (count, R) for one output."""
     if not 0 < count <= networks.count:
         raise ValueError(f"MLP: expected some of {networks.count} networks, got {count}")
     if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in networks.parameters)):
@@ -52,7 +52,7 @@ def through(mlp: MLP, networks: CompiledMLP, x: Tensor, count: int, flat: bool =
 
 
 class CompiledMLP:
-    """An MLP as the library is given it; the parameters are where they were, with other numbers in them."""
+    """An MLP in the library's form. It stays valid while the parameters stay at their addresses; values can change."""
 
     def __init__(self, mlp: MLP) -> None:
         a, self.parameters = mlp.architecture, mlp.parts
@@ -77,30 +77,30 @@ class CompiledMLP:
         )  # fmt: skip
         self.own = (ctypes.addressof(self.networks), int(mlp.linear))
         self.sizes: dict[int, library.LearningSizes] = {}
-        self.spare: list[Tensor] = []  # what `backward` has done with
-        self.idle: dict[Any, list[Any]] = {}  # lessons that are prepared for a loss
+        self.spare: list[Tensor] = []  # memory that `backward` no longer needs
+        self.idle: dict[Any, list[Any]] = {}  # prepared lessons that are not in use
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """A copy of the MLP has weights of its own."""
+        """A copy of the MLP has its own weights, so it starts without this."""
         return type(None), ()
 
     def fits(self, mlp: MLP) -> bool:
-        """Whether the MLP's parameters are where they were."""
+        """Whether the MLP's parameters are at the same addresses."""
         at = [parameter.data_ptr() for held in self.held for parameter in held.values()]
         return self.addresses == at and self.precision == mlp.precision
 
     def takes(self, x: Tensor) -> bool:
-        """Whether these are inputs; torch says what is wrong with others, and knows what none of them are."""
+        """Whether x has a valid shape and at least one row. Torch handles, or refuses, all other inputs."""
         *members, rows, inputs = x.shape if x.ndim > 1 else (0, 0)
         return inputs == self.inputs and rows > 0 and members in ([], [1], [self.count])
 
     def places(self, pointers: ctypes.Array[Any]) -> list[int]:
-        """Where those of weights, biases, gains and offsets begin."""
+        """The addresses at which the pointers of weights, biases, gains and offsets begin."""
         counts = (0, self.layers, self.layers, self.normalised)
         return [ctypes.addressof(pointers) + 8 * sum(counts[: i + 1]) for i in range(4)]
 
     def lesson(self, x: Tensor, count: int) -> tuple[library.Learning, library.LearningSizes]:
-        """Of the first so many networks. x: contiguous."""
+        """The structures for a call with the first `count` networks. x: contiguous."""
         rows, threads = x.shape[-2], torch.get_num_threads()
         stride = x.stride(0) if x.ndim == 3 and len(x) > 1 else 0
         lesson = library.Learning(*self.own, count, rows, stride, x.data_ptr())
@@ -112,7 +112,7 @@ class CompiledMLP:
         return lesson, sizes
 
     def forward(self, x: Tensor, count: int, flat: bool, keep: bool) -> tuple[Tensor, Tensor | None]:
-        """The outputs, and what `backward` needs, if it is to be kept."""
+        """The outputs, and the data for `backward` if `keep`."""
         lesson, sizes = self.lesson(x, count)
         found = torch.empty((count, lesson.rows) if flat else (count, lesson.rows, self.outputs))
         kept = self.room(count * lesson.rows * sizes.kept) if keep else None
@@ -123,7 +123,7 @@ class CompiledMLP:
         return found, kept
 
     def rows(self, x: Tensor) -> Tensor:
-        """(R, in) -> (R, out) of the first network; nothing is kept. x: contiguous."""
+        """(R, in) -> (R, out) of the first network, without data for `backward`. x: contiguous."""
         lesson, sizes = self.lesson(x, 1)
         found = torch.empty(lesson.rows, self.outputs)
         lesson.outputs, lesson.scratch = found.data_ptr(), library.scratch(sizes).data_ptr()
@@ -131,11 +131,11 @@ class CompiledMLP:
         return found
 
     def room(self, floats: int) -> Tensor:
-        """Memory that is in the cache still, if it can be had."""
+        """Memory that may still be in the cache, or new memory."""
         return self.spare.pop() if self.spare and len(self.spare[-1]) == floats else torch.empty(floats)
 
     def backward(self, x: Tensor, kept: Tensor, gradient: Tensor, back: Tensor | None, to: Rates | None) -> None:
-        """Puts down the gradients of the inputs (count, R, in) and of the parameters, where they are wanted."""
+        """Writes the gradients of the inputs (count, R, in) to `back` and of the parameters to `to`, unless None."""
         gradient = gradient.contiguous()
         lesson, sizes = self.lesson(x, len(gradient))
         scratch = library.scratch(sizes)
@@ -150,12 +150,12 @@ class CompiledMLP:
         self.spare = [kept]
 
     def learns(self) -> bool:
-        """Whether all its parameters do."""
+        """Whether all its parameters need a gradient."""
         return all(parameter.requires_grad for parameter in self.parameters)
 
     @cached_property
     def rates(self) -> Rates:
-        """Where a descent finds the gradients of the parameters, time and again."""
+        """The gradients of the parameters, in memory that descents reuse."""
         return Rates(self)
 
 
@@ -171,7 +171,7 @@ class Rates:
         self.places = networks.places(self.pointers)
 
     def point(self, lesson: library.Learning) -> None:
-        """Here the lesson puts them down."""
+        """Makes a lesson write its gradients here."""
         for name, place in zip(RATES, self.places, strict=True):
             setattr(lesson, name, place)
 
@@ -189,9 +189,9 @@ class _Through(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        x, *parameters = ctx.saved_tensors  # torch says so where they have changed since
-        kept, ctx.kept = ctx.kept, None  # the way back writes on it
-        if torch.is_grad_enabled() or kept is None:  # a gradient of this gradient is wanted, or a second one
+        x, *parameters = ctx.saved_tensors  # torch raises if they have changed since
+        kept, ctx.kept = ctx.kept, None  # the backward pass overwrites it
+        if torch.is_grad_enabled() or kept is None:  # for a gradient of this gradient, or a second backward pass
             gradient = gradient if gradient.ndim == 3 else gradient.unsqueeze(-1)
             return None, None, None, None, *in_torch(ctx.mlp, x, parameters, gradient)
         networks, descent = ctx.networks, _descent.get()
@@ -209,7 +209,7 @@ class _Through(torch.autograd.Function):
 
 
 def in_torch(mlp: MLP, x: Tensor, parameters: Sequence[Tensor], gradient: Tensor) -> Iterator[Tensor | None]:
-    """The gradients of all of these, which autograd can go on from."""
+    """The gradients of x and the parameters, in operations that autograd can differentiate again."""
     wanted, again = [each for each in (x, *parameters) if each.requires_grad], torch.is_grad_enabled()
     with torch.enable_grad():
         found = network(x.expand(len(gradient), *x.shape[-2:]), mlp.layers(slice(len(gradient))))
@@ -221,14 +221,14 @@ def in_torch(mlp: MLP, x: Tensor, parameters: Sequence[Tensor], gradient: Tensor
 
 
 class Descent:
-    """Whose gradients are wanted, and which networks have put theirs down."""
+    """The parameters that need gradients, and the networks that have written theirs."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.addresses = [parameter.data_ptr() for parameter in parameters]
         self.met: list[CompiledMLP] = []
 
     def take(self, networks: CompiledMLP, backward: Callable[[Rates | None], None]) -> None:
-        """Adds to what lies there if these networks have been met already."""
+        """Runs a backward pass. If these networks have written gradients already, adds to them."""
         if networks.addresses[0] not in self.addresses:
             backward(None)
         elif networks in self.met:
@@ -239,7 +239,7 @@ class Descent:
             backward(networks.rates)
 
     def found(self) -> dict[int, Tensor]:
-        """By the addresses of the parameters."""
+        """{address of a parameter: its gradient}."""
         return {at: rate for one in self.met for at, rate in zip(one.addresses, one.rates.each, strict=True)}
 
 
@@ -248,7 +248,7 @@ _descent: ContextVar[Descent | None] = ContextVar("descent", default=None)
 
 @contextmanager
 def without_descent() -> Iterator[None]:
-    """What is computed here are gradients for whoever asks."""
+    """Inside this context, backward passes return their gradients and do not write into a descent."""
     token = _descent.set(None)
     try:
         yield
@@ -257,7 +257,7 @@ def without_descent() -> Iterator[None]:
 
 
 def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
-    """As torch.autograd.grad; those of compiled networks lie where they lay the last time."""
+    """As torch.autograd.grad. Gradients of compiled networks reuse the memory of the last call."""
     if (known := getattr(loss, "known", None)) is not None and (mine := known.gradients(parameters)) is not None:
         return list(mine)
     token = _descent.set(descent := Descent(parameters))

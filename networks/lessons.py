@@ -1,6 +1,6 @@
-"""Losses that the compiled kernel computes whole: value and gradients without a walk through autograd's graph.
+"""Losses that the compiled kernel computes completely: value and gradients, without autograd's graph.
 
-A loss is a tensor like any other: autograd goes back through it. But `gradients_of` asks what is `Known` of it first.
+A loss is a normal tensor, and autograd can go back through it. But `gradients_of` first uses its `Known` gradients.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Prepared = TypeVar("Prepared")
 
 
 def ready(mlp: MLP, *arrays: Tensor) -> CompiledMLP | None:
-    """These networks in the kernel, where all the arrays are such as it takes, and none has a gradient."""
+    """The networks in the kernel. None if it cannot take one of the arrays, or if one needs a gradient."""
     if library.LIBRARY is None or torch.compiler.is_compiling() or mlp.architecture.normalise_inputs:
         return None
     for x in arrays:
@@ -33,7 +33,7 @@ def ready(mlp: MLP, *arrays: Tensor) -> CompiledMLP | None:
 
 
 def idle(networks: CompiledMLP, key: tuple[Any, ...], prepare: Callable[[], Prepared]) -> Prepared:
-    """What is prepared and nobody uses; it comes back by `done`."""
+    """A prepared object that is not in use, or a new one. `done` returns it."""
     try:
         found: Prepared = networks.idle[key].pop()
     except (KeyError, IndexError):
@@ -46,7 +46,7 @@ def done(networks: CompiledMLP, key: tuple[Any, ...], prepared: Any) -> None:
 
 
 class Known:
-    """Of a loss: how it goes back to the parameters of a module, once."""
+    """The backward pass of a loss to the parameters of a module. It works once."""
 
     def __init__(self, learns: Sequence[Tensor], watched: Sequence[Tensor], back: Callable[[], list[Tensor]]) -> None:
         """watched: all arrays that the loss depends on."""
@@ -55,7 +55,7 @@ class Known:
         self.versions = [x._version for x in watched]
 
     def gradients(self, parameters: Sequence[Tensor]) -> list[Tensor] | None:
-        """Of all these; None where autograd has to find them, or to say that something has changed since."""
+        """The gradients of these parameters. None if autograd must find them, or must report a changed array."""
         if self.back is None or len(parameters) != len(self.learns):
             return None
         if any(a is not b for a, b in zip(parameters, self.learns, strict=True)):
@@ -74,9 +74,9 @@ def known(
     back: Callable[[], list[Tensor]],
     composed: Callable[[], Tensor],
 ) -> Tensor:
-    """The loss of this value, of parameters and of arrays without a gradient.
+    """A loss with this value, which depends on parameters and on arrays without a gradient.
 
-    back: puts down the gradients of those that it is for. composed: the same loss in operations that autograd knows.
+    back: computes the gradients of `learns`. composed: the same loss in operations that autograd knows.
     """
     if not torch.is_grad_enabled():
         return value
@@ -98,7 +98,7 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        inputs, again = ctx.saved_tensors[: ctx.count], torch.is_grad_enabled()  # torch says so where they have changed
+        inputs, again = ctx.saved_tensors[: ctx.count], torch.is_grad_enabled()  # torch raises if they have changed
         wanted = [x for x in inputs if x.requires_grad]
         with torch.enable_grad(), without_descent():
             found = iter(torch.autograd.grad(ctx.composed(), wanted, gradient, create_graph=again))

@@ -1,6 +1,6 @@
-"""The compiled library of networks/kernel, where it was built.
+"""The compiled library of networks/kernel, if it was built.
 
-`ELITES_NATIVE=0` in the environment turns it off, and a path there takes another build.
+The environment variable `ELITES_NATIVE=0` turns it off. If the variable is a path, that build is loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 
 def fields(kind: Any, names: str) -> Iterator[tuple[str, Any]]:
-    """Fields of a ctypes structure that are of one kind."""
+    """Fields of a ctypes structure, all of one type."""
     return ((name, kind) for name in names.split())
 
 
@@ -116,7 +116,7 @@ class Gather(ctypes.Structure):
 
 
 def serves(tensors: Iterable[Tensor]) -> bool:
-    """Whether there is a library, and these are arrays that it knows."""
+    """Whether there is a library, and it can take these arrays."""
     return LIBRARY is not None and all(
         x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() for x in tensors
     )
@@ -127,7 +127,7 @@ def addresses(tensors: Sequence[Tensor]) -> ctypes.Array[c_void_p]:
 
 
 def places(*arrays: ctypes.Array[Any]) -> list[int]:
-    """Where these arrays are."""
+    """The addresses of these arrays."""
     return [ctypes.addressof(array) for array in arrays]
 
 
@@ -136,18 +136,18 @@ def integers(numbers: Sequence[int]) -> ctypes.Array[c_int64]:
 
 
 def point(structure: ctypes.Structure, arrays: Mapping[str, Tensor | None]) -> None:
-    """Sets a structure's pointers; the arrays must live as long as it is used."""
+    """Sets a structure's pointers. The arrays must live as long as the structure is used."""
     for name, array in arrays.items():
         setattr(structure, name, None if array is None else array.data_ptr())
 
 
 def call(name: str, *structures: ctypes.Structure) -> None:
-    """The library's function of that name."""
+    """Calls the library's function of that name."""
     getattr(LIBRARY, name)(*map(ctypes.byref, structures))
 
 
 def scratch(sizes: Sizes | LearningSizes) -> Tensor:
-    """What as many threads as torch's own work in, until this thread calls again."""
+    """Memory for as many threads as torch uses. It is valid until this thread calls again."""
     wanted = torch.get_num_threads() * sizes.scratch
     found: Tensor | None = getattr(_held, "scratch", None)
     if found is None or len(found) < wanted:
@@ -156,7 +156,7 @@ def scratch(sizes: Sizes | LearningSizes) -> Tensor:
 
 
 def crew(*lessons: tuple[Learning, LearningSizes]) -> None:
-    """These work on as many threads as torch does, in the memory of this one."""
+    """Makes these lessons use as many threads as torch, and the scratch memory of this thread."""
     threads = torch.get_num_threads()
     for _, sizes in lessons:
         place = scratch(sizes).data_ptr()
@@ -165,7 +165,7 @@ def crew(*lessons: tuple[Learning, LearningSizes]) -> None:
 
 
 def _load() -> Any:
-    """The library, or None where it was not built or is not wanted."""
+    """The library. None if it was not built or is turned off."""
     path = os.environ.get("ELITES_NATIVE", "1")
     if path == "1":
         found = importlib.util.find_spec("elites.networks._kernel")
@@ -179,7 +179,7 @@ def _load() -> Any:
 
 
 def _openmp() -> Any:
-    """`GOMP_parallel` of the OpenMP that torch has loaded, or null: kernel/kernel.cpp says what for."""
+    """`GOMP_parallel` of the OpenMP that torch has loaded, or null. kernel/kernel.cpp explains its use."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
     loaded = {line.split()[-1] for line in lines if re.search(r"/lib(gomp|iomp5|omp)\b", line)}
@@ -195,18 +195,18 @@ _held = threading.local()
 
 
 def kernels() -> list[str]:
-    """The instruction sets that this machine has, best first; none where the library was not built."""
+    """The instruction sets of this machine, best first; none if the library was not built."""
     names = [] if LIBRARY is None else [LIBRARY.elites_kernel(i) for i in range(6)]
     return [name.decode() for name in names if name]
 
 
 def choose(kernel: str) -> None:
-    """Takes another of `kernels` than the first, for tests; what was made of networks before no longer fits."""
+    """Chooses one of `kernels`, for tests. Compiled networks made before no longer work."""
     LIBRARY.elites_choose(kernels().index(kernel))
 
 
 def normals(seed: int, *shape: int) -> Tensor:
-    """The noise that the kernel makes from a seed where it is given none, (P, R, H, S)."""
+    """The noise that the kernel makes from a seed, (P, R, H, S)."""
     found = torch.empty(shape)
     LIBRARY.elites_normals(c_int64(seed), c_int64(found.numel()), c_void_p(found.data_ptr()))
     return found

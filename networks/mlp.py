@@ -18,10 +18,10 @@ from elites.networks.learning import CompiledMLP, compiled, through
 
 
 class MLP(nn.Module):
-    """(M, R, in) -> (M, R, out), or (R, in) where all see the same. All randomness of the weights is from `rng`.
+    """(M, R, in) -> (M, R, out); (R, in) if all networks get the same inputs. `rng` draws the weights.
 
-    Weights are (M, in, out), biases (M, 1, out). linear: those of a single network are nn.Linear's, (out, in) and
-    (out,), so that an optimizer and a single row find them as they like them.
+    Weights are (M, in, out), biases (M, 1, out). linear: the weights of a single network are (out, in) and (out,), like
+    nn.Linear's. This form is faster for optimizers and single rows.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if linear and count != 1:
-            raise ValueError(f"MLP.count: expected 1 where weights are nn.Linear's, got {count}")
+            raise ValueError(f"MLP.count: expected 1 with linear weights, got {count}")
         self.architecture, self.count, self.linear = architecture, count, linear
         a = architecture
         self.activation: Function = ACTIVATIONS[a.activation]
@@ -48,7 +48,7 @@ class MLP(nn.Module):
         self.gains = nn.ParameterList(torch.ones(size, device=rng.device) for size in sizes)
         self.offsets = nn.ParameterList(torch.zeros(size, device=rng.device) for size in sizes)
         self.precision: LearningPrecision = "float32"  # of products in the kernel
-        self.compiled: CompiledMLP | None = None  # as networks/learning.py has made it of these weights
+        self.compiled: CompiledMLP | None = None  # these weights in the kernel, see networks/learning.py
         self.input_mean: Tensor
         self.input_std: Tensor
         if a.normalise_inputs:
@@ -56,7 +56,7 @@ class MLP(nn.Module):
             self.register_buffer("input_std", torch.ones(inputs, device=rng.device))
 
     def forward(self, x: Tensor, count: int | None = None) -> Tensor:
-        """count: of the first so many networks alone."""
+        """count: computes only the first `count` networks."""
         count = self.count if count is None else count
         if self.linear:
             return self.alone(x.squeeze(0) if x.ndim == 3 else x).unsqueeze(0)
@@ -65,14 +65,14 @@ class MLP(nn.Module):
         return network(x.expand(count, *x.shape[-2:]), self.folded(None if count == self.count else slice(count)))
 
     def scalars(self, x: Tensor, count: int | None = None) -> Tensor:
-        """The same of networks with a single output: (M, R)."""
+        """The outputs (M, R) of networks with a single output."""
         if not self.linear and (networks := compiled(self, x)):
             return through(self, networks, self.normalised(x), count or self.count, flat=True)
         found: Tensor = self(x, count)
         return found.squeeze(-1)
 
     def alone(self, x: Tensor) -> Tensor:
-        """(R, in) -> (R, out) of a single network whose weights are nn.Linear's."""
+        """(R, in) -> (R, out) of a single network with `linear` weights."""
         if networks := compiled(self, x):
             return through(self, networks, self.normalised(x), 1)[0]
         x = self.normalised(x)
@@ -83,7 +83,7 @@ class MLP(nn.Module):
         return x
 
     def learning(self, x: Tensor) -> Tensor:
-        """The same for inputs that are normalised already (M, R, in), as a training has them."""
+        """The outputs for inputs that are normalised already (M, R, in), as in training."""
         networks = compiled(self, x)
         return through(self, networks, x, self.count) if networks else network(x, self.layers())
 
@@ -97,7 +97,7 @@ class MLP(nn.Module):
 
     @property
     def engine(self) -> str:
-        """What computed it the last time."""
+        """The engine of the last call: `kernel` or `torch`."""
         return "torch" if self.compiled is None else "kernel"
 
     @property
@@ -106,31 +106,31 @@ class MLP(nn.Module):
 
     @property
     def parts(self) -> list[nn.Parameter]:
-        """All parameters: weights, biases, gains, offsets, each from the first layer on."""
+        """All parameters: weights, biases, gains, offsets; each from the first layer to the last."""
         return [parameter for some in self.lists for parameter in some]
 
     def normalise(self, inputs: Tensor) -> None:
-        """Takes the mean and spread of inputs (R, in) as the normalizer's, where the architecture has one."""
+        """Sets the normalizer to the mean and spread of inputs (R, in), if the architecture has one."""
         if not self.architecture.normalise_inputs:
             return
         std, mean = torch.std_mean(inputs, 0, correction=0)
         self.input_mean.copy_(mean)
-        self.input_std.copy_(torch.where(std < 1e-8, 1.0, std))  # what never varied is left as it is
+        self.input_std.copy_(torch.where(std < 1e-8, 1.0, std))  # an entry that never varies is not scaled
 
     def normalised(self, inputs: Tensor) -> Tensor:
-        """Inputs (R, in) as `layers` want them."""
+        """Inputs (R, in), normalised for `layers`."""
         return (inputs - self.input_mean) / self.input_std if self.architecture.normalise_inputs else inputs
 
     def layers(self, members: Tensor | slice | None = None) -> Layers:
-        """Every layer of all networks or of some (k,), for normalised inputs."""
-        members = None if self.linear else members  # there is but one
+        """Every layer of all networks, or of k members (k,), for normalised inputs."""
+        members = None if self.linear else members  # there is only one
         weights, biases = _some(self.weights, members), _some(self.biases, members)
         if self.linear:
             weights, biases = [weight.T.unsqueeze(0) for weight in weights], [bias[None, None] for bias in biases]
         return [Layer(*parts) for parts in zip(weights, biases, self._activations(members), strict=True)]
 
     def _activations(self, members: Tensor | slice | None) -> list[Function | None]:
-        """What follows each layer."""
+        """The activation after each layer."""
         found: list[Function | None] = [*[self.activation] * len(self.architecture.hidden), None]
         if self.architecture.layer_norm != "none":
             after = tanh if self.architecture.layer_norm == "first" else self.activation
@@ -139,7 +139,7 @@ class MLP(nn.Module):
         return found
 
     def folded(self, members: Tensor | slice | None = None) -> Layers:
-        """The layers for inputs as they are, with the normalizer, (x - mean) / std, in the first."""
+        """The layers for raw inputs: the first layer includes the normalizer (x - mean) / std."""
         layers = self.layers(members)
         if not self.architecture.normalise_inputs:
             return layers

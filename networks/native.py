@@ -1,4 +1,4 @@
-"""The engine of compiled code, for float32 on CPUs: networks/kernel, where it was built."""
+"""The compiled engine, for float32 on CPUs: networks/kernel, if it was built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAKY = 2  # as in kernel/interface.h
 
 
 class CompiledNetworks:
-    """Networks as the library is given them. What that points at lives as long as this."""
+    """Networks in the library's form. It owns the memory to which its structure points."""
 
     def __init__(self, layers: Layers, precision: Precision, kept: int = 1) -> None:
         self.weights, self.biases = [x.weight.contiguous() for x in layers], [x.bias.contiguous() for x in layers]
@@ -37,9 +37,9 @@ class CompiledNetworks:
 
 
 class Native:
-    """What it does not know, torch does. A call keeps as many threads busy as torch's own would.
+    """The compiled engine. Torch computes what it cannot. A call uses as many threads as torch.
 
-    Values that do not fit in 16 bits are computed again in float32.
+    If values do not fit in 16 bits, they are computed again in float32.
     """
 
     name = "kernel"
@@ -75,14 +75,14 @@ NATIVE = Native()
 
 
 def engine_for(layers: Layers, *tensors: Tensor) -> Engine:
-    """The fastest that serves these networks and inputs."""
+    """The fastest engine that can compute these networks and inputs."""
     return NATIVE if NATIVE.serves(layers, *tensors) else TORCH
 
 
 def activations_of(layers: Layers) -> tuple[list[int], float] | None:
-    """The numbers in kernel/interface.h of the hidden layers' activations, and the slope below 0 that they share.
+    """The hidden layers' activations as numbers of kernel/interface.h, and their common slope below 0.
 
-    None is what the kernel does not know: other activations, two slopes, a normalised layer behind one that is not.
+    None if the kernel cannot compute them: other activations, two slopes, a normalised layer after one without it.
     """
     after = [layer.activation for layer in layers[:-1]]
     normalised = [isinstance(function, Normalised) for function in after]

@@ -1,4 +1,4 @@
-"""Policies: a network, a head that makes a distribution of its outputs, and the space of the actions."""
+"""Policies: a network, a head that turns its outputs into a distribution, and the space of the actions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from elites.spaces import Box, Choices, Space
 
 
 class Policy(nn.Module):
-    """state (R, S) -> actions. A call answers in the environment's units, all else in unit space.
+    """state (R, S) -> actions. A call returns the environment's units; all methods return unit space.
 
-    Unit space is [-1, 1] where a box is bounded; of choices, one-hot rows. head: `head_for` the space, if not given.
+    Unit space is [-1, 1] for a bounded box, and one-hot rows for choices. head: None takes `head_for` the space.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class Policy(nn.Module):
             raise ValueError(f"Policy.space: expected the space of a single action, got one of {tuple(space.shape)}")
         self.head = head = head or head_for(space)
         if isinstance(space, Choices) != isinstance(head, CategoricalHead):
-            raise ValueError(f"Policy.head: expected a categorical one for choices, and for them alone, got {head}")
+            raise ValueError(f"Policy.head: expected a categorical head for choices, another for a box, got {head}")
         if isinstance(space, Box) and head.bounded and not space.bounded:
-            raise ValueError(f"Policy.head: expected one without a tanh for a box without bounds, got {head}")
+            raise ValueError(f"Policy.head: expected a head without a tanh for a box without bounds, got {head}")
         self.choices = space if isinstance(space, Choices) else None
         self.mlp = MLP(architecture, state_size, head.outputs(space), 1, rng, linear=True)
         free = head.parameters(space)
@@ -53,7 +53,7 @@ class Policy(nn.Module):
                 self.register_buffer(name, value, persistent=False)
 
     def forward(self, state: Tensor) -> Tensor:
-        """As `Box.from_unit`: what is in the unit cube may round to a point beside the box. Of choices, integers."""
+        """Actions in the environment's units, clamped because rounding can leave the box. Integers for choices."""
         action = self.action(state)
         if self.choices is not None:
             answers = self.choices.answers(action) + self.starts
@@ -61,22 +61,22 @@ class Policy(nn.Module):
         return torch.addcmul(self.middle, self.reach, action).clamp(self.low, self.high)
 
     def distribution(self, state: Tensor) -> ActionDistribution:
-        """The actions that it may take at states (R, S)."""
+        """The distribution of actions at states (R, S)."""
         return self.head(self.mlp.alone(state), self.free)
 
     def action(self, state: Tensor) -> Tensor:
-        """The likeliest (R, A)."""
+        """The most likely actions (R, A)."""
         if self.head == POINT and (networks := self._in_kernel(state)):
             return tanh_action(networks, state)
         return self._inside(self.distribution(state).mode())
 
     def sample(self, state: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-        """An action (R, A), and its log density (R)."""
+        """Random actions (R, A), and their log densities (R)."""
         action, _, log_density = self.sample_raw(state, rng)
         return action, log_density
 
     def sample_raw(self, state: Tensor, rng: Generator) -> Sample:
-        """The same with the raw action, whose density it is where the action was clipped."""
+        """Random actions with their raw actions. If actions are clipped, the density is of the raw action."""
         if self.head == NORMAL and (networks := self._in_kernel(state)):
             noise = torch.randn((len(state), networks.outputs // 2), generator=rng)
             return Sample(*normal_sample(networks, state, noise))
@@ -84,7 +84,7 @@ class Policy(nn.Module):
         return sample._replace(action=self._inside(sample.action))
 
     def _in_kernel(self, state: Tensor) -> CompiledMLP | None:
-        """The network there, where no gradient is wanted and it serves; a subclass may compute something else."""
+        """The network in the kernel, if no gradient is needed. Not for subclasses, which can compute something else."""
         networks = ready(self.mlp, state) if type(self) is Policy and not torch.is_grad_enabled() else None
         return networks if networks is not None and state.ndim == 2 and networks.takes(state) else None
 

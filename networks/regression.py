@@ -1,4 +1,4 @@
-"""How far critics are from what they should say."""
+"""The squared error of critics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elites.networks import library
 
 
 def regression(values: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Σ over critics of the mean of (value - target)², of values (M, R) and targets (R); and the mean value."""
+    """Σ over critics of the mean of (value - target)², for values (M, R) and targets (R); and the mean value."""
     fits = values.ndim == 2 and values.shape[1:] == target.shape
     if torch.compiler.is_compiling() or not fits or not library.serves((values, target)):
         loss = functional.mse_loss(values, target.expand_as(values), reduction="sum") / len(target)
@@ -35,7 +35,7 @@ class _Regression(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None]:
         values, target, rates = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # for a gradient of this gradient
             rates = (values - target) * (2 / len(target))
         back = rates * gradient
         return back, -back.sum(0) if ctx.needs_input_grad[1] else None

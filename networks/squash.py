@@ -1,4 +1,4 @@
-"""Samples of squashed normals in the compiled kernel, as a function of torch's autograd."""
+"""Samples of squashed normals in the compiled kernel, as a function for torch's autograd."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def serves(mean: Tensor, log_std: Tensor) -> bool:
 
 
 def squashed(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The action tanh(raw) of raw = mean + e^log_std · noise (R, A), the raw one, and the action's log density (R)."""
+    """The action tanh(raw) (R, A), raw = mean + e^log_std · noise (R, A), and the action's log density (R)."""
     found: tuple[Tensor, Tensor, Tensor] = _Squashed.apply(mean, log_std, noise)  # type: ignore[no-untyped-call]
     return found
 
@@ -57,7 +57,7 @@ class _Squashed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         mean, log_std, noise, action = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted
+        if torch.is_grad_enabled():  # for a gradient of this gradient
             again = in_torch(mean, log_std, noise)
             of_mean, of_std = torch.autograd.grad(again, (mean, log_std), gradients, create_graph=True)
             return of_mean, of_std, None

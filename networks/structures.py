@@ -1,4 +1,4 @@
-"""What the library's small functions around networks are given, as in kernel/interface.h; and calls of many in one."""
+"""Arguments of the library's small functions, as in kernel/interface.h; and many calls in one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Step(ctypes.Structure):
 
 
 class Calls:
-    """Functions of the library, one after another in one call. The structures may change between two calls."""
+    """Functions of the library, run one after another by one call. Their structures can change between calls."""
 
     def __init__(self, *calls: tuple[str, ctypes.Structure]) -> None:
         self.given = [structure for _, structure in calls]

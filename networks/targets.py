@@ -1,4 +1,4 @@
-"""Slow copies of networks, by which targets are made."""
+"""Slow copies of networks, for targets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def slow_copy(module: Network) -> Network:
-    """A target network, which no gradient reaches; `Follower` moves it."""
+    """A target network without gradients. `Follower` moves it."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 class Follower:
-    """slow ← slow + τ (fast - slow); buffers, such as a normalizer, are taken over."""
+    """slow ← slow + τ (fast - slow). Buffers, such as a normalizer, are copied."""
 
     def __init__(self, slow: nn.Module, fast: nn.Module) -> None:
         self.parameters = Following(list(slow.parameters()), list(fast.parameters()))
@@ -33,5 +33,5 @@ class Follower:
 
 
 def follow(slow: nn.Module, fast: nn.Module, tau: float) -> None:
-    """A `Follower`'s step."""
+    """Takes one step of a `Follower`."""
     Follower(slow, fast)(tau)

@@ -83,7 +83,7 @@ def test_a_normals_sample_has_a_gradient() -> None:
 def test_a_normals_entropy() -> None:
     ours = normals(squashed=False)
     torch.testing.assert_close(ours.entropy(), theirs(ours).entropy().sum(-1))
-    with pytest.raises(ValueError, match="entropy: expected a normal that no tanh squashes"):
+    with pytest.raises(ValueError, match="entropy: expected a normal without a tanh"):
         normals(squashed=True).entropy()
 
 

@@ -103,7 +103,7 @@ def test_a_bias_for_each_problem(rows: int, problems: int) -> None:
 
 
 def test_several_networks_are_not_linear_layers() -> None:
-    with pytest.raises(ValueError, match=r"MLP\.count: expected 1 where weights are nn\.Linear's, got 2"):
+    with pytest.raises(ValueError, match=r"MLP\.count: expected 1 with linear weights, got 2"):
         MLP(Architecture((7,)), 4, 2, 2, rng(), linear=True)
 
 

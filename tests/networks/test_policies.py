@@ -116,12 +116,12 @@ def test_a_policy_over_a_box_without_bounds() -> None:
     assert policy.action(state)[0, 1] == 1
     assert policy(state)[0, 0] > 40
     assert policy(state)[0, 1] == 3
-    with pytest.raises(ValueError, match=r"Policy\.head: expected one without a tanh for a box without bounds"):
+    with pytest.raises(ValueError, match=r"Policy\.head: expected a head without a tanh for a box without bounds"):
         policy_of(box)
 
 
 def test_heads_that_do_not_fit() -> None:
-    message = r"Policy\.head: expected a categorical one for choices, and for them alone"
+    message = r"Policy\.head: expected a categorical head for choices, another for a box"
     with pytest.raises(ValueError, match=message):
         policy_of(BOX, CategoricalHead((2,)))
     with pytest.raises(ValueError, match=message):
