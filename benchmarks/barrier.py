@@ -1,10 +1,10 @@
-"""Which way round: what the samples of the first plan decide, as in Figure 2 of the CEM-GD paper.
+"""The way round a barrier: how the samples of the first plan decide it, as in Figure 2 of the CEM-GD paper.
 
     python benchmarks/barrier.py --out docs/pictures --csv results/barrier.csv
 
-A disc that repels stands between a point and its goal, a little above the straight line. Both ways round it are local
-optima of the plan; the one below is better. N_init samples make the first plan, 50 every later one. All trials of all
-N_init act as one batch.
+A repelling disc is between a point and its goal, a little above the straight line. Both ways round it are local optima
+of the plan; the lower way is better. The first plan has N_init samples, every later plan has 50. All trials of all
+N_init run as one batch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import Circle
 
 SAMPLES = (10, 50, 150, 500, 1500, 5000)  # N_init, in five iterations
-HORIZON, Z = 45, 1.96  # of a 95 % interval
+HORIZON, Z = 45, 1.96  # Z gives a 95 % interval
 NOISES: dict[str, Distribution] = {"white": TruncatedNormal(), "red": ClippedNormal(Coloured(beta=2.0))}
 ASCENTS = {
     "CEM": None,
@@ -55,7 +55,7 @@ COLOURS = dict(zip([*ASCENTS, ALONE], ["#6b7280", "#c2410c", "#f59e0b", "#0f766e
 
 @dataclass(frozen=True)
 class Entry:
-    """A planner that makes the first plan in several ways, and every later one in the same."""
+    """A planner with several settings for the first plan, and one for all later plans."""
 
     label: str
     noise: str
@@ -67,8 +67,8 @@ class Entry:
 @dataclass(frozen=True)
 class Outcome:
     first: Tensor  # (N, B, H, A): the first plans
-    planned: Tensor  # (N, B): the way that each goes, see `way`
-    gone: Tensor  # (N, B): the way that the agent went
+    planned: Tensor  # (N, B): the way of each first plan, see `way`
+    gone: Tensor  # (N, B): the way of the agent
 
 
 def entries() -> Iterator[Entry]:
@@ -83,7 +83,7 @@ def entries() -> Iterator[Entry]:
 
 
 def trajectory(state: Tensor, actions: Tensor) -> Tensor:
-    """The states that actions (R, H, A) lead through, with the first: (R, H + 1, 2)."""
+    """The states under actions (R, H, A), with the first state: (R, H + 1, 2)."""
     states = [state]
     for action in actions.unbind(1):
         states.append(dynamics(states[-1], action))
@@ -91,7 +91,7 @@ def trajectory(state: Tensor, actions: Tensor) -> Tensor:
 
 
 def way(states: Tensor) -> Tensor:
-    """(R, T, 2) -> (R): -1 below the disc's middle, 1 above it, 0 where its middle is never passed."""
+    """(R, T, 2) -> (R): -1 below the disc's middle, 1 above it, 0 if it never passes the disc."""
     past = states[..., 0] >= DISC[0]
     where = past.to(torch.uint8).argmax(1, keepdim=True)
     height = states[..., 1].gather(1, where).squeeze(1)
@@ -99,19 +99,19 @@ def way(states: Tensor) -> Tensor:
 
 
 def drive(entry: Entry, start: Tensor, steps: int, screen: cli.Screen) -> Outcome:
-    """start: (B, 2). Ends when every agent is past the disc."""
+    """Runs agents from start (B, 2) until all have passed the disc."""
     env, returns = Barrier(), Return(dynamics, reward)
     mpc = MPC(entry.later, HORIZON, returns, env.action_space, seed=0)
     trials, first = len(start), []
     for samples, planner in zip(entry.samples, entry.first, strict=True):
         screen.status(f"{entry.label}, {entry.noise} noise: a first plan of {samples} samples")
-        rng = torch.Generator().manual_seed(0)  # CEM's first plan is then what CEM-GD's gradient starts from
+        rng = torch.Generator().manual_seed(0)  # the same seed, so CEM-GD's gradient starts from CEM's first plan
         first.append(planner.plan(returns.at(start, rng), mpc.space, batch=(trials,), rng=rng).best)
     plans = torch.cat(first)
     state = start.repeat(len(first), 1)
     planned = way(trajectory(state, plans))
     path = [state, dynamics(state, plans[:, 0])]
-    mpc.reset(guess=torch.cat([plans[:, 1:], plans[:, -1:]], 1))  # the first plan, a step on
+    mpc.reset(guess=torch.cat([plans[:, 1:], plans[:, -1:]], 1))  # the first plan, one step later
     while len(path) <= steps and not (path[-1][:, 0] >= DISC[0]).all():
         screen.status(f"{entry.label}, {entry.noise} noise: step {len(path)}")
         path.append(dynamics(path[-1], mpc(path[-1])))
@@ -167,7 +167,7 @@ def draw(rows: list[dict[str, Any]], outcomes: dict[tuple[str, str], Outcome], s
 
 
 def draw_plans(figure: Any, grid: Any, outcomes: dict[tuple[str, str], Outcome], start: Tensor) -> None:
-    """First plans as they were sampled, and after the gradient: one for each noise and number of samples."""
+    """First plans before and after the gradient: one panel for each noise and number of samples."""
     for column, (noise, samples, wanted) in enumerate((n, *x) for n in NOISES for x in ((50, 1), (500, -1))):
         before, after = outcomes["CEM", noise], outcomes["CEM-GD", noise]
         at = SAMPLES.index(samples)
@@ -187,13 +187,13 @@ def draw_plans(figure: Any, grid: Any, outcomes: dict[tuple[str, str], Outcome],
 
 
 def draw_shares(figure: Any, grid: Any, rows: list[dict[str, Any]]) -> None:
-    """The share of trials that go below, against the samples of the first plan."""
+    """The share of trials that go below the disc, by the samples of the first plan."""
     shared = None
     for column, noise in enumerate(NOISES):
         axis = shared = figure.add_subplot(grid[1, 2 * column : 2 * column + 2], sharey=shared)
         for number, label in enumerate(ASCENTS):
             own = [row for row in rows if (row["planner"], row["noise"]) == (label, noise)]
-            x = [row["samples"] * 1.05 ** (number - 1.5) for row in own]  # beside each other
+            x = [row["samples"] * 1.05 ** (number - 1.5) for row in own]  # offset, so that points do not overlap
             y = [int(row["below"]) / int(row["trials"]) for row in own]
             error = [[v - float(row["low"]) for v, row in zip(y, own, strict=True)]]
             error += [[float(row["high"]) - v for v, row in zip(y, own, strict=True)]]
@@ -217,14 +217,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/pictures"), metavar="DIR")
     parser.add_argument("--csv", type=Path, default=Path("build/pictures/barrier.csv"), metavar="FILE")
-    parser.add_argument("--trials", type=int, default=200, metavar="N", help="of every number of samples (200)")
-    parser.add_argument("--steps", type=int, default=60, metavar="N", help="of an agent at most (60)")
+    parser.add_argument("--trials", type=int, default=200, metavar="N", help="trials for each number of samples (200)")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="the most steps of an agent (60)")
     args = parser.parse_args()
     if min(args.trials, args.steps) < 1:
         raise ValueError("--trials, --steps: expected integers of at least 1")
     for folder in (args.out, args.csv.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # the tensors are small: threads would wait for each other
+    torch.set_num_threads(1)  # the tensors are small, so more threads would only wait for each other
     env = Barrier()
     start = torch.from_numpy(np.stack([env.reset(seed=trial)[0] for trial in range(args.trials)])).float()
     rows, outcomes = measure(args.csv, start, args.steps, cli.Screen())

@@ -4,7 +4,7 @@
     python benchmarks/benchmark.py --planner cem cem_gd --size 4,1 --by torch mbrl-lib --rounds 5
     python benchmarks/benchmark.py --reference torch --noise independent common --json > benchmark.json
 
-Who takes part and what is measured is in runs/bench/; what the columns mean is in docs/performance/plans.md.
+runs/bench/ has the contenders and the measurements. docs/performance/plans.md explains the columns.
 """
 
 import sys

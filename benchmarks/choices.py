@@ -1,11 +1,11 @@
-"""Planning over choices with known dynamics: CartPole-v1 is balanced, Acrobot-v1 is swung up.
+"""Plans over choices with known dynamics: balances CartPole-v1, and swings up Acrobot-v1.
 
     python benchmarks/choices.py --csv results/choices.csv
 
-One loop drives an environment for every seed, planned all at once. Returns are in the environment's own reward. The
-search is after something smoother, since both environments pay the same for every step: a pole that is upright in the
-middle of the track, and the height of Acrobot's tip. iCEM's noise is red for CartPole, as by default, and pink for
-Acrobot: with red noise one seed in ten takes more than a hundred steps.
+One loop drives an environment for every seed, and plans for all at once. Returns are in the environment's own reward.
+Both environments give the same reward at every step, so the search maximises a smoother one: a pole that is upright in
+the middle of the track, and the height of Acrobot's tip. iCEM's noise is red for CartPole, which is the default. It is
+pink for Acrobot: with red noise, one seed of ten takes more than a hundred steps.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def upright(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def height(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-    """How far the tip is from its highest point, below 0: so every step costs, and the sooner the end the better."""
+    """The height of the tip less its maximum. It is negative, so every step costs and an early end is better."""
     return acrobot_height(next_state) - 2
 
 
 class Case(NamedTuple):
     horizon: int
-    reward: Callable[[Tensor, Tensor, Tensor], Tensor]  # what the search is after
+    reward: Callable[[Tensor, Tensor, Tensor], Tensor]  # the search's reward
     beta: float  # the colour of iCEM's noise
 
 
@@ -52,7 +52,7 @@ CASES = {"CartPole-v1": Case(15, upright, 2.0), "Acrobot-v1": Case(30, height, 1
 
 
 def drive(env: str, planner: Planner, seeds: int) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
-    """Each seed's length of an episode and its return; the median milliseconds of a plan for all seeds."""
+    """The length and return of each seed's episode; the median milliseconds of a plan for all seeds."""
     options = {"autoreset_mode": AutoresetMode.DISABLED}
     envs = gymnasium.make_vec(env, num_envs=seeds, vectorization_mode="sync", vector_kwargs=options)
     task, case = TASKS[env], CASES[env]

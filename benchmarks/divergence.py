@@ -1,11 +1,12 @@
-"""How soon the physics itself forgets: a run's actions once more, from states that are a little disturbed.
+"""How fast the physics itself diverges: replays a run's actions from slightly disturbed states.
 
     python benchmarks/divergence.py outputs/HalfCheetah-v0-cem_gd-31
 
-From every 45th state of a run's last episodes the recorded actions are taken again, open loop: in the simulator, from
-the state itself and from disturbed ones, and in the run's model. A disturbance is normal, in units of the spread of one
-step's changes. The error is that of the first entry, HalfCheetah's speed, in the mean of the copies: its mean size over
-that of the truth. No model can foresee more than the simulator does from a state that is as wrong as its first step.
+Every 45th state of a run's last episodes is a start. From there the recorded actions are taken again, open loop: in the
+simulator from the exact state and from disturbed states, and in the run's model. A disturbance is normal, in units of
+the spread of one step's changes. The error is of the first entry, HalfCheetah's speed, in the mean of the copies: its
+mean size over the mean size of the truth. A model cannot predict better than the simulator from a state with the error
+of the model's first step.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Rolled = Callable[[Tensor, Tensor], Tensor]  # states (B, S), actions (B, H, A) 
 
 
 def windows(agent: PETS, episodes: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """First states (B, S), actions (B, H, A) and last states (B, S) of the last episodes, one behind another."""
+    """First states (B, S), actions (B, H, A) and last states (B, S) of the last episodes, in windows of H steps."""
     first, action, following = (agent.replay.column(name) for name in ("state", "action", "next_state"))
     time = agent.replay.column("time")
     begin = int((time == 0).nonzero()[-episodes])
@@ -39,7 +40,7 @@ def windows(agent: PETS, episodes: int, steps: int) -> tuple[Tensor, Tensor, Ten
 
 
 def simulated(dynamics: MujocoDynamics, spread: Tensor, size: float, copies: int) -> Rolled:
-    """From states that are disturbed by so many spreads (S)."""
+    """The simulator, from states disturbed by `size` times `spread` (S)."""
 
     def rolled(first: Tensor, actions: Tensor) -> Tensor:
         rng = Generator().manual_seed(0)
@@ -69,10 +70,10 @@ def rows(agent: PETS, dynamics: MujocoDynamics, copies: int) -> Iterator[tuple[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a folder of `elites pets` on an environment of MuJoCo's")
-    parser.add_argument("--episodes", type=int, default=3, help="the last so many")
-    parser.add_argument("--steps", type=int, nargs="+", default=[5, 15, 30, 45], help="of an open loop")
-    parser.add_argument("--copies", type=int, default=20, help="disturbed states, or particles")
+    parser.add_argument("run", type=Path, help="a run of `elites pets` on a MuJoCo environment")
+    parser.add_argument("--episodes", type=int, default=3, help="number of last episodes")
+    parser.add_argument("--steps", type=int, nargs="+", default=[5, 15, 30, 45], help="steps of an open loop")
+    parser.add_argument("--copies", type=int, default=20, help="number of disturbed states, or of particles")
     args = parser.parse_args()
     agent, settings = load_pets(args.run)
     env = settings.make_environment().unwrapped

@@ -1,10 +1,10 @@
-"""What a plan and an update cost in another checkout of this project and in this one, in turn: a net for refactoring.
+"""The time of a plan and an update in another checkout of this project and in this one: a check for refactoring.
 
     git worktree add ../before 4f6c4f0 && make -C ../before .venv/installed
     OMP_NUM_THREADS=1 python benchmarks/editions.py ../before
 
-Each checkout has a process of its own; they take turns, so a noisy machine hits both alike. A plan is through a model
-of 18 observations and 6 actions, 45 steps, 20 particles; an update is a step of acting and of learning on a replay.
+Each checkout has its own process. They take turns, so a noisy machine slows both equally. A plan uses a model of 18
+observations and 6 actions, 45 steps and 20 particles. An update is a step of acting and of learning from a replay.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ PLANS = {
     **{name: {"name": name} for name in ("cem_gd", "icem", "mppi", "predictive_sampling", "random_shooting")},
     **{name: {"name": name} for name in ("grad_cem", "gradient_ascent")},
 }
-UPDATES = {"td3": 40, "sac": 25, "cgp": 5}  # so many are timed together
+UPDATES = {"td3": 40, "sac": 25, "cgp": 5}  # number of updates in one measurement
 
-# A name on standard input is a turn, its seconds are the answer. It knows the first edition's names and today's.
+# Reads names from standard input, runs each, and answers its seconds. It also works with the names of old checkouts.
 PROGRAM = """
 import json, sys, time
 import numpy as np, torch
@@ -84,7 +84,7 @@ for line in sys.stdin:
 
 
 class Checkout:
-    """A process that plans and learns by the code of a checkout."""
+    """A process that plans and learns with the code of a checkout."""
 
     def __init__(self, root: Path) -> None:
         python = root / ".venv/bin/python"

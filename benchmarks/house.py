@@ -1,7 +1,7 @@
-"""How large the house is: lines and the longest function by folder, and the files that run for a plan and an update.
+"""The size of the code: lines and the longest function of each folder, and the files that a plan and an update run.
 
 python benchmarks/house.py
-python benchmarks/house.py --root ANOTHER_CHECKOUT     # lines and functions alone
+python benchmarks/house.py --root ANOTHER_CHECKOUT     # only lines and functions
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/landscape.py --out docs/pictures
     python benchmarks/landscape.py --landscape schwefel --planner cem --planner my_package.my_module:MyPlanner
 
-One PNG for each landscape, a panel for each planner: the candidates it scored, the first dark and the last bright, the
-best point there is (a star), the answer (a cross), and how often, of 200 searches, the answer is the best there is.
+Each landscape is a PNG, each planner a panel. Dots are the candidates: the first are dark, the last are bright. A star
+is the best point, a cross is the answer. The title tells how often the answer is the best point in 200 searches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 SEARCHES = 200
-SETTINGS: dict[str, dict[str, Any]] = {  # brings each planner to about 300 candidates; all else is its default
+SETTINGS: dict[str, dict[str, Any]] = {  # gives each planner about 300 candidates; other settings are defaults
     "random_shooting": {"samples": 300},
     "predictive_sampling": {"samples": 30, "iterations": 10},
     "cem": {"samples": 30, "iterations": 10, "elites": 5},
@@ -45,19 +45,19 @@ SETTINGS: dict[str, dict[str, Any]] = {  # brings each planner to about 300 cand
 
 
 def schwefel(x: Tensor) -> Tensor:
-    """The function of the CEM-AH paper (Fig. 1), negated, on [-500, 500]²: the best optimum is far from the next."""
+    """The negated function of the CEM-AH paper (Fig. 1) on [-500, 500]². The best optimum is far from the second."""
     x = 500 * x
     return (x * x.abs().sqrt().sin()).sum(-1)
 
 
 def rastrigin(x: Tensor) -> Tensor:
-    """On [-5.12, 5.12]²: a bowl full of dents, its best in the middle of them, moved off the centre."""
+    """A bowl with many dents on [-5.12, 5.12]². The best point is in their middle, away from the centre."""
     x = 5.12 * x - torch.tensor([1.3, -0.7])
     return -(x.square() - 10 * torch.cos(2 * math.pi * x)).sum(-1)
 
 
 def himmelblau(x: Tensor) -> Tensor:
-    """On [-5, 5]²: four optima of one height, and a tilt that makes one of them the best."""
+    """Four optima of the same height on [-5, 5]², and a tilt that makes one of them the best."""
     a, b = 5 * x[..., 0], 5 * x[..., 1]
     return -((a.square() + b - 11).square() + (a + b.square() - 7).square()) + 8 * (a + b)
 
@@ -74,7 +74,7 @@ def draw(name: str, planners: dict[str, Planner], out: Path) -> None:
     grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
     landscape = LANDSCAPES[name]
     heights = landscape(grid)
-    scale = heights.std()  # a planner sees the unit square and values of spread 1, whatever the landscape's units
+    scale = heights.std()  # a planner gets the unit square and values of spread 1
     optimum = grid.flatten(0, 1)[heights.argmax()]
     columns = min(4, len(planners))
     rows = math.ceil(len(planners) / columns)
@@ -102,7 +102,7 @@ def draw(name: str, planners: dict[str, Planner], out: Path) -> None:
         axis.plot(*plan.best[0], marker="X", color="#00b3a4", markeredgecolor="black", markersize=9, zorder=5)
         axis.set_title(f"{label}\n{len(points)} candidates · finds it {100 * found:.0f} % of the time", fontsize=9)
         axis.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect="equal")
-    figure.suptitle(f"{name.capitalize()}: dark is low, bright is high; ★ the best there is, ✖ the answer", fontsize=11)
+    figure.suptitle(f"{name.capitalize()}: dark is low, bright is high; ★ the best point, ✖ the answer", fontsize=11)
     out.mkdir(parents=True, exist_ok=True)
     figure.savefig(out / f"landscape_{name}.png", dpi=90)
     plt.close(figure)
@@ -111,7 +111,7 @@ def draw(name: str, planners: dict[str, Planner], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--landscape", choices=LANDSCAPES, help="one of them alone")
+    parser.add_argument("--landscape", choices=LANDSCAPES, help="draw only this one")
     parser.add_argument("--planner", action="append", help="a name, a YAML file or package.module:Class; repeatable")
     parser.add_argument("--out", type=Path, default=Path("build/pictures"), metavar="DIR")
     args = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Learning curves of many runs, and the table of what they came to.
+"""Draws learning curves of many runs, and prints the table of their results.
 
     python benchmarks/learning_curves.py outputs/swingup-* --csv results/swingup.csv --out docs/pictures/swingup.png
     python benchmarks/learning_curves.py outputs/cheetah/* --csv results/cheetah.csv --at 25000 50000
 
-A folder's name is NAME-SEED. Runs with evaluations (examples/cgp.py, benchmarks/sb3.py) are compared by them after as
-many steps, others by their episodes. Without runs, the CSV is drawn once more. The table is Markdown.
+A folder's name is NAME-SEED. Runs with evaluations (examples/cgp.py, benchmarks/sb3.py) are compared by the evaluations
+after equal numbers of steps, other runs by their episodes. Without runs, the CSV is drawn again. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Runs = dict[str, dict[int, list[dict[str, str]]]]  # name -> seed -> rows
 
 
 def collect(folders: list[Path]) -> list[dict[str, str]]:
-    """Every evaluation of every run that has ended; of those without, every episode."""
+    """Every evaluation of every ended run. For a run without evaluations, every episode."""
     rows = []
     for folder in folders:
         name, _, seed = folder.name.rpartition("-")
@@ -66,21 +66,21 @@ def table(runs: Runs) -> str:
 
 
 def evaluations(rows: list[dict[str, str]]) -> dict[int, float]:
-    """What a run came to after so many steps; {} where it was not evaluated."""
+    """{steps: return of the evaluation} of a run; {} if it has no evaluations."""
     return {int(row["env_steps"]): float(row["return"]) for row in rows if row["phase"] in EVALUATED}
 
 
 def common(seeds: dict[int, list[dict[str, str]]]) -> dict[int, list[float]]:
-    """steps -> the evaluation of every seed, where all have one."""
+    """{steps: the evaluation of every seed}, if all seeds have one."""
     found = [evaluations(rows) for rows in seeds.values()]
     return {step: [one[step] for one in found] for step in sorted(set.intersection(*map(set, found)))}
 
 
 def table_of_evaluations(runs: Runs, at: list[int]) -> str:
-    """Mean over the seeds (the worst of them); the last steps that all have come to, where none are asked for."""
+    """Mean over the seeds (and the worst seed). at: the steps; none takes the last steps that all runs reached."""
     shared = set.intersection(*(set(common(seeds)) for seeds in runs.values()))
     if not at and not shared:
-        raise ValueError("expected evaluations of every run after as many steps, found none; --at asks for some")
+        raise ValueError("expected evaluations of all runs at equal steps, found none; choose steps with --at")
     at = at or [max(shared)]
     heads = ["run", "seeds", *(f"{step:,} steps" for step in at)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--out", type=Path, metavar="FILE.png")
-    parser.add_argument("--at", nargs="+", type=int, default=[], metavar="STEP", help="evaluations in the table")
+    parser.add_argument("--at", nargs="+", type=int, default=[], metavar="STEP", help="steps to show in the table")
     parser.add_argument("--title", default="Return, mean over seeds")
     args = parser.parse_args()
     if args.runs:

@@ -1,14 +1,14 @@
-"""How well models foresee: our training beside mbrl-lib's, on the same transitions, tested on held-out episodes.
+"""How well models predict: our training and mbrl-lib's, on the same transitions, tested on held-out episodes.
 
     python benchmarks/models.py
     .venv-mbrl/bin/python benchmarks/models.py --trainer elites mbrl-lib --csv results/models.csv
     python benchmarks/models.py --data hopper-random halfcheetah-half --seeds 3
     python benchmarks/models.py --set training.beta=0.5 --set model.architecture.layer_norm=none
 
-Transitions are of random actions, or of one who has learned a little: TD3, stopped early, or a noisy planner. They are
-made once and kept in a folder. All figures are of whole episodes that no trainer has seen. RMSE is in units of the
-spread, NLL in nats an entry. An open loop is the mean of 20 particles after 20 and 45 steps under the actions that were
-taken. `make test-mbrl` makes the environment that mbrl-lib runs in, .venv-mbrl.
+Transitions have random actions, or the actions of a half-trained agent: TD3, stopped early, or a noisy planner. They
+are made once and kept in a folder. All figures are of whole episodes that no trainer has seen. RMSE is in units of the
+spread, NLL is in nats per entry. An open loop is the mean of 20 particles after 20 and 45 steps of the recorded
+actions. mbrl-lib runs in .venv-mbrl, which `make test-mbrl` makes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Row = dict[str, str | float]
 def rows_of(
     sets: list[str], trainers: list[str], seeds: int, epochs: int | None, ours: Ours, folder: Path
 ) -> Iterable[Row]:
-    """One for every data set, seed and trainer; the trainers take turns."""
+    """A row for every data set, seed and trainer. The trainers take turns."""
     screen = cli.Screen()
     for name in sets:
         source, _, policy = name.rpartition("-")
@@ -63,19 +63,19 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=SETS, metavar="SET", default=SETS, help=f"of {', '.join(SETS)}")
-    parser.add_argument("--trainer", nargs="+", choices=TRAINERS, help="all that are installed, where none is named")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--epochs", type=int, help="at most; each trainer's own number where it is not given")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="model.… or training.… of ours")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/models"), help="where transitions are kept")
-    parser.add_argument("--csv", type=Path, help="where the figures go")
+    parser.add_argument("--trainer", nargs="+", choices=TRAINERS, help="default: all that are installed")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
+    parser.add_argument("--epochs", type=int, help="the most epochs (default: each trainer's own number)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="our model.… or training.…")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/models"), help="the folder of the transitions")
+    parser.add_argument("--csv", type=Path, help="the file for the figures")
     args = parser.parse_args()
     for name in ("seeds", "epochs"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ValueError(f"--{name}: expected at least 1, got {value}")
     installed = importlib.util.find_spec("mbrl") is not None
     if "mbrl-lib" in (args.trainer or ()) and not installed:
-        raise ValueError("--trainer: mbrl-lib is not installed here; .venv-mbrl has it, which `make test-mbrl` makes")
+        raise ValueError("--trainer: mbrl-lib is not installed here; it is in .venv-mbrl, which `make test-mbrl` makes")
     trainers = args.trainer or [name for name in TRAINERS if installed or name != "mbrl-lib"]
     ours = config.build(Ours, config.override({}, args.set), "--set")
     rows = list(rows_of(args.data, trainers, args.seeds, args.epochs, ours, args.folder))

@@ -1,16 +1,16 @@
-"""What a thousand steps cost, of learning and of acting alone; of HalfCheetah an episode: Table 1 of the CGP paper.
+"""The time of a thousand steps of learning and of acting; for HalfCheetah, an episode: Table 1 of the CGP paper.
 
     python benchmarks/pace.py --env HalfCheetah-v5
     .venv-mbrl/bin/python benchmarks/pace.py            # with Stable-Baselines3 and SBX; `make .venv-mbrl/peers`
     python benchmarks/pace.py --agent td3 cgp cgp-4 cgp-float32 --batch 256 --threads 1
 
-All take a block of steps in turn, again and again, so what else the machine does hits all alike; the ratios are
-medians of those of each round. A step of learning is one of the environment and an update. NAME-4 searches with four
-iterations, NAME-float32 in numbers of 32 bits throughout; cgp-target imitates the target's search. sb3-NAME is
-Stable-Baselines3's, sbx-NAME is SBX's, in JAX.
+All agents take turns with a block of steps, many times, so other work on the machine slows all of them equally. A ratio
+is the median over the rounds. A step of learning is a step of the environment and an update. NAME-4 searches with four
+iterations. NAME-float32 uses only numbers of 32 bits. cgp-target imitates the target's search. sb3-NAME is
+Stable-Baselines3's agent, sbx-NAME is SBX's, in JAX.
 
-JAX has no number of threads to set: its pool has a thread for each core, and Python goes on beside it. So the process
-keeps to as many cores as --threads says, where the system is Linux. "cores" is the processor's time by the clock's.
+JAX has no setting for threads: its pool has a thread for each core, and Python runs beside it. So on Linux the process
+is limited to --threads cores. "cores" is processor time over wall time.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from elites.runs.environments import make
 THEIRS = ["sb3-td3", "sb3-sac", "sbx-td3", "sbx-sac"]
 OURS = ["td3", "td3-float32", "ddpg", "sac", "sac-float32", "qt_opt", "qt_opt-4", "qgp"]
 OURS += ["cgp", "cgp-4", "cgp-float32", "cgp-target"]
-WARM = 1000  # steps at random before
+WARM = 1000  # random steps before the measurement
 
 
 class Side(ABC):
-    """One that learns, and one that acts, in environments of their own."""
+    """A contender: an agent that learns, and one that acts, each in its own environment."""
 
     @abstractmethod
     def learn(self, steps: int) -> None: ...
 
     @abstractmethod
     def action(self, observation: Any) -> Any:
-        """The best one."""
+        """The best action."""
 
     def __init__(self, env: str) -> None:
         self.env, self.stage = (make(env) for _ in range(2))
@@ -66,7 +66,7 @@ class Side(ABC):
 
 
 class Ours(Side):
-    """What the loop of examples/cgp.py makes of a step, without its bookkeeping: progress, checks, checkpoints."""
+    """A step of the loop of examples/cgp.py, without progress, checks and checkpoints."""
 
     def __init__(self, algorithm: Algorithm, env: str) -> None:
         super().__init__(env)
@@ -94,7 +94,7 @@ class Theirs(Side):
     def __init__(self, library: str, agent: str, env: str, batch: int) -> None:
         super().__init__(env)
         self.model = model_for(agent, self.env, 0, WARM, library, batch)
-        self.model.learn(WARM + 4)  # JAX compiles TD3's update with the policy's, and the one without
+        self.model.learn(WARM + 4)  # JAX compiles TD3's updates, with and without the policy's
 
     def learn(self, steps: int) -> None:
         self.model.learn(steps, reset_num_timesteps=False)
@@ -119,7 +119,7 @@ def side(name: str, env: str, batch: int) -> Side:
 
 
 def keep_to(threads: int) -> str:
-    """For torch, and for all threads that are there or come later; what the table says of it."""
+    """Limits torch and all present and future threads. Returns the note for the table."""
     torch.set_num_threads(threads)
     said = f"{threads} thread{'s' * (threads > 1)}"
     if sys.platform != "linux":
@@ -131,7 +131,7 @@ def keep_to(threads: int) -> str:
 
 
 def timed(work: Callable[[int], None], steps: int) -> tuple[float, float]:
-    """A step's seconds by the clock, and of the processor."""
+    """The wall time and the processor time of a step, in seconds."""
     began, spent = time.perf_counter(), time.process_time()
     work(steps)
     spent = time.process_time() - spent
@@ -143,10 +143,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="HalfCheetah-v5")
     parser.add_argument("--agent", nargs="+", choices=known, metavar="NAME", help=f"some of {', '.join(known)}")
-    parser.add_argument("--batch", type=int, default=128, help="transitions of an update, everybody's")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="and cores")
+    parser.add_argument("--batch", type=int, default=128, help="transitions of an update, for all agents")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of threads and cores")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--block", type=int, default=80, help="steps in a row")
+    parser.add_argument("--block", type=int, default=80, help="number of steps in a row")
     args = parser.parse_args()
     for name in ("batch", "threads", "rounds", "block"):
         if getattr(args, name) < 1:
@@ -160,12 +160,12 @@ def main() -> None:
     args, screen = arguments(), cli.Screen()
     threads = keep_to(args.threads)  # before JAX counts the cores
     sides = {name: side(name, args.env, args.batch) for name in args.agent}
-    costs: dict[str, list[tuple[float, ...]]] = defaultdict(list)  # a step's seconds: of learning, of acting
+    costs: dict[str, list[tuple[float, ...]]] = defaultdict(list)  # seconds of a step of learning, and of acting
     for number in range(args.rounds + 1):
         for name, one in sides.items():
             screen.status(f"round {number}/{args.rounds}  {name}")
             learning, acting = timed(one.learn, args.block), timed(one.play, args.block)
-            if number:  # the first warms up
+            if number:  # round 0 is a warm-up
                 costs[name].append((learning[0], acting[0], learning[1] / learning[0]))
     screen.line(f"{args.env}, batch {args.batch}, {threads}, {args.rounds} rounds of {args.block} steps each")
     first = next(iter(sides))

@@ -1,11 +1,11 @@
-"""How few particles rank candidates as a thousand do, on the models that runs of examples/pets.py have trained.
+"""How few particles rank candidates like a thousand, on models from runs of examples/pets.py.
 
     python benchmarks/particles.py RUN… --csv results/particles.csv --out docs/pictures/particles.png
 
-In states that a run came through, CEM plans once; the candidates of its first and of its last iteration are then scored
-with few particles, several times over, and with a thousand. `rank` is Spearman's correlation of the two scores; `gain`
-is what the ten that look best are truly worth, from 0, as good as any ten, to 1, the ten best. Without runs, the CSV is
-drawn once more.
+CEM plans once in each of several states of a run. The candidates of its first and last iteration are then scored with
+few particles, several times, and with a thousand. `rank` is Spearman's correlation of the two scores. `gain` is the
+true score of the ten candidates that look best: 0 is the mean of all, 1 is the best ten. Without runs, the CSV is drawn
+again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Row = dict[str, str]
 
 
 class Stratified(Dynamics[Draw]):
-    """A model whose particles share each normal's range out among them: a Latin hypercube in place of independent ε."""
+    """A model whose particles divide each normal's range among them: a Latin hypercube instead of independent ε."""
 
     def __init__(self, model: ProbabilisticEnsemble) -> None:
         self.model = model
@@ -79,7 +79,7 @@ def populations(agent: PETS, state: Tensor, rng: Generator) -> dict[str, Tensor]
 
 
 def contenders(agent: PETS, state: Tensor, rng: Generator) -> Iterator[tuple[str, int, Scores]]:
-    """Every way to score candidates: its noise, its particles, and the scores with a new draw of the noise."""
+    """Every way to score candidates: (noise, particles, the scores with a new draw of the noise)."""
 
     def by(noise: Any, particles: int, dynamics: Dynamics[Draw], rough: bool = False) -> Scores:
         returns = returns_of(agent, dynamics, noise, particles)
@@ -98,22 +98,22 @@ def contenders(agent: PETS, state: Tensor, rng: Generator) -> Iterator[tuple[str
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of (N) and (N) without ties."""
+    """Spearman's correlation of (N) and (N), without ties."""
     ranks = torch.stack([a.argsort().argsort(), b.argsort().argsort()]).double()
     return float(torch.corrcoef(ranks)[0, 1])
 
 
 def gain(scores: Tensor, truth: Tensor) -> float:
-    """What of truth (N) the ELITES best of scores (N) have, between the mean of all and that of the best there are."""
+    """The mean truth (N) of the ELITES best by scores (N): 0 is the mean of all, 1 is the mean of the truly best."""
     chosen, best = truth[scores.topk(ELITES).indices].mean(), truth.topk(ELITES).values.mean()
     return float((chosen - truth.mean()) / (best - truth.mean()))
 
 
 @torch.no_grad()
 def study(folder: Path, states: int, many: int, screen: cli.Screen) -> Iterator[Row]:
-    """One for every population and contender: its means over states and draws."""
+    """A row for every population and contender, with means over states and draws."""
     agent, settings = load_pets(folder, screen.warn)
-    agent.model.config = dataclasses.replace(agent.model.config, sampling="bfloat16")  # of `rough` alone
+    agent.model.config = dataclasses.replace(agent.model.config, sampling="bfloat16")  # only for `rough`
     rng = Generator().manual_seed(0)
     seen = agent.replay.column("state")
     seen = seen[len(seen) // 2 :]
@@ -153,7 +153,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.set_xticks(COUNTS, [str(count) for count in COUNTS])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("rank correlation with very many")
+    axes[0, 0].set_ylabel("rank correlation with many particles")
     axes[0, 0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -176,8 +176,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--out", type=Path, metavar="FILE.png")
-    parser.add_argument("--states", type=int, default=8, metavar="N", help="of every run")
-    parser.add_argument("--many", type=int, default=1000, metavar="N", help="particles that are the truth")
+    parser.add_argument("--states", type=int, default=8, metavar="N", help="number of states of every run")
+    parser.add_argument("--many", type=int, default=1000, metavar="N", help="number of particles for the true scores")
     args = parser.parse_args()
     if args.runs:
         rows = [row for run in args.runs for row in study(run, args.states, args.many, cli.Screen())]

@@ -1,9 +1,9 @@
-// How many vector instructions a core starts in a second, from registers: what no product of matrices can pass.
+// The number of vector instructions that a core starts in a second, from registers: the limit of every matrix product.
 //
 //     mkdir -p build && g++ -O3 -march=native benchmarks/peak.cpp -o build/peak && build/peak
 //
-// Needs AVX-512; float16, bfloat16 and tiles are left out where the processor does not know them. An instruction of tiles
-// makes 8,192 products, each of the others 16 or 32.
+// Needs AVX-512. It skips float16, bfloat16 and tiles if the processor does not have them. A tile instruction makes
+// 8,192 products; each of the others makes 16 or 32.
 
 #include <chrono>
 #include <cstdio>
@@ -16,10 +16,10 @@
 
 template <class Sum, class Vector, class Fma>
 static void peak(const char *name, Vector a, Vector b, Fma fma) {
-    const int chains = 12;  // independent of each other, so that none waits
+    const int chains = 12;  // independent of each other, so none waits
     const long rounds = 100000000;
     Sum sums[chains] = {};
-    for (Sum &sum : sums) asm volatile("" : "+v"(sum));  // to the compiler no two of them are the same
+    for (Sum &sum : sums) asm volatile("" : "+v"(sum));  // the compiler must not merge them
     const auto began = std::chrono::steady_clock::now();
     for (long i = 0; i < rounds; i++) {
 #pragma GCC unroll 12

@@ -1,10 +1,10 @@
-"""What the model promises and what the world pays: planners through one trained model, each in the same episodes.
+"""The return that a model predicts and the real return: planners through one trained model, in the same episodes.
 
     python benchmarks/promise.py outputs/HumanoidStandup-v0-cem-0 --planner cem cem_gd '{name: cem, iterations: 50}'
     python benchmarks/promise.py outputs/HalfCheetah-v0-cem_gd-0 --settings horizon=10 'horizon=45 value=null'
 
-A plan's value is what the model expects of the steps to come by the particles it was found with; `found out` is the
-same plan by 200 others. Where promises rise and returns do not, the search climbs the model's errors.
+`promised` is a plan's value by the particles of its search. `found out` is the value of the same plan by 200 other
+particles. If the promised value rises and the return does not, the search climbs the model's errors.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from elites.runs.pets import PETSSettings
 
 FIELDS = ("planner", "settings", "start", "steps", "return", "promised", "found_out")
 OTHERS = 200  # particles
-EVERY = 5  # steps, between plans that are found out
+EVERY = 5  # steps between two plans that are scored by other particles
 
 
 def planned(text: str, settings: PETSSettings) -> PETSSettings:
-    """The run's settings with another planner: a name, a YAML file or the mapping itself; "" is its own."""
+    """The run's settings with another planner: a name, a YAML file or a mapping. "" keeps the run's own."""
     if not text:
         return settings
     mapping = yaml.safe_load(text) if text.startswith("{") else config.named(text)
@@ -45,18 +45,18 @@ def planned(text: str, settings: PETSSettings) -> PETSSettings:
 
 
 def changed(settings: PETSSettings, text: str) -> PETSSettings:
-    """The run's settings with some of them as `KEY=VALUE KEY=VALUE` says."""
+    """The run's settings with changes such as `KEY=VALUE KEY=VALUE`."""
     mapping = config.override(config.dump(settings), shlex.split(text))
     return config.build(PETSSettings, mapping, f"--settings {text}")
 
 
 def taught(settings: PETSSettings, by: PETS, env: gymnasium.Env[Any, Any]) -> PETS:
-    """An agent with these settings that has learned what this one has."""
+    """A new agent with these settings and the learned state of `by`."""
     agent = settings.make_agent(env)
     agent.model.load_state_dict(by.model.state_dict())
     if agent.value is not None:
         if by.value is None:
-            raise ValueError("--settings: expected value=null, as the run has learned none")
+            raise ValueError("--settings: expected value=null, as the run has learned no value")
         agent.value.load_state_dict(by.value.state_dict())
     return agent
 
@@ -86,7 +86,7 @@ def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -
 def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, Any]]:
     model, settings = load_pets(args.run, screen.warn)
     if model.task.learned_reward:
-        raise ValueError(f"{args.run}: expected a run whose reward is known, as the model's is no judge of the model")
+        raise ValueError(f"{args.run}: expected a run with a known reward, got one whose model learns it")
     env = settings.make_environment()
     for start, text, settings_text in itertools.product(args.starts, args.planner, args.settings):
         screen.status(f"{settings.env}  start {start}  {text} {settings_text}")
@@ -98,8 +98,8 @@ def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a run of examples/pets.py")
-    parser.add_argument("--planner", nargs="+", default=[""], help="names, YAML files or {name: …}; else the run's own")
-    parser.add_argument("--settings", nargs="+", default=[""], metavar="KEY=VALUE…", help="of the run; each for itself")
+    parser.add_argument("--planner", nargs="+", default=[""], help="names, YAML files or {name: …}; else the run's")
+    parser.add_argument("--settings", nargs="+", default=[""], metavar="KEY=VALUE…", help="changes to try, one by one")
     parser.add_argument("--starts", nargs="+", type=int, default=[100, 101], help="seeds of episodes")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--csv", type=Path, metavar="FILE.csv")

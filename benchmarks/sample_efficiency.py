@@ -2,9 +2,9 @@
 
     python benchmarks/sample_efficiency.py --out docs/pictures --csv results/sample_efficiency.csv
 
-The task is smooth, not convex and has 45 × 6 dimensions: six pendulums in a row, each sprung to its neighbours, hang
-down and are to stand up by motors too weak to lift them in one go. The dynamics are known. Every point is the return
-of 60 steps in closed loop, over the same ten initial states, all planned at once.
+The task is smooth, not convex, and has 45 × 6 dimensions. Six pendulums in a row are joined by springs. They hang down
+and must stand up, but their motors are too weak to lift them at once. The dynamics are known. Every point is the return
+of 60 steps in closed loop from the same ten initial states, planned together.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ GRAVITY, SPRING, MOTOR, FRICTION, TIME_STEP = 9.81, 3.0, 5.0, 0.1, 0.05
 
 
 def dynamics(state: Tensor, action: Tensor) -> Tensor:
-    """Rows of (θ, θ̇), six each, θ = 0 upright; semi-implicit Euler."""
+    """Rows of (θ, θ̇), six each, with θ = 0 upright, by semi-implicit Euler steps."""
     angle, speed = state[:, :LINKS], state[:, LINKS:]
     left = torch.cat([angle[:, :1], angle[:, :-1]], 1)
     right = torch.cat([angle[:, 1:], angle[:, -1:]], 1)
@@ -67,7 +67,7 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ColdThenWarm(SamplingPlanner):
-    """CEM-GD without its gradient: a well-sampled first plan, then few samples."""
+    """CEM-GD without its gradient: many samples for the first plan, then few."""
 
     cold: CEM
     warm: CEM
@@ -80,14 +80,14 @@ WHITE, RED = TruncatedNormal(), ClippedNormal(Coloured(beta=2.0))
 
 
 def cem(samples: int, distribution: Distribution = WHITE) -> CEM:
-    """The paper's split: 5 iterations, or 100 samples in each; a tenth are elites."""
+    """The paper's split: 5 iterations, or 100 samples in each iteration. 10 % are elites."""
     iterations = max(5, samples // 100)
     each = samples // iterations
     return CEM(samples=each, iterations=iterations, elites=max(1, each // 10), distribution=distribution)
 
 
 def planners() -> Iterator[tuple[str, int, Planner]]:
-    """(label, samples of a plan after the first, planner)."""
+    """(label, samples of each plan after the first, planner)."""
     first = {
         distribution: CEM(samples=3000, iterations=5, elites=300, distribution=distribution)
         for distribution in (WHITE, RED)

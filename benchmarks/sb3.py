@@ -1,9 +1,9 @@
-"""Stable-Baselines3's TD3 and SAC where ours learn: the same networks, batch, schedule and evaluations.
+"""Stable-Baselines3's TD3 and SAC to compare with ours: the same networks, batch, schedule and evaluations.
 
     .venv-mbrl/bin/python benchmarks/sb3.py --agent td3 --env HalfCheetah-v5 --out outputs/sb3/td3-0
 
-`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and summary.json as those of examples/cgp.py;
-benchmarks/pace.py compares what a step costs.
+`make .venv-mbrl/peers` installs it. A run's folder has a metrics.csv and a summary.json, like runs of examples/cgp.py.
+benchmarks/pace.py compares the time of a step.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a plan costs as its horizon, samples, members and actions grow, and as problems are planned together.
+"""The time of a plan as its horizon, samples, members and actions grow, and with several problems in one plan.
 
     python benchmarks/scaling.py --out docs/pictures/scaling.png --csv results/scaling.csv
 
-The model, the reward and the sizes are those of `elites bench`, HalfCheetah's where nothing else is said. All points
-of all lines are measured once in each round, in a random order, so that a noisy machine hits all alike. What
-grows along a line is fitted with one, whose worst relative distance from a point stands above it.
+The model, the reward and the sizes are those of `elites bench`, with HalfCheetah's sizes by default. Each round
+measures every point once, in a random order, so a noisy machine slows all points equally. A straight line is fitted to
+each curve. The title gives its largest relative distance from a point.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def cases() -> list[Case]:
 def measure(screen: cli.Screen) -> list[dict[str, Any]]:
     plans = {case: case.plan() for case in cases()}
     seconds: dict[Case, list[float]] = {case: [] for case in plans}
-    for number in range(-2, ROUNDS):  # a cold plan and a warm one beforehand
+    for number in range(-2, ROUNDS):  # first a cold and a warm plan without a measurement
         for case in random.Random(number).sample(list(plans), len(plans)):
             screen.status(f"round {max(number + 1, 0)}/{ROUNDS}  {case.panel} {case.value}")
             began = time.perf_counter()
@@ -91,7 +91,7 @@ def measure(screen: cli.Screen) -> list[dict[str, Any]]:
 
 
 def curves(rows: list[dict[str, Any]], panel: str) -> dict[str, Array]:
-    """Every line's (2, points): what grows, and the median in milliseconds."""
+    """Every line's points (2, points): the growing number, and the median in milliseconds."""
     found: dict[str, list[list[float]]] = {}
     for row in rows:
         if row["panel"] == panel:
@@ -100,7 +100,7 @@ def curves(rows: list[dict[str, Any]], panel: str) -> dict[str, Array]:
 
 
 def straight(x: Array, y: Array) -> tuple[Array, float]:
-    """The least squares line at x, relative errors alike, and the worst of those."""
+    """The straight line at x with the least relative squared errors, and its largest relative error."""
     design = np.stack([np.ones_like(x), x], 1)
     line = design @ np.linalg.lstsq(design / y[:, None], np.ones_like(y), rcond=None)[0]
     return line, float(np.abs(line / y - 1).max())
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--out", type=Path, metavar="FILE.png")
-    parser.add_argument("--draw", action="store_true", help="what is in the CSV, measuring nothing")
+    parser.add_argument("--draw", action="store_true", help="draw the CSV without measuring")
     args = parser.parse_args()
     if not args.draw:
         rows = measure(cli.Screen())

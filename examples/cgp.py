@@ -1,12 +1,12 @@
-"""Learning without a model: the cross-entropy method over a Q-function, and the agents it is measured against.
+"""Learns a Q-function and a policy without a model: with CGP, or with an agent to compare it with.
 
     python examples/cgp.py --env Pendulum-v1
     python examples/cgp.py --env HalfCheetah-v5 --agent td3 --set steps=200000
     python examples/cgp.py --env Hopper-v5 --agent qgp --mode offline --num-envs 4
     python examples/cgp.py --resume outputs/Pendulum-v1-cgp-0
 
-Any Gymnasium environment with vectors for observations and bounded actions will do. What comes out is in the run's
-folder; `python examples/deploy.py RUN` takes the policy out. `elites learn` is the same command.
+Works with any Gymnasium environment that has vector observations and bounded actions. The results are in the run's
+folder. `python examples/deploy.py RUN` exports the policy. `elites learn` is the same command.
 """
 
 from elites import cli
@@ -17,10 +17,10 @@ from elites.runs.commands.learn import asked
 def main() -> None:
     with asked(__doc__) as run:  # run.settings is a LearnSettings: a file of configs/cgp/, then the flags
         summary = train(
-            run.settings,  # what is run: the agent, steps, evaluations, …
-            run.folder,  # where it leaves its metrics, checkpoints and pictures
-            resume=run.resume,  # whether it goes on with what the folder holds
-            observers=run.observers,  # who watches: the screen, pictures at the end
+            run.settings,  # the agent, steps, evaluations, …
+            run.folder,  # the folder for metrics, checkpoints and pictures
+            resume=run.resume,  # whether to continue the run in the folder
+            observers=run.observers,  # the screen, and pictures at the end
             stop=run.stop,  # Ctrl-C
             device=run.device,
         )

@@ -1,9 +1,9 @@
-"""Takes the trained policy out of a run of examples/cgp.py, for a machine that has no part of this library.
+"""Exports the trained policy of a run of examples/cgp.py, for a machine without this library.
 
     python examples/deploy.py outputs/HalfCheetah-v5-cgp-0
 
-writes policy.pt2 (torch.export) and, where elites[onnx] is installed, policy.onnx into the run's folder. A fresh
-process without this library then loads them and acts on observations of the replay buffer; its actions must be the
+Writes policy.pt2 (torch.export) into the run's folder, and policy.onnx if elites[onnx] is installed. A fresh process
+then loads the files without this library and acts on observations of the replay buffer. Its actions must match the
 agent's. `elites deploy` is the same command.
 """
 

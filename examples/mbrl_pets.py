@@ -1,13 +1,12 @@
-"""mbrl-lib's own PETS on its own continuous cart-pole, with its CEM and with our planners in that place.
+"""mbrl-lib's PETS on its continuous cart-pole, with its own CEM or with a planner of this library.
 
     python examples/mbrl_pets.py
     python examples/mbrl_pets.py --optimizer cem_gd --steps 1000 --seed 1
     python examples/mbrl_pets.py --optimizer mbrl_cem --set algorithm.num_particles=10
 
-The config is the one that mbrl-lib packages, but for what is in QUICKER below; --set changes its entries. A return is
-the steps until the pole falls, of 200. mbrl-lib's reward is 1 until then and has no gradient; so every optimizer plans
-for a smooth one, unless --reward cartpole asks for theirs. `make test-mbrl` makes the environment that this runs in,
-.venv-mbrl.
+The config is mbrl-lib's own, except for the entries in QUICKER below. --set changes its entries. A return is the number
+of steps until the pole falls, at most 200. mbrl-lib's reward is 1 until then and has no gradient. So every optimizer
+plans for a smooth reward; --reward cartpole takes mbrl-lib's. Run it in .venv-mbrl, which `make test-mbrl` makes.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ except ImportError as missing:
 
 EPISODE = 200
 
-# --- what mbrl-lib's users write in their YAML ------------------------------------------------------------------------
+# --- the YAML that a user of mbrl-lib writes ------------------------------------------------------------------------
 
 MBRL_CEM = """
 _target_: mbrl.planning.CEMOptimizer
@@ -75,8 +74,8 @@ action_ub: ???
 seed: ${seed}
 """
 QUICKER = [
-    "overrides.model_batch_size=32",  # 256 makes one step of each epoch while there are 200 transitions
-    "algorithm.num_particles=5",  # for 20: one with each elite member
+    "overrides.model_batch_size=32",  # with 256, an epoch of 200 transitions has one step
+    "algorithm.num_particles=5",  # instead of 20: one for each elite member
 ]
 OPTIMIZERS = {"mbrl_cem": MBRL_CEM, "cem": CEM, "cem_gd": "{}"}
 
@@ -94,19 +93,19 @@ def configured(optimizer: str, steps: int, seed: int, changes: list[str]) -> Any
     if optimizer == "cem_gd":
         cfg.algorithm.agent = OmegaConf.create(CEM_GD_AGENT)
     for part in (cfg.algorithm.agent, cfg.dynamics_model):
-        part._recursive_ = False  # today's Hydra would build what stands inside, which mbrl-lib does itself
+        part._recursive_ = False  # else new versions of Hydra build the parts inside, which mbrl-lib builds itself
     cfg.overrides.num_steps, cfg.algorithm.dataset_size = steps, steps + 2 * EPISODE
-    OmegaConf.set_struct(cfg, True)  # a key that is not there is a mistake
+    OmegaConf.set_struct(cfg, True)  # an unknown key raises an error
     cfg.merge_with_dotlist([*QUICKER, *changes])
     OmegaConf.set_struct(cfg, False)
     return cfg
 
 
-# --- what is planned for, and what is measured ------------------------------------------------------------------------
+# --- the planner's reward, and the measurements -----------------------------------------------------------------------
 
 
 def upright(action: Tensor, next_observation: Tensor) -> Tensor:
-    """Rows of (x, ẋ, θ, θ̇) -> (R, 1): 1 in the middle, 0 where both the cart and the pole are at the edge."""
+    """Rows of (x, ẋ, θ, θ̇) -> (R, 1): 1 in the middle, 0 if both the cart and the pole are at the edge."""
     x, angle = next_observation[:, 0] / 2.4, next_observation[:, 2] / math.radians(12)
     return (1 - 0.5 * (x**2 + angle**2)).reshape(-1, 1)
 
@@ -115,7 +114,7 @@ REWARDS = {"smooth": upright, "cartpole": reward_fns.cartpole}
 
 
 class Watched(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Episodes of 200 steps; their returns, and the time between steps: a plan's, and once in 50 a training's too."""
+    """Records the returns of episodes of 200 steps, and the time between steps: a plan, and once in 50 a training."""
 
     def __init__(self, seed: int, unplanned: int, show: Callable[[str], None]) -> None:
         super().__init__(CartPoleEnv())
@@ -126,7 +125,7 @@ class Watched(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.milliseconds: list[float] = []
 
     def reset(self, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-        observation, info = self.env.reset(seed=self.seed)  # which knows no options
+        observation, info = self.env.reset(seed=self.seed)  # it takes no options
         self.seed, self.length = None, 0
         if self.steps >= 0:
             self.returns.append(0.0)
@@ -169,12 +168,12 @@ def run(optimizer: str, args: argparse.Namespace) -> tuple[list[float], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimizer", choices=[*OPTIMIZERS, "all"], default="all")
-    parser.add_argument("--reward", choices=list(REWARDS), default="smooth", help="what is planned for")
-    parser.add_argument("--steps", type=int, default=600, help="planned ones; the last episode is played to its end")
+    parser.add_argument("--reward", choices=list(REWARDS), default="smooth", help="the planner's reward")
+    parser.add_argument("--steps", type=int, default=600, help="planned steps; the last episode is played to its end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an entry of mbrl-lib's config")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--json", action="store_true", help="one line of JSON for each optimizer")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each optimizer")
     args = parser.parse_args()
     if args.steps < 1 or args.seed < 0:
         raise ValueError(f"expected --steps of at least 1 and --seed of at least 0, got {args.steps}, {args.seed}")

@@ -1,13 +1,13 @@
-"""PETS from end to end: collect at random, fit a probabilistic ensemble, plan through it, act, and again.
+"""PETS from end to end: collect at random, fit a probabilistic ensemble, plan through it, act, repeat.
 
     python examples/pets.py --planner cem_gd
     python examples/pets.py --env elites/HalfCheetah-v0 --planner icem --set episodes=20
     python examples/pets.py --env Pendulum-v1 --planner cem --out outputs/pendulum
     python examples/pets.py --resume outputs/pendulum
 
-Any Gymnasium environment with vectors for observations and actions will do; where its reward is not known to
-`elites.envs`, the model learns it too. What comes out is in the run's folder; `python examples/report.py RUN…` puts
-runs side by side. `elites pets` is the same command.
+Works with any Gymnasium environment that has vector observations and vector actions. If `elites.envs` does not know
+the reward, the model learns it too. The results are in the run's folder. `python examples/report.py RUN…` compares
+runs. `elites pets` is the same command.
 """
 
 from elites import cli
@@ -18,10 +18,10 @@ from elites.runs.commands.pets import asked
 def main() -> None:
     with asked(__doc__) as run:  # run.settings is a PETSSettings: a file of configs/pets/, then the flags
         summary = train(
-            run.settings,  # what is run: planner, horizon, model, training, episodes, …
-            run.folder,  # where it leaves its metrics, checkpoints and pictures
-            resume=run.resume,  # whether it goes on with what the folder holds
-            observers=run.observers,  # who watches: the screen, pictures at the end
+            run.settings,  # planner, horizon, model, training, episodes, …
+            run.folder,  # the folder for metrics, checkpoints and pictures
+            resume=run.resume,  # whether to continue the run in the folder
+            observers=run.observers,  # the screen, and pictures at the end
             stop=run.stop,  # Ctrl-C
             device=run.device,
         )

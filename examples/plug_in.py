@@ -1,11 +1,11 @@
-"""Someone else's MPC loop, where the planner is one name to swap.
+"""An MPC loop of your own, in which the planner is one name to change.
 
     python examples/plug_in.py --planner cem_gd
     python examples/plug_in.py --planner all
     python examples/plug_in.py --planner configs/planners/icem.yaml --set planner.samples=50 --set horizon=20
     python examples/plug_in.py --planner my_package.my_module:MyPlanner
 
-Gymnasium's Pendulum-v1 with its known dynamics; one loop drives a pendulum for every seed, planned all at once.
+Gymnasium's Pendulum-v1 with its known dynamics. One loop drives a pendulum for every seed, and plans for all at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from elites.agents import MPC
 from elites.fields import Checked, Count
 from elites.planners import PLANNERS, Planner
 
-# --- what the user has: a task, its dynamics, its reward --------------------------------------------------------------
+# --- the user's code: a task, its dynamics, its reward ----------------------------------------------------------------
 
 
 def dynamics(state: Tensor, action: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 def drive(planner: Planner, horizon: int, seeds: int, quiet: bool) -> tuple[NDArray[np.float64], list[float]]:
     """The return of every seed's episode, and the milliseconds of every plan."""
     envs = gymnasium.make_vec("Pendulum-v1", num_envs=seeds, vectorization_mode="sync")
-    mpc = MPC.of(planner, horizon, dynamics, reward, envs.single_action_space, seed=0)  # <- all of the plugging in
+    mpc = MPC.of(planner, horizon, dynamics, reward, envs.single_action_space, seed=0)  # <- the planner plugs in here
     observation, _ = envs.reset(seed=list(range(seeds)))  # type: ignore[arg-type]  # it takes a list too
     returns, milliseconds = np.zeros(seeds), []
     for step in range(200):
-        observation, rewards, *_ = envs.step(mpc(observation))  # <- and its use
+        observation, rewards, *_ = envs.step(mpc(observation))  # <- and acts here
         returns += rewards
         milliseconds.append(1e3 * mpc.last.seconds if mpc.last else 0.0)
         if not quiet:
@@ -76,8 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planner", default="cem_gd", help="a name, a YAML file, package.module:Class, or all")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="horizon, seeds, planner.…")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--json", action="store_true", help="one line of JSON for each planner")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON for each planner")
     args = parser.parse_args()
     names = list(PLANNERS) if args.planner == "all" else [args.planner]
     settings = {}

@@ -1,10 +1,9 @@
-"""Runs side by side, in one HTML page that holds everything it shows: `elites report`.
+"""Compares runs in one HTML page, which needs no other file: `elites report`.
 
     python examples/report.py                                   # all runs below outputs/
     python examples/report.py outputs/swingup-cem-0 outputs/swingup-icem-0 --out swingup.html
 
-Runs whose settings differ in nothing but the seed are one group and share a colour. A run that has not ended is shown
-as far as it got.
+Runs that differ only in the seed form one group and share a colour. A run that has not ended is shown as far as it got.
 """
 
 from elites import cli

@@ -1,9 +1,9 @@
-"""MuJoCo's own simulator as the model: nothing is learned, and the cheetah runs.
+"""MuJoCo's simulator as the model: nothing is learned, and the cheetah runs.
 
     python examples/simulator.py --planner icem
     python examples/simulator.py --planner mppi --env elites/HumanoidStandup-v0 --set steps=100
 
-With --video FILE.gif it is also filmed, which needs offscreen rendering (MUJOCO_GL=egl on a machine without a screen).
+--video FILE.gif films it. This needs offscreen rendering (MUJOCO_GL=egl on a machine without a screen).
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class Settings(Checked):
 
 
 def filmed(kind: type[Any]) -> Any:
-    """The environment with a camera, or without one where nothing can be rendered."""
+    """The environment with a camera, or without one if rendering fails."""
     try:
         env = kind(render_mode="rgb_array")
         env.reset()
         env.render()
-    except Exception as error:  # whatever the machine's OpenGL comes up with
-        print(f"simulator: no video, as nothing can be rendered here: {error}", file=sys.stderr)
+    except Exception as error:  # OpenGL raises errors of many kinds
+        print(f"simulator: no video: rendering failed: {error}", file=sys.stderr)
         return kind()
     return env
 
 
 def drive(env: Any, mpc: MPC, settings: Settings, quiet: bool) -> tuple[float, list[float], list[Any]]:
-    """The return of one episode, the milliseconds of every plan, and frames where the environment has a camera."""
+    """The return of one episode, the milliseconds of every plan, and frames if the environment has a camera."""
     observation, _ = env.reset(seed=settings.seed)
     total, milliseconds, frames = 0.0, [], []
     for step in range(settings.steps):
@@ -76,10 +76,10 @@ def save(frames: list[Any], path: Path, rate: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="elites/HalfCheetah-v0", choices=ENVS)
-    parser.add_argument("--planner", default="icem", help="a name, a YAML file or package.module:Class; no gradients")
+    parser.add_argument("--planner", default="icem", help="a name, a YAML file or package.module:Class (no gradients)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="horizon, steps, planner.…")
     parser.add_argument("--video", type=Path, metavar="FILE.gif")
-    parser.add_argument("--json", action="store_true", help="one line of JSON, and no progress")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON, and no progress")
     args = parser.parse_args()
     settings = config.build(Settings, config.override({"planner": config.named(args.planner)}, args.set), "settings")
 
@@ -106,5 +106,5 @@ def warned(text: str) -> None:
 
 
 if __name__ == "__main__":
-    with mujoco_log(warned):  # else MuJoCo writes its warnings into a file where one stands
+    with mujoco_log(warned):  # else MuJoCo writes its warnings into a file in the working directory
         cli.run(main)

@@ -97,7 +97,7 @@ def test_values_come_with_the_model(promise: Any, run: Path) -> None:
     [
         (["--planner", "cme"], "unknown planner 'cme'"),
         (["--planner", "{name: cem, sample: 3}"], "sample: unknown key"),
-        (["--settings", "discount=0.9 value={}"], "--settings: expected value=null, as the run has learned none"),
+        (["--settings", "discount=0.9 value={}"], "--settings: expected value=null, as the run has learned no value"),
         (["--settings", "horizn=3"], "--settings horizn=3: horizn: unknown key; did you mean 'horizon'"),
         (["--steps=0"], "--steps: expected at least 1, got 0"),
     ],
