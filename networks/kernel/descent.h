@@ -1,9 +1,9 @@
-// What follows the gradients: Adam's step, and slow copies. Included after products.h.
+// The steps after the gradients: Adam's step, and slow copies. Included after products.h.
 
 // 1 / (√x · unbiased + ε)
 static inline Vec inverse_root(Vec x, float unbiased, float epsilon) {
 #if LANES == 16
-    const Vec some = (Vec)_mm512_max_ps((__m512)x, _mm512_set1_ps(1e-37f));  // of 0 there is no inverse root
+    const Vec some = (Vec)_mm512_max_ps((__m512)x, _mm512_set1_ps(1e-37f));  // 0 has no inverse root
     const Vec guess = (Vec)_mm512_rsqrt14_ps((__m512)some), root = some * guess;
     return inverse(root * (1.5f - 0.5f * root * guess) * unbiased + epsilon);  // Newton's step
 #else
@@ -12,7 +12,7 @@ static inline Vec inverse_root(Vec x, float unbiased, float epsilon) {
 #endif
 }
 
-// work(first, numbers) for LANES numbers at a time of `count`, from `first` on.
+// Calls work(first, numbers) for `count` numbers from `first` on, LANES at a time.
 template <class Work>
 static inline void by_lanes(int64_t first, int64_t count, Work work) {
     const int64_t end = first + count;
@@ -25,7 +25,8 @@ static inline void put(float *to, Vec value, int count) {
     else memcpy(to, &value, count * sizeof(float));
 }
 
-// Some of the numbers of an array. m ← m + (1 - β₁)(g - m), v ← v + (1 - β₂)(g² - v), w ← w - rate · m / (√v / unbiased + ε)
+// Adam for some numbers of an array:
+// m ← m + (1 - β₁)(g - m), v ← v + (1 - β₂)(g² - v), w ← w - rate · m / (√v · unbiased + ε).
 static void adam(const Adam &step, int64_t array, int64_t first, int64_t count) {
     const float beta1 = 1.0f - step.beta1, beta2 = 1.0f - step.beta2;
     float *w = step.weight[array], *mean = step.mean[array], *square = step.square[array];
@@ -43,7 +44,7 @@ static void adam(const Adam &step, int64_t array, int64_t first, int64_t count) 
     });
 }
 
-// slow ← slow + τ (fast - slow), of some numbers of an array.
+// slow ← slow + τ (fast - slow), for some numbers of an array.
 static void follow(const Follow &step, int64_t array, int64_t first, int64_t count) {
     float *slow = step.slow[array];
     const float *fast = step.fast[array];

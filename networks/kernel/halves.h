@@ -1,11 +1,11 @@
-// Factors and matrices as `Halves`, for products of tiles. Included after products.h, where there are tiles.
+// Factors and matrices as `Halves`, for products of tiles. Included after products.h if there are tiles.
 
-// Both parts of two vectors.
+// The first and second parts of two vectors. A number is the sum of its two parts.
 struct Parts {
     Vec first, second;
 };
 
-// Of pairs of a number of each.
+// Parts of pairs with one number of each vector.
 static inline Parts parts_in_turn(Vec even, Vec odd) {
     const Vec pairs = side_by_side(even, odd);
     even -= (Vec)_mm512_slli_epi32((__m512i)pairs, 16);
@@ -13,7 +13,7 @@ static inline Parts parts_in_turn(Vec even, Vec odd) {
     return {pairs, side_by_side(even, odd)};
 }
 
-// Of pairs of a row's next numbers.
+// Parts of pairs of neighbours in a row, which is left, then right.
 static inline Parts parts_in_line(Vec left, Vec right) {
     const Vec pairs = one_after_another(left, right);
     left -= as_float(_mm512_castsi512_si256((__m512i)pairs));
@@ -21,13 +21,13 @@ static inline Parts parts_in_line(Vec left, Vec right) {
     return {pairs, one_after_another(left, right)};
 }
 
-// Numbers k, …, k + 2 · LANES - 1 of a row of so many.
+// Parts of the numbers k, …, k + 2 · LANES - 1 of a row with `numbers` numbers; beyond its end, 0.
 static inline Parts parts_of(const float *row, int k, int numbers) {
     auto some = [&](int k) { return some_of(row + k, numbers - k < LANES ? numbers - k : LANES); };
     return parts_in_line(some(k), some(k + LANES));
 }
 
-// LANES vectors, their rows for columns.
+// Transposes LANES vectors in place.
 static inline void transpose(Vec *x) {
     __m512 a[LANES], b[LANES];
 #pragma GCC unroll 8
@@ -57,9 +57,9 @@ static inline void transpose(Vec *x) {
     }
 }
 
-static inline int halved(int numbers) { return (numbers + 2 * LANES - 1) / (2 * LANES) * LANES; }  // entries of a row
+static inline int halved(int numbers) { return (numbers + 2 * LANES - 1) / (2 * LANES) * LANES; }  // entries in a row
 
-// Rows as they are multiplied, so many floats apart.
+// Rows in the form of a left factor, `apart` floats from row to row.
 static void split(Rows x, int rows, int numbers, float *to, long apart) {
     for (int i = 0; i < rows; i++, to += apart, x.first += x.apart)
         for (int k = 0; k < numbers; k += 2 * LANES) {
@@ -69,7 +69,7 @@ static void split(Rows x, int rows, int numbers, float *to, long apart) {
         }
 }
 
-// LANES rows of entries, parts(i) of the i-th, transposed: LANES to put down, and the second parts.
+// Transposes LANES rows of entries. parts(i) gives row i; put(i, part, entries) takes row i of the result.
 template <class Of, class Put>
 static inline void transposed(Of parts, Put put) {
     Vec first[LANES], second[LANES];
@@ -83,7 +83,7 @@ static inline void transposed(Of parts, Put put) {
     for (int i = 0; i < LANES; i++) put(i, 1, second[i]);
 }
 
-// Columns first, first + 1, …, at most LANES of them, of an array (depth, columns), as rows, so many floats apart.
+// At most LANES columns, from `first` on, of an array (depth, columns), as rows `apart` floats from each other.
 static void split_columns(Rows x, int first, int columns, int depth, float *to, long apart) {
     for (int k = 0; k < 2 * halved(depth); k += 2 * LANES) {
         auto row = [&](int k) { return k < depth ? some_of(x.first + k * x.apart + first, columns) : Vec{}; };
@@ -92,7 +92,7 @@ static void split_columns(Rows x, int first, int columns, int depth, float *to, 
     }
 }
 
-// A matrix (depth, columns) in panels: the first parts of a panel, then the second.
+// A matrix (depth, columns) in panels: the first parts of a panel, then the second parts.
 static float *pack_halves(Rows w, int depth, int columns, float *to) {
     laid_out(columns, [&](int first, int vectors) {
         const long part = (long)halved(depth) * vectors * LANES;
@@ -109,7 +109,7 @@ static float *pack_halves(Rows w, int depth, int columns, float *to) {
     return to;
 }
 
-// The same of one that lies as (columns, depth).
+// The same panels of a matrix that is stored as (columns, depth).
 static float *pack_halves_transposed(Rows w, int depth, int columns, float *to) {
     laid_out(columns, [&](int first, int vectors) {
         const long row = vectors * LANES, part = halved(depth) * row;

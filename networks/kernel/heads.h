@@ -1,17 +1,17 @@
-// What the outputs of policies and critics become. Included after descent.h.
+// Actions, targets and losses from the outputs of policies and critics. Included after descent.h.
 
-// ln (1 + e^x), of whatever size x has.
+// ln (1 + e^x), for any size of x.
 static inline Vec softplus(Vec x) {
     const Vec above = x > 0.0f ? x : Vec{}, size = x > 0.0f ? x : -x;
     return above + logarithm(1.0f + exponential(-clamped(size, 87.0f)));
 }
 
-static inline Vec between(Vec x, float low, float high) {  // a NaN stays one
+static inline Vec between(Vec x, float low, float high) {  // NaN stays NaN
     x = x < low ? Vec{} + low : x;
     return x > high ? Vec{} + high : x;
 }
 
-// Actions that are the tanh of a normal: action = tanh(raw) with raw = mean + std · noise, and its log density.
+// Actions that are the tanh of a normal, and their log density: action = tanh(raw), raw = mean + std · noise.
 static void squash(const Squash &of) {
     const int actions = (int)of.actions;
     for (int64_t r = 0; r < of.rows; r++) {
@@ -32,7 +32,7 @@ static void squash(const Squash &of) {
     }
 }
 
-// The gradients of all three back to mean and log std. Those of the density are d/draw = 2 tanh(raw) and d/dln std = -1.
+// The gradients of all three back to mean and log std. The density has d/draw = 2 tanh(raw) and d/dln std = -1.
 static void squash_back(const Squash &of) {
     const int actions = (int)of.actions;
     for (int64_t r = 0; r < of.rows; r++)
@@ -86,7 +86,7 @@ static void beside_back(const Beside &of) {
         }
 }
 
-static inline float least(const float *values, int64_t members, int64_t apart) {  // a NaN, where there is one
+static inline float least(const float *values, int64_t members, int64_t apart) {  // NaN if any value is NaN
     float found = values[0];
     for (int64_t m = 1; m < members; m++) {
         const float value = values[m * apart];
@@ -103,7 +103,7 @@ static void target(const Target &of) {
     }
 }
 
-// Members that are least together share the gradient.
+// If several members have the least value, they share the gradient.
 static void climb(const Climb &of) {
     const float each = -1.0f / (float)of.rows;
     double sum = 0;
@@ -120,7 +120,7 @@ static void climb(const Climb &of) {
 
 static void regression(const Regression &of) {
     const float scale = 2.0f / (float)of.rows;
-    double squares = 0, values = 0;  // of many, in one order
+    double squares = 0, values = 0;  // sums of many numbers, always in the same order
     for (int64_t m = 0; m < of.members; m++)
         for (int64_t r = 0; r < of.rows; r++) {
             const float value = of.values[m * of.rows + r], error = value - of.target[r];

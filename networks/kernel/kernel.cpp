@@ -1,6 +1,6 @@
-// Batched networks for CPUs, and rollouts through those of dynamics/ensemble.py: the weights of a member stay in the
-// cache while a tile of rows goes through its layers, and in a rollout through all steps. A plain C interface; the best
-// instruction set of the machine is chosen when it is loaded.
+// Batched networks for CPUs, and rollouts through the networks of dynamics/ensemble.py. The weights of a member stay in
+// the cache while a tile of rows goes through its layers; in a rollout, through all steps. The interface is plain C. At
+// loading, the library chooses the best instruction set of the machine.
 
 #include "interface.h"
 
@@ -22,7 +22,7 @@
 #endif
 
 static const int TILE = 64;  // rows that go through the layers together
-static const int UNIT = 4;   // rows that are not parted
+static const int UNIT = 4;   // rows that stay together
 
 // --- instruction sets ------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ struct Kernel {
     void (*climb)(const Climb &);
 };
 
-// A set's functions are compiled for it whatever the flags of the build say.
+// Functions of an instruction set are compiled for it, independent of the build's flags.
 #if defined(__clang__)
 #define PRAGMA(text) _Pragma(#text)
 #define TARGET(set) PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
@@ -65,7 +65,7 @@ struct Kernel {
 #define END_TARGET PRAGMA(GCC pop_options)
 #endif
 
-// Older ones know no arithmetic of float16, clang not within a function's target.
+// Older compilers have no float16 arithmetic; clang does not have it inside a function's target.
 #if !defined(__clang__) && __GNUC__ >= 12
 #define FLOAT16_COMPILER
 #endif
@@ -139,7 +139,7 @@ namespace baseline {
 #include "kernel.h"
 }  // namespace baseline
 
-// Whether the processor has tiles of bfloat16, and the system lets us have them.
+// Whether the processor has tiles of bfloat16, and the system allows them.
 static bool tiles() {
 #if defined(__linux__) && defined(FLOAT16_COMPILER)
     const int ASK = 0x1023, TILE_DATA = 18;  // of arch_prctl
@@ -174,13 +174,13 @@ static const Kernel *chosen = &KERNELS[0];
 
 // --- threads ---------------------------------------------------------------------------------------------------------
 
-// OpenMP's entry, of the library whose threads torch computes with: they are awake between two calls of ours, and
-// threads of our own would have to share the cores with them. Where it is not known, a call has threads of its own.
+// The entry of the OpenMP library whose threads torch uses. These threads stay awake between two calls, so other
+// threads would have to share the cores with them. If the entry is not known, a call starts its own threads.
 typedef void (*Parallel)(void (*)(void *), void *data, unsigned threads, unsigned flags);
 static Parallel parallel = nullptr;
 
-// While it lives, this thread takes numbers below 1e-38 for 0: they mean nothing in what learns, and cost a hundred times
-// as much as others. Averages of a gradient that has become 0 get there, and would stay.
+// While it lives, this thread treats numbers below 1e-38 as 0. They have no effect on learning, and take a hundred
+// times as long as others. The averages of a gradient that has become 0 get so small, and would stay there.
 struct Flushing {
 #if defined(__SSE2__)
     const unsigned before = _mm_getcsr();
@@ -189,8 +189,8 @@ struct Flushing {
 #endif
 };
 
-// work(thread, 0), …, work(thread, count - 1), each once, on at most so many threads. The caller's thread begins with the
-// first of them and another with the last, so that from call to call a core finds what it had: the rest is for who comes.
+// Calls work(thread, 0), …, work(thread, count - 1) once each, on at most `threads` threads. Each thread starts with
+// its own share, so that a core finds its data in its cache from call to call. Then it takes work from other shares.
 template <class Work>
 static void shared(int64_t threads, int64_t count, Work work) {
     threads = threads < count ? threads : count;
@@ -226,15 +226,14 @@ static void shared(int64_t threads, int64_t count, Work work) {
     std::vector<std::thread> others;
     try {
         for (int64_t thread = 1; thread < threads; thread++) others.emplace_back([&] { loop(); });
-    } catch (const std::system_error &) {  // no more threads to be had: fewer do it
+    } catch (const std::system_error &) {  // no more threads: continue with fewer
     }
     loop();
     for (std::thread &other : others) other.join();
 }
 
-// All rows in tiles: as many ranges of equal size as keep every thread busy, each cut where members or biases change.
-// runs: of `run` rows each, which meet the same members; part: rows of a run that share a bias of the first layer, too.
-// work(run, first row, rows, scratch).
+// Calls work(run, first row, rows, scratch) for all rows in tiles. Ranges of equal size keep every thread busy. A range
+// is cut when members or biases change. run: rows with the same members. part: rows of a run with the same first bias.
 template <class Work>
 static void tiled(int64_t runs, int64_t run, int64_t part, int kept, int64_t threads, float *scratch, int64_t size, Work work) {
     for (int64_t i = 0; i < threads; i++)  // nothing is packed yet
@@ -263,13 +262,13 @@ static void trajectories(const Model &model, const Rollout &rollout, Trajectorie
           [&](int64_t which, int64_t first, int rows, float *scratch) { work(model, rollout, which, first, rows, scratch); });
 }
 
-// Some of the members, and what so many threads work in.
+// Some of the members, and the scratch memory of the threads that compute them.
 struct Crew {
     int64_t first, members, threads;
     float *scratch;
     int64_t size;
 
-    // work(member, first row, rows, scratch) for all rows of these members.
+    // Calls work(member, first row, rows, scratch) for all rows of these members.
     template <class Work>
     void rows(const Learning &learning, Work work) const {
         tiled(members, learning.rows, learning.rows, 1, threads, scratch, size,
@@ -277,7 +276,7 @@ struct Crew {
     }
 };
 
-// A layer after the other: its weights' gradients, then what the layer before it is told.
+// Layer by layer, last first: the gradients of its weights, then the gradient for the layer before it.
 static void back(const Learning &learning, Crew crew) {
     const Flushing flushing;
     for (int l = learning.networks->layers - 1; l >= 0; l--) {
@@ -301,11 +300,11 @@ static void back(const Learning &learning, Crew crew) {
     }
 }
 
-// All numbers of arrays, so many at a time that a thread's share is worth its waking.
+// Takes a step of all numbers of all arrays, in shares large enough to be worth a thread.
 template <class Step>
 static void stepped(const Step &step, void (*work)(const Step &, int64_t array, int64_t first, int64_t count)) {
     const int64_t SHARE = 16384;
-    std::vector<int64_t> ends;  // of each array's shares
+    std::vector<int64_t> ends;  // the last share of each array, plus 1
     int64_t total = 0;
     for (int64_t i = 0; i < step.arrays; i++) ends.push_back(total += (step.sizes[i] + SHARE - 1) / SHARE);
     shared(step.threads, total, [&](int64_t, int64_t share) {
@@ -370,7 +369,7 @@ EXPORT void elites_learn_backward(const Learning *learning) {
     chosen->learning_sizes(*learning, sizes);
     const int64_t members = learning->members, threads = learning->threads;
     if (members % threads) return back(*learning, {0, members, threads, learning->scratch, sizes.scratch});
-    shared(threads, members, [&](int64_t thread, int64_t member) {  // nobody waits for anybody
+    shared(threads, members, [&](int64_t thread, int64_t member) {  // threads do not wait for each other
         back(*learning, {member, 1, 1, learning->scratch + thread * sizes.scratch, sizes.scratch});
     });
 }
@@ -378,7 +377,7 @@ EXPORT void elites_learn_backward(const Learning *learning) {
 EXPORT void elites_gather(const Gather *gather) {
     for (int64_t i = 0; i < gather->columns; i++) {
         const int64_t bytes = gather->bytes[i];
-        for (int64_t r = 0; r < gather->rows; r++)  // all on their way, before the first is waited for
+        for (int64_t r = 0; r < gather->rows; r++)  // starts all loads before it waits for the first
             for (int64_t k = 0; k < bytes; k += 64) __builtin_prefetch(gather->from[i] + gather->index[r] * bytes + k);
         for (int64_t r = 0; r < gather->rows; r++)
             memcpy(gather->to[i] + r * bytes, gather->from[i] + gather->index[r] * bytes, (size_t)bytes);

@@ -1,4 +1,4 @@
-// What kernel.cpp includes once for each instruction set, in a namespace of its own.
+// kernel.cpp includes this once for each instruction set, in its own namespace.
 #include "products.h"
 #ifdef WITH_TILES
 #include "halves.h"

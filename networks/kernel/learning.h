@@ -1,16 +1,16 @@
-// Networks that learn: rows through them, and gradients back to the rows and to the weights. Included after networks.h.
+// Networks that learn: the forward pass of rows, and gradients for rows and weights. Included after networks.h.
 
-// work(f) for the activation behind a hidden layer; rollouts know all but one.
+// Calls work(f) for the activation after a hidden layer. Rollouts have all of them except ELU.
 template <class Work>
 static inline void with_function(const Networks &networks, int layer, Work work) {
     if (networks.activations[layer] == ELU) return work(Elu{});
     with_activation(networks, layer, work);
 }
 
-static const int FEW = 8;  // rows for which it is not worth while to lay out nn.Linear's weights
+static const int FEW = 8;  // with fewer rows, packing nn.Linear's weights takes longer than it saves
 
-// How a row's numbers lie: of every hidden layer its y = f(z), which its gradient takes the place of on the way back, and
-// beside it what f' needs and y does not tell: z; of a normalised layer z̄ = (z - mean) / std and 1 / std instead.
+// The layout of a row's numbers. Every hidden layer has its y = f(z); the backward pass replaces it by its gradient.
+// After y is z, if f' needs it. A normalised layer has z̄ = (z - mean) / std and 1 / std instead of z.
 struct Lesson : Shape {
     const Learning &learning;
 
@@ -24,10 +24,10 @@ struct Lesson : Shape {
         for (int k = 0; k < l; k++) floats += columns(k) + beside(k);
         return floats;
     }
-    // An odd number of vectors: the same column of several rows must not fall on the same places of a cache.
+    // An odd number of vectors, so that the same column of several rows has different places in the cache.
     long kept() const { return (place(networks.layers - 1) / LANES | 1) * LANES; }
 
-    // A layer's matrix, which is in panels already if there is but one row of them; and how to see it as (in, out).
+    // A layer's matrix, and whether products can read it in place, without packing.
     const float *matrix(int l, int64_t member) const { return networks.weight[l] + member * in(l) * out(l); }
     bool direct(int l) const { return learning.linear ? learning.rows < FEW : out(l) % LANES == 0 && !halves(); }
     bool direct_back(int l) const { return learning.linear && in(l) % LANES == 0 && !halves(); }
@@ -40,7 +40,7 @@ struct Lesson : Shape {
         return back > Shape::room() ? back : Shape::room();
     }
     long packed_matrix(int l) const { return (halves() ? 2L * halved(in(l)) : in(l)) * columns(l); }
-    long spare() const { return (long)TILE * widest; }  // a tile of rows as halves
+    long spare() const { return (long)TILE * widest; }  // floats for a tile of rows as halves
     long panel() const { return halves() ? 2L * halved((int)learning.rows) * (TILE + widest) : learning.rows * SPAN * LANES; }
 #else
     bool halves() const { return false; }
@@ -49,14 +49,14 @@ struct Lesson : Shape {
     long panel() const { return learning.rows * SPAN * LANES; }
 #endif
 
-    // What a thread works in: the weights of a member, then a tile or a panel.
+    // The scratch floats of a thread: the weights of a member, then a tile or a panel.
     long scratch() const {
         const long tile = spare() + TILE * kept();
         return LANES + room() + (tile > panel() ? tile : panel());
     }
 };
 
-// What a layer was given, or the gradient of what it gave, of a member's rows from `first` on.
+// The inputs of a layer, or the gradient of its outputs, for a member's rows from `first` on.
 static Rows given_to(const Lesson &lesson, int l, int64_t member, int64_t first) {
     const Learning &learning = lesson.learning;
     const int in = lesson.in(0);
@@ -72,7 +72,7 @@ static Rows gradient_of(const Lesson &lesson, int l, int64_t member, int64_t fir
 
 // --- weights ---------------------------------------------------------------------------------------------------------
 
-// A matrix (depth, columns) in panels. transposed: it lies as (columns, depth).
+// A matrix (depth, columns) in panels. transposed: it is stored as (columns, depth).
 static float *pack_matrix(const Lesson &lesson, const float *w, int depth, int columns, bool transposed, float *to) {
 #ifdef WITH_TILES
     if (lesson.halves() && transposed) return pack_halves_transposed({(float *)w, depth}, depth, columns, to);
@@ -88,7 +88,7 @@ static float *pack_matrix(const Lesson &lesson, const float *w, int depth, int c
     return to;
 }
 
-// A member's layers; of each its bias, and then its matrix, if that is not read where it is.
+// A member's layers: for each its bias, then its matrix, unless products read it in place.
 static void pack_lesson(const Lesson &lesson, int member, float *to) {
     for (int l = 0; l < lesson.networks.layers; l++) {
         const int in = lesson.in(l), out = lesson.out(l), columns = lesson.columns(l);
@@ -99,7 +99,7 @@ static void pack_lesson(const Lesson &lesson, int member, float *to) {
     }
 }
 
-// Rows (rows, depth) times a matrix (depth, columns) + bias, which is in panels if it is packed. spare: see Lesson.
+// Rows (rows, depth) times a matrix (depth, columns) + bias. packed: the matrix is in panels. spare: see Lesson.
 template <class Sink>
 static void multiply_with(const Lesson &lesson, Rows a, int rows, int depth, int columns, const float *matrix,
                           const float *bias, Sink sink, bool packed, float *spare) {
@@ -114,12 +114,12 @@ static void multiply_with(const Lesson &lesson, Rows a, int rows, int depth, int
     multiply(along((const Float32 *)a.first, a.apart), rows, depth, columns, matrix, bias, sink, packed);
 }
 
-// --- there -----------------------------------------------------------------------------------------------------------
+// --- forward ---------------------------------------------------------------------------------------------------------
 
-// As `multiply`, of a matrix that lies as (columns, depth): a product of two rows for every number.
+// `multiply` for a matrix that is stored as (columns, depth): every number is a product of two rows.
 template <class Sink>
 static void multiply_rows(Rows a, int rows, int depth, int columns, const float *matrix, const float *bias, Sink sink) {
-    const int TOGETHER = 4;  // sums under way
+    const int TOGETHER = 4;  // sums at a time
     alignas(64) float z[LANES];
     for (int i = 0; i < rows; i++)
         for (int first = 0; first < columns; first += LANES) {
@@ -137,7 +137,7 @@ static void multiply_rows(Rows a, int rows, int depth, int columns, const float 
         }
 }
 
-// z of rows, which lies where z̄ is to be -> z̄ and y = f(gain · z̄ + offset).
+// z of rows, stored in the place of z̄ -> z̄ and y = f(gain · z̄ + offset).
 static void activate_normalised(const Lesson &lesson, int l, int64_t member, float *y, int rows) {
     const long apart = lesson.kept();
     const int out = lesson.out(l), columns = lesson.columns(l);
@@ -154,7 +154,7 @@ static void activate_normalised(const Lesson &lesson, int l, int64_t member, flo
     });
 }
 
-// Rows first, first + 1, … of a member.
+// The forward pass of a member's rows from `first` on.
 static void learn_forward(const Learning &learning, int64_t member, int64_t first, int rows, float *scratch) {
     const Lesson lesson(learning);
     Packed packed(lesson, scratch);
@@ -200,10 +200,11 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
     }
 }
 
-// --- back ------------------------------------------------------------------------------------------------------------
+// --- backward --------------------------------------------------------------------------------------------------------
 
-// The gradient of a layer's z, of rows first, first + 1, … of a member -> of the z of the layer before it, in place of its
-// y; of a normalised one, of what its activation was given; of the first layer, of the inputs.
+// The gradient of a layer's z, for a member's rows from `first` on -> the gradient of the z of the layer before it, in
+// the place of its y. If that layer is normalised: of the inputs of its activation. In the first layer: of the
+// network's inputs.
 static void learn_back(const Learning &learning, int l, int64_t member, int64_t first, int rows, float *scratch) {
     const Lesson lesson(learning);
     const int in = lesson.in(l), out = lesson.out(l), columns = padded(in);
@@ -241,7 +242,7 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
     });
 }
 
-// Of a normalised layer: the gradients of what the activation was given, through gain and normalisation -> of z.
+// In a normalised layer: the gradient of the activation's inputs, through gain and normalisation -> the gradient of z.
 static void learn_normalised(const Learning &learning, int l, int64_t member, int64_t first, int rows, float *) {
     const Lesson lesson(learning);
     const int out = lesson.out(l), columns = lesson.columns(l);
@@ -254,10 +255,10 @@ static void learn_normalised(const Learning &learning, int l, int64_t member, in
     }
 }
 
-// --- to the weights --------------------------------------------------------------------------------------------------
+// --- weights' gradients ----------------------------------------------------------------------------------------------
 
 #ifdef WITH_TILES
-// The same of halves, of some of the rows of the product.
+// `weigh` for halves: the rows first, …, end - 1 of the product.
 static void weigh_halves(Rows left, int first, int end, Rows right, int b, int rows, float *panels, float *to) {
     float *some_rows = pack_halves(right, rows, b, panels);
     const int entries = halved(rows);
@@ -274,7 +275,7 @@ static void weigh_halves(Rows left, int first, int end, Rows right, int b, int r
 }
 #endif
 
-// Rows' left factor (R, a) and right factor (R, b) -> their product (a, b), so many vectors of it from a column on.
+// Left factor (R, a) and right factor (R, b) -> `vectors` vectors of their product (a, b), from a column on.
 static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, int64_t rows, float *panel, float *to) {
     const int wide = vectors * LANES, count = b - column < wide ? b - column : wide;
     for (int64_t r = 0; r < rows; r++)
@@ -290,7 +291,7 @@ static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, 
     }
 }
 
-// The sum over rows of x (R, columns), or of x times what is so many floats beside it.
+// The sum over rows of x (R, columns). If by > 0: of x times the number `by` floats after it.
 static void summed(Rows x, long by, int64_t rows, int columns, float *to) {
     for (int j = 0; j < columns; j += LANES) {
         Vec sum{};
@@ -300,10 +301,10 @@ static void summed(Rows x, long by, int64_t rows, int columns, float *to) {
     }
 }
 
-// A layer's weights are parted in panels; its biases come with the first.
+// The number of parts of a layer's weights. A part is a panel; the first part includes the biases.
 static int64_t learn_parts(const Learning &learning, int l) {
     const Lesson lesson(learning);
-    if (lesson.halves()) return learning.members > 1 ? 1 : 2;  // each part makes all panels for itself
+    if (lesson.halves()) return learning.members > 1 ? 1 : 2;  // each part packs all panels itself
     return Panels(learning.linear ? lesson.in(l) : lesson.out(l)).count;
 }
 
@@ -331,7 +332,7 @@ static void learn_weights(const Learning &learning, int l, int64_t member, int64
     });
 }
 
-// Of a normalised layer, before `learn_normalised`: gain and offset.
+// The gradients of gain and offset of a normalised layer. It must run before `learn_normalised`.
 static void learn_gains(const Learning &learning, int l, int64_t member) {
     const Lesson lesson(learning);
     const int out = lesson.out(l);

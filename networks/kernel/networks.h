@@ -1,7 +1,7 @@
-// Rows through networks, there and back. Included after products.h.
+// The forward and backward passes of rows through networks. Included after products.h.
 
-// work(a number of the kind that is asked for); of Float32, where these instructions do not know it. Tiles of bfloat16
-// are fastest; where there are none, float16 is: docs/performance.md.
+// Calls work(a number of the type asked for), or of Float32 if these instructions do not have it. Tiles of bfloat16 are
+// the fastest; without tiles, float16 is (see docs/performance).
 template <class Work>
 static inline auto with(Precision asked, Work work) {
 #ifdef WITH_TILES
@@ -18,7 +18,7 @@ static inline auto with(Precision asked, Work work) {
     return work(Float32{});
 }
 
-// How a layer's numbers lie in its rows.
+// The layout of a layer's numbers in its rows.
 struct Kind {
     int pair, parts, deep;
 
@@ -26,18 +26,18 @@ struct Kind {
     static Kind of(Number) {
         return {Number::PAIR, Number::PARTS, Number::DEEP};
     }
-    // entries of a row of each part
+    // entries of each part in a row
     int entries(int numbers) const { return ((numbers + pair - 1) / pair + deep - 1) / deep * deep; }
 };
 
-// How the numbers of networks lie.
+// The layout of the numbers of networks.
 struct Shape {
     const Networks &networks;
-    const long beside;  // floats that are kept beside a member's layers
+    const long beside;  // floats stored after a member's layers
     Kind first, others;
     int inputs, hidden, widest;
 
-    // most: columns that are read of an output
+    // most: the most columns read from an output
     explicit Shape(const Networks &networks, int most = 0, long beside = 0)
         : networks(networks), beside(beside), hidden(0) {
         first = with(networks.precision, [](auto number) { return Kind::of(typename decltype(number)::First{}); });
@@ -49,20 +49,20 @@ struct Shape {
             const int wide = first.deep > 1 ? 2 * padded((in(l) + 1) / 2) : padded(in(l));
             widest = widest > wide ? widest : wide;
         }
-        widest += widest % (first.deep > 1 ? 2 * LANES : LANES);  // halves of it are whole vectors
+        widest += widest % (first.deep > 1 ? 2 * LANES : LANES);  // half of it must be whole vectors
     }
     bool last(int layer) const { return layer == networks.layers - 1; }
     int in(int layer) const { return networks.widths[layer]; }
     int out(int layer) const { return last(layer) ? networks.outputs : networks.widths[layer + 1]; }
     int columns(int layer) const { return padded(out(layer)); }
     bool normalised(int layer) const { return layer < networks.normalised; }
-    // what the way back needs of a hidden layer's row: f'(z); of a normalised one z̄ and 1 / std
+    // numbers of a hidden layer's row for the backward pass: f'(z); in a normalised layer z̄ and 1 / std
     int slopes(int layer) const { return columns(layer) + (normalised(layer) ? LANES : 0); }
     const Kind &kind(int layer) const { return layer ? others : first; }
     int depth(int layer) const { return kind(layer).entries(in(layer)); }
     long matrix(int layer) const { return (long)depth(layer) * kind(layer).parts * columns(layer); }
 
-    long packed() const {  // of a member, see `pack`
+    long packed() const {  // floats of a member, see `pack`
         long size = beside;
         for (int l = 0; l < networks.layers; l++) size += columns(l) + matrix(l);
         return size;
@@ -74,13 +74,13 @@ struct Shape {
     }
     long room() const { return packed() > packed_transposed() ? packed() : packed_transposed(); }
     long tile() const { return (long)TILE * (inputs + 2 * widest) + widest; }
-    // what a thread works in: the numbers of the members that it has packed, then those, then its tile
+    // the scratch floats of a thread: the indices of its packed members, their weights, its tile
     long scratch() const { return padded(networks.kept) + networks.kept * room() + tile(); }
 };
 
 // --- weights ---------------------------------------------------------------------------------------------------------
 
-static inline Vec every(int stride, const float *from, int count) {  // every stride-th; of more than count, 0
+static inline Vec every(int stride, const float *from, int count) {  // every stride-th number; beyond count, 0
     Ints at;
     for (int n = 0; n < LANES; n++) at[n] = n * stride;
 #if LANES == 16
@@ -92,7 +92,7 @@ static inline Vec every(int stride, const float *from, int count) {  // every st
 #endif
 }
 
-// A layer of a member: its bias, Z each, and then its matrix in panels.
+// A layer of a member: its bias as numbers of type Z, then its matrix in panels.
 template <class Number, class Z>
 static float *pack_layer(const Shape &shape, int l, int member, float *to, Z *bias) {
     const Networks &networks = shape.networks;
@@ -113,7 +113,7 @@ static float *pack_layer(const Shape &shape, int l, int member, float *to, Z *bi
     return to;
 }
 
-// A member's layers; the end of them.
+// Packs a member's layers. Returns their end.
 static float *pack(const Shape &shape, int member, float *to) {
     for (int l = 0; l < shape.networks.layers; l++)
         to = with(shape.networks.precision, [&](auto number) {
@@ -125,7 +125,7 @@ static float *pack(const Shape &shape, int member, float *to) {
     return to;
 }
 
-// The transposed matrices, for gradients.
+// Packs the transposed matrices, for gradients.
 static void pack_transposed(const Shape &shape, int member, float *to) {
     for (int l = 0; l < shape.networks.layers; l++) {
         const int in = shape.in(l), out = shape.out(l);
@@ -138,10 +138,10 @@ static void pack_transposed(const Shape &shape, int member, float *to) {
     }
 }
 
-// The members whose weights a thread has packed in this call: near to its core, and forgotten after the call.
+// The members whose weights a thread has packed in this call. They are near its core, and dropped after the call.
 struct Packed {
     const Shape &shape;
-    int32_t *const numbers;  // (kept); -1 is none yet
+    int32_t *const numbers;  // (kept): members; -1 is none
     float *const weights;    // (kept, room)
 
     Packed(const Shape &shape, float *scratch)
@@ -166,7 +166,7 @@ struct Layers {
     const Shape &shape;
     const int rows;
     float *x, *a, *b;  // (rows, padded inputs); (rows, widest), twice
-    float *start;      // (widest): where the sums of the first layer start, if that is a problem's own
+    float *start;      // (widest): the first values of the first layer's sums, if each problem has its own
 
     Layers(const Shape &shape, int rows, float *tile) : shape(shape), rows(rows), x(tile) {
         a = x + TILE * shape.inputs;
@@ -174,7 +174,7 @@ struct Layers {
         start = b + TILE * shape.widest;
     }
 
-    // What the sums of the first layer start from, of a problem.
+    // The first values of the first layer's sums, for a problem.
     const float *begun(int member, int64_t problem, const float *bias) {
         const Networks &networks = shape.networks;
         if (networks.starts == 1) return bias;
@@ -184,7 +184,7 @@ struct Layers {
         return start;
     }
 
-    // What follows the normalisation in a layer, of some columns of z̄: what the activation is given.
+    // The inputs of the activation for some columns of z̄: gain · z̄ + offset.
     Vec shifted(Vec normal, int l, int member, int column) const {
         const int out = shape.out(l);
         const Vec gain = of_layer(shape.networks.gain[l] + (long)member * out, column, out);
@@ -192,10 +192,10 @@ struct Layers {
         return normal * gain + offset;
     }
 
-    // A normalised layer's sums in float32 -> y = f(gain · z̄ + offset). normals(row): where z̄ goes, if SAVE.
+    // A normalised layer's sums in float32 -> y = f(gain · z̄ + offset). normals(row): the place for z̄, if SAVE.
     template <bool SAVE, class Number, class Normals>
     void normalised(int l, int member, float *sums, float *y, Normals normals) const {
-        const int columns = shape.columns(l), VECTORS = 2;  // as many as an entry has numbers
+        const int columns = shape.columns(l), VECTORS = 2;  // the numbers of an entry
         alignas(64) float z[VECTORS * LANES];
         Moments of[TILE];
         moments(sums, shape.widest, rows, shape.out(l), columns, of);
@@ -212,7 +212,7 @@ struct Layers {
         });
     }
 
-    // The gradient of a normalised layer's y, in place -> of its sums.
+    // The gradient of a normalised layer's y -> the gradient of its sums, in place.
     template <class Normals>
     void normalised_back(int l, int member, float *rates, Normals normals) const {
         const int out = shape.out(l), columns = shape.columns(l);
@@ -231,8 +231,8 @@ struct Layers {
         });
     }
 
-    // x through a member's packed layers: (rows, widest), of which the first are its outputs. slopes(row): where what
-    // `backward` needs of its hidden layers goes, if SAVE.
+    // The forward pass of x through a member's packed layers -> (rows, widest); the first columns are its outputs.
+    // slopes(row): the place for the numbers that `backward` needs, if SAVE.
     template <bool SAVE, class Number, class Slopes>
     const float *forward(const float *packed, int member, int64_t problem, Slopes slopes) {
         typedef typename Number::First First;
@@ -249,7 +249,7 @@ struct Layers {
         for (int l = 0; l < shape.networks.layers; l++) {
             const float *matrix = bias + shape.columns(l);
             auto activate = [&](int m, int some, int column, int columns, const auto *z) {
-                if (shape.normalised(l)) {  // a row has to be complete first
+                if (shape.normalised(l)) {  // the normalisation needs the complete row
                     for (int i = m; i < m + some; i++, z += columns)
                         for (int j = 0; j < columns; j += LANES)
                             store(to + i * (long)shape.widest + column + j, Number::widened(z + j));
@@ -304,7 +304,7 @@ struct Layers {
         return from;
     }
 
-    // The gradient of the outputs, which lies in a, through a member's transposed matrices -> of x (rows, widest).
+    // The gradient of the outputs, in a, through a member's transposed matrices -> the gradient of x (rows, widest).
     template <class Slopes>
     const float *backward(const float *transposed, int member, Slopes slopes) {
         float *from = a, *to = b;
@@ -336,7 +336,7 @@ struct Layers {
 
 // --- a pass ----------------------------------------------------------------------------------------------------------
 
-// Rows first, first + 1, … of a member, all of one problem where that has a bias of its own.
+// A pass of a member's rows from `first` on. If problems have their own biases, all rows are of one problem.
 static void pass_rows(const Networks &networks, const Pass &pass, int64_t member, int64_t first, int rows,
                       float *scratch) {
     const Shape shape(networks);

@@ -1,4 +1,4 @@
-// Layer normalisation of rows, there and back. Included after products.h.
+// Layer normalisation of rows, forward and backward. Included after products.h.
 
 static inline float total(Vec x) {
 #if LANES == 16
@@ -10,7 +10,7 @@ static inline float total(Vec x) {
 #endif
 }
 
-// The first `count` of x; the others 0.
+// The first `count` numbers of x; the others are 0.
 static inline Vec first_of(Vec x, int count) {
     Ints lane;
     for (int n = 0; n < LANES; n++) lane[n] = n;
@@ -24,7 +24,7 @@ struct Moments {
     Vec normal(Vec z) const { return (z - mean) * scale; }
 };
 
-// Of rows z (out), behind which there is 0; some at a time, since a row waits for its sums.
+// The moments of rows z (out), which end with zeros. Several rows at a time, because each row waits for its sums.
 static void moments(const float *z, long apart, int rows, int out, int columns, Moments *found) {
     const int SOME = 4;
     for (int first = 0; first < rows; first += SOME) {
@@ -45,13 +45,13 @@ static void moments(const float *z, long apart, int rows, int out, int columns, 
     }
 }
 
-// A row's z̄ (out), behind it 0 up to the columns, then 1 / std: what the way back needs.
+// A row's numbers for the backward pass: z̄ (out), zeros up to `columns`, then 1 / std.
 static inline void keep_normal(Moments of, const float *z, int out, int columns, float *to) {
     for (int j = 0; j < columns; j += LANES) store(to + j, first_of(of.normal(load(z + j)), out - j));
     to[columns] = of.scale;
 }
 
-// The gradient g of z̄ (out) in place -> of z: (g - mean(g) - z̄ mean(g z̄)) / std. normal: as `keep_normal` has left it.
+// The gradient g of z̄ (out) -> of z, in place: (g - mean(g) - z̄ mean(g z̄)) / std. normal: the row of `keep_normal`.
 static inline void normalise_back(float *rate, const float *normal, int out, int columns) {
     Vec sum{}, along{};
     for (int j = 0; j < columns; j += LANES) {

@@ -1,11 +1,11 @@
-// Vectors, activations and matrix products, for the instruction set that the includer has chosen:
+// Vectors, activations and matrix products, for the instruction set that the includer chooses:
 //
 //     LANES         floats in a vector
-//     ROWS × SPAN   rows × vectors of a block of sums, as many as fit the registers
-//     WITH_BFLOAT16, WITH_FLOAT16   defined where it computes with these
-//     WITH_TILES    and where it multiplies tiles of bfloat16
+//     ROWS × SPAN   rows × vectors of a block of sums, as many as fit into the registers
+//     WITH_BFLOAT16, WITH_FLOAT16   defined if it computes with these numbers
+//     WITH_TILES    defined if it multiplies tiles of bfloat16
 //
-// No include guard: kernel.cpp includes this once for each set, in a namespace of its own.
+// No include guard: kernel.cpp includes this once for each set, in its own namespace.
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -13,7 +13,7 @@ typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_ali
 
 static inline Vec load(const float *x) { return *(const Vec *)x; }
 static inline void store(float *x, Vec value) { *(Vec *)x = value; }
-static inline Vec some_of(const float *from, int count) {  // the others 0
+static inline Vec some_of(const float *from, int count) {  // the others are 0
     if (count == LANES) return load(from);
 #if LANES == 16
     return (Vec)_mm512_maskz_loadu_ps(count > 0 ? (1u << count) - 1 : 0, from);
@@ -23,7 +23,7 @@ static inline Vec some_of(const float *from, int count) {  // the others 0
     return value;
 #endif
 }
-// A layer's parameter of LANES columns; beyond the last, 0.
+// LANES columns of a layer's parameter; beyond the last column, 0.
 static inline Vec of_layer(const float *from, int column, int columns) {
     return some_of(from + column, columns - column < LANES ? columns - column : LANES);
 }
@@ -40,7 +40,7 @@ static inline Vec exponential(Vec x) {
     p = p * f + 0.240221197f;
     p = p * f + 0.693146967f;
     p = p * f + 1.00000007f;
-    return (Vec)((Bits)p + ((Bits)shifted << 23));  // of a NaN any bits will do
+    return (Vec)((Bits)p + ((Bits)shifted << 23));  // for NaN, any bits are right
 }
 
 static inline Vec inverse(Vec x) {
@@ -52,7 +52,7 @@ static inline Vec inverse(Vec x) {
 #endif
 }
 
-// x between -bound and bound; a NaN stays one.
+// x between -bound and bound; NaN stays NaN.
 static inline Vec clamped(Vec x, float bound) {
     const Vec low = Vec{} - bound, high = Vec{} + bound;
 #if LANES == 16
@@ -66,7 +66,7 @@ static inline Vec clamped(Vec x, float bound) {
 static inline Vec sigmoid(Vec x) { return inverse(1.0f + exponential(-clamped(x, 87.0f))); }
 
 #ifdef WITH_BFLOAT16
-// Of relative error 3e-4. 2^y is 2^⌊y⌋ times a cubic for the rest.
+// A sigmoid with a relative error of 3e-4. 2^y is 2^⌊y⌋ times a cubic for the rest.
 static inline Vec roughly_sigmoid(Vec x) {
     const __m512 y = (__m512)(x * -1.44269504f);
     const Vec f = (Vec)_mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF);
@@ -78,7 +78,7 @@ static inline Vec roughly_sigmoid(Vec x) {
 #ifdef WITH_FLOAT16
 static inline __m512h each(float value) { return _mm512_set1_ph((_Float16)value); }
 
-// Of 32 numbers of float16. 2^y is 2^⌊y⌋ times a cubic for the rest, of relative error 2e-4.
+// A sigmoid of 32 float16 numbers. 2^y is 2^⌊y⌋ times a cubic for the rest, with a relative error of 2e-4.
 static inline __m512h sigmoid(__m512h x) {
     const __m512h y = _mm512_min_ph(each(15.0f), _mm512_max_ph(each(-15.0f), x * each(-1.44269504f)));
     const __m512h f = _mm512_reduce_ph(y, _MM_FROUND_TO_NEG_INF);
@@ -87,8 +87,8 @@ static inline __m512h sigmoid(__m512h x) {
 }
 #endif
 
-// f(z), and f'(z) where it is asked for. slope: f'(z) of y = f(z), and of z if OF_Z. And f for what has 16 bits: of numbers
-// of float16, and of others roughly.
+// Activations: f(z), and f'(z) in the second form. slope: f'(z) from y = f(z), and from z if OF_Z. For results of 16
+// bits, `roughly` computes f less exactly, and float16 numbers have their own form.
 struct Silu {
     static const bool OF_Z = true;
 
@@ -153,7 +153,7 @@ struct Elu {
     Vec slope(Vec y, Vec) const { return y > 0.0f ? Vec{} + 1.0f : y + 1.0f; }
 };
 
-// work(f) for the activation behind a hidden layer, chosen once for many numbers.
+// Calls work(f) for the activation after a hidden layer. It is chosen once for many numbers.
 template <class Work>
 static inline void with_activation(const Networks &networks, int layer, Work work) {
     if (networks.activations[layer] == SILU) return work(Silu{});
@@ -182,7 +182,7 @@ static inline Vec logarithm(Vec x) {
     return m + (p * m * square - 0.5f * square) + e * 0.69314718f;
 }
 
-// Standard normals by number: any of them without those before it, so that threads need not agree on an order.
+// Standard normals by index. Any of them can be computed alone, so threads need no common order.
 struct Normals {
     uint32_t key, other;
 
@@ -194,7 +194,7 @@ struct Normals {
         return x ^ (x >> 16);
     }
 
-    // Numbers first, …, first + LANES - 1. A uniform in (-1, 1), and the inverse of its error function (Giles 2012).
+    // The normals first, …, first + LANES - 1: the inverse error function (Giles 2012) of uniforms in (-1, 1).
     Vec from(uint32_t first) const {
         Bits lane;
         for (int n = 0; n < LANES; n++) lane[n] = n;
@@ -218,19 +218,19 @@ struct Normals {
 
 // --- numbers ---------------------------------------------------------------------------------------------------------
 
-// What lies between the layers. An entry of 32 bits holds one number or a pair of them, (2k, 2k + 1) of a row:
+// Types of the numbers between layers. An entry of 32 bits holds one number, or the pair (2k, 2k + 1) of a row:
 //
-//     PAIR          numbers of an entry
-//     PARTS         bfloat16 numbers that a number is the sum of: a row has the entries of the first parts, then the others
-//     DEEP          a row's entries are so many at a time; those beyond its numbers are 0
-//     First         how the inputs of the first layer are kept: they have units of their own
-//     Between       what the sums of a layer between others are kept as
-//     RUN           products after which a sum is put away, before it has rounded too often
-//     packed, keep  the weights of LANES columns that one entry meets, and their biases
+//     PAIR          numbers in an entry
+//     PARTS         bfloat16 numbers whose sum is a number: a row has the entries of first parts, then of second parts
+//     DEEP          the number of a row's entries is a multiple of this; entries beyond its numbers are 0
+//     First         the type of the first layer's inputs, which have units of their own
+//     Between       the type of the sums of a middle layer
+//     RUN           products after which a sum is stored, so that rounding does not add up
+//     packed, keep  the weights of LANES columns for one entry, and their biases
 //     times         sum += entry · weights
-//     start, finish from a bias, or from what was put away
-//     widened       what lies between as float32
-//     activate      y = f(z), of columns of a row, and its second parts so many floats on; may write on for a vector
+//     start, finish begin a sum from a bias or a stored sum, and store it
+//     widened       a sum between layers as float32
+//     activate      y = f(z) for columns of a row, second parts `second` floats later; may write one more vector
 
 struct SummedInFloat32 {
     static const int PARTS = 1, DEEP = 1;
@@ -260,7 +260,7 @@ struct Float32 : SummedInFloat32 {
 static inline __m256i rounded(Vec x) { return (__m256i)_mm512_cvtneps_pbh((__m512)x); }
 static inline Vec as_float(__m256i x) { return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16); }
 
-// LANES pairs of rounded numbers: of a number of each, or of a row's next 2 · LANES numbers.
+// LANES pairs of rounded numbers: each pair from both vectors, or of neighbours in a row (first, then second).
 static inline Vec side_by_side(Vec first, Vec second) {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
     alignas(64) static const uint16_t IN_TURN[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
@@ -272,7 +272,7 @@ static inline Vec one_after_another(Vec first, Vec second) {
 }
 
 #ifdef WITH_TILES
-// A number as the sum of two of bfloat16, of which three products are taken: 16 bits of it count.
+// A number as the sum of two bfloat16 numbers, multiplied by three products. It has 16 significant bits.
 struct Halves : SummedInFloat32 {
     uint32_t pair;
 
@@ -324,7 +324,7 @@ struct Float16 {
     static const int PAIR = 2, PARTS = 1, DEEP = 1;
     typedef Float32 First;
     typedef uint16_t Between;
-    typedef __m512h Sum;  // of the first of each pair, and of the second
+    typedef __m512h Sum;  // two sums: of each pair's first numbers, and of the second
     static constexpr int RUN(const uint16_t *) { return 128; }
     static constexpr int RUN(const float *) { return 16; }
     static __m256i half(Vec x) { return _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT); }
@@ -364,9 +364,9 @@ struct Float16 {
 
 // --- products --------------------------------------------------------------------------------------------------------
 
-static const int AHEAD = 4;  // rows of a panel that are on their way to the nearest cache
+static const int AHEAD = 4;  // rows of a panel to prefetch into the nearest cache
 
-// A matrix (depth, columns) lies in panels of at most SPAN vectors, each (depth, vectors · LANES), one after another.
+// A matrix (depth, columns) is stored in panels of at most SPAN vectors, each (depth, vectors · LANES), in order.
 struct Panels {
     int count, wide, vectors;  // the first `wide` panels have one vector more
 
@@ -379,20 +379,20 @@ struct Panels {
     int width(int panel) const { return vectors + (panel < wide); }
 };
 
-// panel(first column, vectors) for each, in order.
+// Calls panel(first column, vectors) for each panel, in order.
 template <class Panel>
 static inline void laid_out(int columns, Panel panel) {
     Panels panels(columns);
     for (int p = 0, column = 0; p < panels.count; column += panels.width(p) * LANES, p++) panel(column, panels.width(p));
 }
 
-// A row's numbers, apart from the next row's.
+// Rows of numbers: the first row, and the floats from row to row.
 struct Rows {
     float *first;
     long apart;
 };
 
-// The entries of a factor: rows of an array; or its columns, of which the transposed array's rows are made.
+// The entries of a left factor: the rows of an array (Along), or its columns, for a transposed array (Across).
 template <class Number>
 struct Along {
     typedef Number Entry;
@@ -418,7 +418,7 @@ struct Across {
     Across from(int m) const { return {a + m, stride}; }
 };
 
-// A panel's rows lie one behind another, or apart by the columns of the array that it is a part of.
+// The rows of a panel are contiguous (Close), or as far apart as the columns of the whole array (Apart).
 template <int N>
 struct Close {
     static constexpr long row(long k) { return k * N * LANES; }
@@ -431,7 +431,7 @@ struct Apart {
 
 template <int M, int N, template <class> class Entries, class Number, class Rows, class Z>
 static inline void product(Entries<Number> a, int depth, const float *panel, Rows rows, const Z *bias, Z *z) {
-    auto run = [&](const Z *from, auto row, int first, int end) {  // from: what the sums start at, a row after the other
+    auto run = [&](const Z *from, auto row, int first, int end) {  // from: the first values of the sums, row by row
         typename Number::Sum sum[M][N];
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++)
@@ -487,7 +487,7 @@ static inline void block(int m, int n, Arguments... arguments) {
 }
 
 #ifdef WITH_TILES
-// While it lives, every tile has 16 rows of 16 entries. Tiles are numbered: 0 to 2 are sums, 3 and 4 a, 5 to 7 a matrix.
+// While it lives, every tile has 16 rows of 16 entries. Tiles 0 to 2 are sums, 3 and 4 are of a, 5 to 7 of the matrix.
 struct Tiles {
     Tiles() {
         struct {
@@ -529,7 +529,7 @@ static inline void product_of_tiles(const float *a, long stride, int depth, cons
 }
 #undef EACH
 
-// As `multiply`. It reads on for as many rows as a tile has, and the second parts of a row lie behind half of it.
+// `multiply` for tiles. It reads as many rows as a tile has. A row's second parts start at half of its stride.
 template <int PARTS, class Sink>
 static void multiply_tiles(const float *a, long stride, int rows, int depth, int columns, const float *matrix,
                            const float *bias, Sink sink) {
@@ -538,7 +538,7 @@ static void multiply_tiles(const float *a, long stride, int rows, int depth, int
     laid_out(columns, [&](int column, int n) {
         const float *from = bias ? bias + column : nullptr;
         for (int i = 0; i < rows; i += LANES) {
-            __asm__ volatile("" ::: "memory");  // the loads of tiles do not say that they read memory
+            __asm__ volatile("" ::: "memory");  // the compiler does not know that tile loads read memory
             static_assert(SPAN == 3, "a case for each");
             if (n == 3) product_of_tiles<3, PARTS>(a + i * stride, stride, depth, matrix, from, z);
             if (n == 2) product_of_tiles<2, PARTS>(a + i * stride, stride, depth, matrix, from, z);
@@ -554,7 +554,7 @@ template <class Entries, class Z, class Sink>
 static inline void multiply_blocks(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
                                    bool packed) {
     alignas(64) Z z[(ROWS * SPAN + 1) * LANES] = {};
-    const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: few rows would wait for their sums
+    const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: a block of few rows would wait for its sums
     laid_out(columns, [&](int column, int n) {
         for (int i = 0; i < blocks; i++) {
             const int m = rows * i / blocks, some = rows * (i + 1) / blocks - m;
@@ -565,7 +565,7 @@ static inline void multiply_blocks(Entries a, int rows, int depth, int columns, 
     });
 }
 
-// a · matrix + bias, a block at a time while it is in the nearest cache: sink(row, rows, column, columns, z).
+// a · matrix + bias. Calls sink(row, rows, column, columns, z) for each block, while it is in the nearest cache.
 template <class Entries, class Z, class Sink>
 static inline void multiply(Entries a, int rows, int depth, int columns, const float *matrix, const Z *bias, Sink sink,
                             bool packed = true) {

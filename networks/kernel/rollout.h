@@ -1,6 +1,6 @@
-// A tile of rows through a model and through time, there and back. Included after networks.h.
+// A tile of rows through a model and through time, forward and backward. Included after networks.h.
 
-// How a model's numbers lie. The last layer's columns are changes and, where there is noise, raw variances.
+// The layout of a model's numbers. The last layer's columns are changes and, with noise, raw variances.
 struct Trajectory : Shape {
     const Model &model;
     int state, saved;
@@ -8,12 +8,12 @@ struct Trajectory : Shape {
     explicit Trajectory(const Model &model)
         : Shape(*model.networks, model.state + padded(model.state), model.low ? 2 * padded(model.state) : 0),
           model(model), state(padded(model.state)) {
-        saved = hidden * model.mixed + state;  // of a row and step: what its layers' slopes need, and ε dσ / d raw
+        saved = hidden * model.mixed + state;  // floats of a row's step: its layers' slopes, and ε dσ / d raw
     }
     long scratch() const { return Shape::scratch() + (long)TILE * 2 * state; }
 };
 
-// A member's layers, then low and high.
+// Packs a member's layers, then low and high.
 static void pack_member(const Trajectory &shape, int member, float *to) {
     const Model &model = shape.model;
     to = pack(shape, member, to);
@@ -24,11 +24,11 @@ static void pack_member(const Trajectory &shape, int member, float *to) {
 
 // --- a tile ----------------------------------------------------------------------------------------------------------
 
-// A trajectory of one particle of one candidate.
+// The trajectory of one particle of one candidate.
 struct Row {
     const float *start, *actions, *noise;  // (S), (H, A); by steps
     float *states, *saved;                 // (H, S); (H, saved)
-    int64_t place;                         // in (P, R)
+    int64_t place;                         // its index in (P, R)
 };
 
 struct Tile {
@@ -42,7 +42,7 @@ struct Tile {
     Layers layers;
     float *state, *next;  // (rows, padded S), twice
 
-    // Rows first, first + 1, … of a run: candidates of one particle, then of the next that meets the same members.
+    // The rows of a run from `first` on: the candidates of one particle, then of the next with the same members.
     Tile(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch)
         : model(model), rollout(rollout), shape(model), run(run), rows(rows), packed(shape, scratch),
           layers(shape, rows, packed.end()) {
@@ -64,7 +64,7 @@ struct Tile {
 
     int member(int64_t t, int k) const { return rollout.met[run * rollout.met_run + t * rollout.met_step + k]; }
 
-    // A member's weights, and the transposed ones.
+    // A member's weights, and its transposed weights.
     const float *there(int member) {
         return packed.of([&](int m, float *to) { pack_member(shape, m, to); }, member);
     }
@@ -99,7 +99,7 @@ struct Tile {
         }
     }
 
-    // What the networks see of a state and an action.
+    // The networks' inputs from a state and an action.
     void see(const float *s, const float *moved, float *to) const {
         for (int j = 0; j < model.features; j++) {
             float value = s[model.entry[j]];
@@ -108,7 +108,7 @@ struct Tile {
         memcpy(to + model.features, moved, model.action * sizeof(float));
     }
 
-    // One member's change and noise onto the next state.
+    // Adds one member's change and noise to the next state.
     void add(int i, int64_t t, const float *weights, const float *out) {
         float *to = next + i * shape.state;
         if (!model.low) {
@@ -123,7 +123,7 @@ struct Tile {
             Vec epsilon{}, std, s = sigmoid(load(out + model.state + j)), variance = load(low + j) + load(high + j) * s;
             if (row[i].noise)
                 memcpy(&epsilon, row[i].noise + t * rollout.step_stride + j, some * sizeof(float));
-            else  // numbered as in an array (P, R, H, S)
+            else  // indexed as in an array (P, R, H, S)
                 epsilon = normals.from((uint32_t)((row[i].place * rollout.horizon + t) * model.state + j));
             for (int n = 0; n < LANES; n++) std[n] = sqrtf(variance[n]);
             store(to + j, load(to + j) + load(out + j) + std * epsilon);
@@ -131,7 +131,7 @@ struct Tile {
         }
     }
 
-    // The gradient of the states (R, P, H, S) back to actions and first state, through what `rollout` saved.
+    // The gradient of the states (R, P, H, S) -> the gradients of actions and first state, with the numbers in `saved`.
     void backward() {
         memset(next, 0, (size_t)rows * shape.state * sizeof(float));
         for (int64_t t = rollout.horizon - 1; t >= 0; t--) {
