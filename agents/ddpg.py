@@ -16,7 +16,7 @@ from elites.networks.fitting import bellman, fit
 
 @dataclass(frozen=True)
 class DDPG(DeterministicPolicy):
-    """The noise is normal as in TD3, in half widths of the box."""
+    """A deterministic policy that climbs one Q-function. The noise is normal as in TD3, in half widths of the box."""
 
     critics: Count = 1
     target_every: Count = 1

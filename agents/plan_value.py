@@ -32,7 +32,7 @@ class ValueLearning(Checked):
     trace: Fraction = 0.95  # λ: 0 uses the value of the next state, 1 uses the rewards earned
     epochs: Count = 5  # passes over all steps in a lesson, each with new targets
     batch: Count = 256  # steps of an update
-    learning_rate: Positive = 1e-3  # Adam's
+    learning_rate: Positive = 1e-3  # Adam's learning rate
     learning: LearningPrecision = "bfloat16x3"  # number format of products on a processor with tiles; else float32
 
     def fit(

@@ -36,7 +36,7 @@ class QLearning(Algorithm):
 
     RENAMED: ClassVar[Mapping[str, str]] = {"width": "architecture.hidden"}
 
-    architecture: Architecture = Architecture((256, 256))  # of the critics and the policy
+    architecture: Architecture = Architecture((256, 256))  # the architecture of the critics and the policy
     critics: Count = 2  # number of Q-functions; with 2, the smaller value is the target, as in TD3
     critic_rate: Positive = 1e-3  # learning rate of the Q-functions
     policy_rate: Positive = 1e-3  # learning rate of the policy

@@ -14,7 +14,7 @@ from elites.networks.climbing import climb
 
 @dataclass(frozen=True)
 class QGP(CGP):
-    """CGP with another loss of the policy."""
+    """CGP with a policy that climbs Q, instead of a policy that imitates the search."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from elites.networks.fitting import bellman, fit
 
 @dataclass(frozen=True)
 class TD3(DeterministicPolicy):
-    """All noise is in half widths of the box."""
+    """Twin critics, smoothed targets and a delayed policy. All noise is in half widths of the box."""
 
     policy_every: Count = 2  # updates of the critics for one update of the policy
     policy_noise: NonNegative = 0.2  # spread of the noise on the targets' actions

@@ -3,8 +3,8 @@
     python benchmarks/choices.py --csv results/choices.csv
 
 One loop drives an environment for every seed, and plans for all at once. Returns are in the environment's own reward.
-Both environments give the same reward at every step, so the search maximises a smoother one: a pole that is upright in
-the middle of the track, and the height of Acrobot's tip. iCEM's noise is red for CartPole, which is the default. It is
+Both environments give the same reward at every step. So the search maximises a smoother reward: an upright pole in the
+middle of the track, and the height of Acrobot's tip. iCEM's noise is red for CartPole, which is the default. It is
 pink for Acrobot: with red noise, one seed of ten takes more than a hundred steps.
 """
 

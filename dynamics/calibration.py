@@ -15,7 +15,7 @@ def variance_factors(squared_error: Tensor, variance: Tensor, disagreement: Tens
     """The factor c of every entry under which the mixture's errors e are most likely: (n, S) each -> (S,).
 
     The mixture's variance is c v + d: v is the mean of the members' variances, d the variance of their means. Members
-    learn v from their own errors. These are larger than the mixture's, so v + d is too large. c minimises the sum over
+    learn v from their own errors, which are larger than the mixture's. So v + d is too large. c minimises the sum over
     transitions Σ log(c v + d) + e² / (c v + d), plus (log c / PRIOR)².
     """
     best = torch.zeros_like(variance[0], dtype=torch.float64)

@@ -44,7 +44,7 @@ class EnsembleConfig(Checked):
         "elites": "best_members",
     }
     members: Count = 5  # number of networks
-    architecture: Architecture = NETWORKS  # of each network
+    architecture: Architecture = NETWORKS  # the architecture of each network
     best_members: Count | None = None  # number of members to plan with, the best by validation loss; None is all
     propagation: Literal["tsinf", "ts1", "mean"] = "tsinf"
     sampling: Precision = "float32"

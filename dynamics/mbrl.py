@@ -46,7 +46,7 @@ class Model(Dynamics[Draw]):
     def reward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """The learned reward of states (R, S + 1): (R,)."""
         if not self.model.learned_rewards:
-            raise ValueError("Model.reward: expected a model with learned_rewards=True; this one predicts none")
+            raise ValueError("Model.reward: expected a model with learned_rewards=True, got one that predicts none")
         return next_state[:, self.observed]
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:

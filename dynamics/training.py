@@ -50,8 +50,8 @@ class Training(Checked):
 
     epochs: Count = 50  # the most epochs
     batch: Count | None = None  # transitions of each member in a step; None is n / 32, between 16 and 64
-    learning_rate: Positive = 1e-3  # Adam's
-    weight_decay: NonNegative = 1e-3  # Adam's, on the layers' weights
+    learning_rate: Positive = 1e-3  # Adam's learning rate
+    weight_decay: NonNegative = 1e-3  # Adam's weight decay, on the layers' weights
     beta: Fraction = 0.25  # an error's weight is its variance to this power (Seitzer et al. 2022)
     averaging: Fraction = 0.99  # share of the old average in each step of the weights' running average; 0 is no average
     validation: Rate = 0.1  # share of the transitions to hold out

@@ -80,7 +80,7 @@ def renaming(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check(name: str, value: Any, hint: Any) -> None:
-    """Raises a ValueError that says what was expected, if the value does not fit the type hint."""
+    """Raises a ValueError with the expected type if the value does not fit the type hint."""
     if not fits(value, hint):
         raise ValueError(f"{name}: {mismatch(value, hint)}")
 

@@ -27,7 +27,7 @@ NOT_FOR_READERS = re.compile(r"\s*#?\s*(noqa|type:|pragma).*")
 
 @dataclass(frozen=True)
 class Setting:
-    """One key that a mapping for `config.build` may hold."""
+    """One key that a mapping for `config.build` can hold."""
 
     key: str  # planner.cold.samples
     value: str  # as YAML; empty if the key only has keys below it
@@ -100,7 +100,7 @@ def _part(hint: Any) -> type | None:
 
 
 def _is_constant(hint: Any) -> bool:
-    """Whether a field has only one choice. It marks the kind of a file, and nobody sets it."""
+    """Whether a field has only one choice. Such a field marks the kind of a file; users do not set it."""
     return get_origin(hint) is Literal and len(get_args(hint)) == 1
 
 

@@ -213,7 +213,7 @@ class Choices(Space):
         return torch.cat(hot, -1).to(self.dtype)
 
     def project(self, x: Tensor) -> Tensor:
-        """The answers with the largest entries. Of equal entries the first counts."""
+        """The answers with the largest entries. If entries are equal, the first counts."""
         return self.rows(self.answers(x))
 
     def uniform(self, count: int, rng: Generator) -> Tensor:

@@ -22,7 +22,7 @@ class Architecture(Checked):
     """
 
     hidden: tuple[Count, ...] = (256, 256)  # widths of the hidden layers
-    activation: Activation = "relu"
+    activation: Activation = "relu"  # the activation after every hidden layer
     layer_norm: Literal["none", "first", "all"] = "none"
     initialisation: Literal["uniform", "truncated_normal", "xavier", "variance_scaling"] = "uniform"
     last_scale: Positive = 1.0

@@ -30,7 +30,9 @@ class TopK:
 
 @dataclass(frozen=True)
 class CEM(SamplingPlanner):
-    """Refits a distribution to the elites x_i with weights w_i (CEM-GD paper, eq. 2):
+    """The cross-entropy method: refits a distribution to the elites (CEM-GD paper, eq. 2).
+
+    With weights w_i of the elites x_i:
 
         μ ← (1 - α) μ + α Σ w_i x_i                      (2a)
         σ² ← (1 - α) σ² + α Σ w_i (x_i - Σ w_j x_j)²     (2b)
@@ -42,8 +44,8 @@ class CEM(SamplingPlanner):
     RENAMED: ClassVar[Mapping[str, str]] = {"proposal": "distribution"}
 
     samples: Count = 100  # n, candidates per iteration
-    iterations: Count = 5  # m
-    elites: Count = 10  # k
+    iterations: Count = 5  # m, rounds of drawing, scoring and refitting
+    elites: Count = 10  # k, candidates to refit to
     alpha: Rate = 0.9  # how far the mean and the variance move towards the elites
     spread: Positive = 0.5  # the first standard deviation, in half widths of the box: PETS's (high - low) / 4
     floor: NonNegative = 0.0  # the smallest spread, in half widths

@@ -13,7 +13,7 @@ from elites.planners.problem import Problem
 
 
 class Evaluator:
-    """Scores the candidates of a problem, counts them, and watches the deadline."""
+    """Scores the candidates of a problem, counts them, and checks the deadline."""
 
     def __init__(self, objective: Objective, problem: Problem, deadline: float | None = None) -> None:
         if not callable(objective):

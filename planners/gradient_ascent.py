@@ -22,17 +22,18 @@ Gradient = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class GradientAscent(Solver):
-    """x ← project(x + η d), with the first η = η_init, ρ η_init, ρ² η_init, … that improves (CEM-GD paper, sec. 2.2).
+    """Projected gradient ascent with a backtracking line search (CEM-GD paper, sec. 2.2).
 
-    If all J trials of a sequence fail, it stops and keeps its last accepted point. A cold start begins at random
-    points, a warm start at the plan's elites.
+    x ← project(x + η d), with the first η = η_init, ρ η_init, ρ² η_init, … that improves. If all J trials of a sequence
+    fail, it stops and keeps its last accepted point. A cold start begins at random points, a warm start at the plan's
+    elites.
     """
 
     steps: Count = 10  # G, gradient updates
     trials: Count = 8  # J, step sizes tried in an update
     step: Positive = 0.01  # η_init, the first step size
     decay: Rate = 0.67  # ρ, the factor from one trial to the next
-    starts: Count = 8  # points to climb from; the paper's baseline has 1; CEMGD and GradCEM bring their own
+    starts: Count = 8  # points to climb from, 1 in the paper's baseline; CEMGD and GradCEM bring their own
     direction: Literal["gradient", "adam"] = "gradient"  # the gradient, or Adam's direction from it
     line_search: Literal["sequential", "batched"] = "batched"  # trials after the first: one by one, or in one call
 

@@ -15,7 +15,7 @@ from elites.planners.search import Candidates, Search
 
 @dataclass(frozen=True)
 class CarriedElites:
-    """Some elites become candidates again in the next iteration and the next plan. So does the mean in the last one."""
+    """Adds some elites as candidates in the next iteration and the next plan. The last iteration also gets the mean."""
 
     count: int
 
@@ -46,7 +46,7 @@ class ICEM(SamplingPlanner):
 
     samples: Count = 100  # N, candidates of the first iteration
     iterations: Count = 5  # rounds of drawing, scoring and refitting
-    elites: Count = 10  # K
+    elites: Count = 10  # K, candidates to refit to
     alpha: Rate = 0.9  # weight of the new elites, 1 less the paper's momentum
     beta: NonNegative = 2.0  # the noise's colour: the exponent of its power spectrum
     decay: Annotated[float, Range(1)] = 1.25  # γ: iteration i draws max(N γ^-i, 2K)

@@ -54,7 +54,7 @@ class MPPI(SamplingPlanner):
     samples: Count = 100  # candidates of each iteration
     iterations: Count = 5  # rounds of drawing, scoring and averaging
     spread: Positive = 0.5  # the constant standard deviation, in half widths of the box
-    temperature: Positive = 0.1  # λ
+    temperature: Positive = 0.1  # λ; a low temperature favours the best candidates
     standardise: bool = True  # whether the temperature is in standard deviations of the candidates' values
     noise: Noise = Smoothed()  # how the samples are correlated in time
 

@@ -35,7 +35,7 @@ class Plan:
     best: Tensor  # (*B, *E)  always finite, always inside the space
     value: Tensor  # (*B)  the objective at `best`; -inf if it is not finite
     elites: Tensor  # (*B, K, *E)  best first
-    ok: Tensor  # (*B)  bool; False if no finite value was found; then `best` is the fallback
+    ok: Tensor  # (*B)  bool; False if no finite value was found and `best` is the fallback
     evaluations: int  # candidates scored, per problem
     by: Distribution | None = None  # the distribution that drew the candidates, if any
     state: State | None = None  # its last state; None for a guess

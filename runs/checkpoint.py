@@ -79,7 +79,7 @@ class Checkpoints:
                 return self.read(path)
             except Damaged as error:
                 refused(f"{error}; trying the one before it")
-        raise ValueError(f"{self.folder}: expected a checkpoint, found {'none that is intact' if found else 'none'}")
+        raise ValueError(f"{self.folder}: expected a checkpoint, found {'only damaged ones' if found else 'none'}")
 
     def read(self, path: Path) -> dict[str, Any]:
         """The state in one checkpoint. Raises Damaged if any bit differs from what was written."""

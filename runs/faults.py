@@ -50,4 +50,4 @@ def fitting(name: str, device: torch.device | str, when: Callable[[], str]) -> I
             raise
         free = memory.in_words(memory.free_bytes(torch.device(device)))
         asked = memory.in_words(wanted)
-        raise OutOfMemory(f"{name}: expected to hold no more than {free}, got {asked} at once, {when()}") from error
+        raise OutOfMemory(f"{name}: expected to need at most {free} of memory, got {asked}, {when()}") from error

@@ -22,7 +22,7 @@ class Meter:
 
     @property
     def peak_mb(self) -> float | None:
-        """None if no platform told."""
+        """The peak memory. None if it is not known."""
         known = [peak for peak in (self._peak, memory.peak_mb()) if peak is not None]
         return max(known, default=None)
 

@@ -24,8 +24,8 @@ REPORT = "best return {best_return:.1f}, mean of the last three {last_three_mean
 class PETSSettings(PETSConfig, Episodes, RunSettings):
     """All settings of a run, for configs/pets/*.yaml and --set."""
 
-    reward: Literal["known", "learned"] | None = None  # None is known if elites.envs knows it, else learned
-    termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function, if it is not known
+    reward: Literal["known", "learned"] | None = None  # from elites.envs, or by the model; None is known, if possible
+    termination: str | None = None  # a name in elites.envs.TERMINATIONS or module:function; None is the known one
 
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PETS:
         return PETS(self, task_of(env, self.reward, self.termination), env, self.seed, device)

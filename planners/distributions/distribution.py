@@ -71,7 +71,7 @@ class Distribution(Protocol):
 
 
 def relative(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights (*B, k) over the largest, so equal ones sum exactly; their sum (*B), at least 1; whether any counts."""
+    """Weights (*B, k) over the largest, so equal ones sum exactly. Their sum (*B), or 1; and whether any counts."""
     scaled = weights / weights.amax(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     total = scaled.sum(-1)
     return scaled, total.clamp_min(1), total > 0

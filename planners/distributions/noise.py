@@ -40,7 +40,7 @@ class Coloured(Checked):
     lowest frequency, 1/H.
     """
 
-    beta: NonNegative = 2.0
+    beta: NonNegative = 2.0  # the exponent of the power spectrum
 
     def draw(self, draw: Draw, samples: int) -> Tensor:
         horizon = steps(draw.space)
@@ -55,7 +55,7 @@ class Coloured(Checked):
 class Smoothed(Checked):
     """n_t = beta ε_t + (1 - beta) n_{t-1} (PDDM, Nagabandi et al. 2019, sec. 3.2), scaled to variance 1."""
 
-    beta: Rate = 0.7
+    beta: Rate = 0.7  # the share of new noise in a step
 
     def draw(self, draw: Draw, samples: int) -> Tensor:
         lag = torch.arange(steps(draw.space))

@@ -117,7 +117,7 @@ def asked(parser: Parser, kind: Kind[S], arguments: Sequence[str] | None, progra
 
 
 def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
-    """The settings of a file, the flags and --set; or of the resumed run and --set. An error names where it stands."""
+    """The settings of a file, the flags and --set; or of the resumed run and --set. An error names its source."""
     if args.resume:
         if any(value is not None for name, value in vars(args).items() if name not in GOING_ON):
             raise ValueError("--resume keeps the run's own settings; only --set can change them")

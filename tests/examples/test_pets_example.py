@@ -191,7 +191,7 @@ def test_no_checkpoint_is_intact(stopped: Path) -> None:
     done = run("--resume", stopped, "--quiet")
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert last == f"pets: {stopped / 'checkpoints'}: expected a checkpoint, found none that is intact"
+    assert last == f"pets: {stopped / 'checkpoints'}: expected a checkpoint, found only damaged ones"
     assert "Traceback" not in done.stderr
 
 

@@ -100,7 +100,7 @@ def test_nothing_intact(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a checkpoint, found none"):
         checkpoint.newest(tmp_path, pytest.fail)
     checkpoint.write(tmp_path, {"count": 1}).write_bytes(b"{}")
-    with pytest.raises(ValueError, match="expected a checkpoint, found none that is intact"):
+    with pytest.raises(ValueError, match="expected a checkpoint, found only damaged ones"):
         checkpoint.newest(tmp_path, lambda text: None)
 
 

@@ -150,7 +150,7 @@ def test_real_allocations_that_fail() -> None:
 
 def test_it_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 12_340_000_000)
-    said = "Walk: expected to hold no more than 12.3 GB, got 36 GB at once, after 7 steps"
+    said = "Walk: expected to need at most 12.3 GB of memory, got 36 GB, after 7 steps"
     with pytest.raises(faults.OutOfMemory, match=f"^{said}$"), faults.fitting("Walk", "cpu", lambda: "after 7 steps"):
         raise RuntimeError(next(iter(MESSAGES)))
     with pytest.raises(RuntimeError, match=r"^other$"), faults.fitting("Walk", "cpu", lambda: ""):

@@ -437,7 +437,7 @@ def test_more_than_fits_into_memory(tmp_path: Path) -> None:
     much = replace(PETS_RUN, planner=CEM(samples=2**42, elites=2, iterations=1))
     with pytest.raises(OutOfMemory) as found:
         train(much, tmp_path)
-    said = r"expected to hold no more than [\d.]+ GB, got .*GB at once, after 10 steps; the last checkpoint is .*n"
+    said = r"expected to need at most [\d.]+ GB of memory, got .*GB, after 10 steps; the last checkpoint is .*n"
     assert "\n" not in str(found.value)
     assert isinstance(found.value.__cause__, RuntimeError)
     assert re.fullmatch(f"elites/CartpoleSwingup-v0: {said}", str(found.value))
