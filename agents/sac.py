@@ -63,7 +63,7 @@ class SoftActorCritic(QNets):
 
 @dataclass(frozen=True)
 class SAC(QLearning):
-    """A random policy with a target entropy of -A. Values include the future entropy: Q - α ln π. π has no slow copy."""
+    """A random policy with target entropy -A. Values include the future entropy: Q - α ln π. π has no slow copy."""
 
     critic_rate: Positive = 3e-4
     policy_rate: Positive = 3e-4  # learning rate of the policy and the temperature
