@@ -28,7 +28,7 @@ DEVELOPMENT = [
     "types-PyYAML",
 ]
 
-# The compiled kernel; where it cannot be built, everything runs in torch.
+# The compiled kernel. If it cannot be built, everything runs in torch.
 KERNEL = Extension(
     "elites.networks._kernel",
     ["networks/kernel/kernel.cpp"],
@@ -41,7 +41,7 @@ KERNEL = Extension(
 
 
 class BuildKernel(build_ext):
-    """Does not promise a file that was not built, which an editable install in strict mode would look for."""
+    """Leaves out a file that was not built, because a strict editable install would look for it."""
 
     def get_outputs(self) -> list[str]:
         return [path for path in super().get_outputs() if Path(path).exists()]

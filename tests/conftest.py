@@ -1,7 +1,7 @@
 """One thread for each test process: pytest-xdist has one for every core already.
 
-And Ctrl-C as in a terminal: a shell starts what it puts into the background with SIGINT ignored, and so would be the
-processes that tests start and interrupt.
+Also enables Ctrl-C as in a terminal: a shell starts background processes with SIGINT ignored. Processes that tests
+start and interrupt would inherit this.
 """
 
 import os

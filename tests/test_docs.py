@@ -1,4 +1,4 @@
-"""What the pages say holds: their Python runs, their files and commands exist, their links lead somewhere."""
+"""The pages are right: their Python runs, their files and commands exist, their links work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from elites.runs.commands.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = {"mbrl.md"}  # run by tests/mbrl, where mbrl-lib is installed
+ELSEWHERE = {"mbrl.md"}  # tests/mbrl runs it, because mbrl-lib is installed there
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -26,7 +26,7 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=name_of)
 def test_python_runs(page: Path, tmp_path: Path) -> None:
-    """Top to bottom, as one program."""
+    """From top to bottom, as one program."""
     program = tmp_path / f"{page.stem}.py"
     program.write_text("\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)))
     runpy.run_path(str(program))
@@ -49,7 +49,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_what_passes_before_a_commit_passes_in_ci() -> None:
-    """`make check` is what people run; CI runs all of it, the docs among it."""
+    """People run `make check`. CI runs the same and builds the docs."""
     (check,) = re.findall(r"^check: ([\w ]+?) +##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     (ci,) = re.findall(r"^make (.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert {*check.split(), "docs"} <= {*ci.split()}
@@ -66,6 +66,6 @@ def test_commands_exist(page: Path) -> None:
 
 
 def code(page: Path) -> list[str]:
-    """Blocks of no language, which are commands, and what stands in backticks."""
+    """Blocks without a language, which are commands, and text in backticks."""
     text = page.read_text()
     return [*re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE), *re.findall(r"`(elites [^`\n]+)`", text)]

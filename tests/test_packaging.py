@@ -1,4 +1,4 @@
-"""The wheel, every kind of editable install and a bare checkout import, beside a user's own envs/ and planners/."""
+"""The wheel, all kinds of editable installs and a bare checkout import beside a user's own envs/ and planners/."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the repository, so that building leaves nothing in it."""
+    """A copy of the repository, so that builds leave nothing in the original."""
     ignored = shutil.ignore_patterns(".*", "build", "dist", "outputs", "*.egg-info", "__pycache__", "*.so")
     return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=ignored))
 
@@ -52,13 +52,13 @@ def python(tmp_path: Path) -> Path:
     interpreter = tmp_path / "venv/bin/python"
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(run(interpreter, "-c", code, cwd=tmp_path).strip())
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # a path, whose own .pth are not read
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # a path whose .pth files are not read
     return interpreter
 
 
 @pytest.fixture
 def user(tmp_path: Path) -> Path:
-    """A project with folders of the very names."""
+    """A project with folders of the same names."""
     folder = tmp_path / "user"
     for name in FOLDERS:
         (folder / name).mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_wheel(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None
 
 
 def the_command_works(python: Path, user: Path) -> None:
-    """As installed, beside a user's own folders: it finds configs/, and the comments in its own source."""
+    """Installed, beside a user's own folders, it finds configs/ and the comments in its own source."""
     command = python.parent / "elites"
     assert run(command, "--version", cwd=user) == run(python, "-m", "elites", "--version", cwd=user)
     told = run(command, "pets", "--env", "elites/HalfCheetah-v0", "--planner", "cem", "--help", cwd=user)

@@ -1,4 +1,4 @@
-"""Scripts import the package, and never each other: each can be read, copied and run alone."""
+"""Scripts import the package and no other script, so each can be read, copied and run alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCRIPTS = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/*.py")])
 
 
 def imported(source: str) -> set[str]:
-    """The top-level modules that a program imports, wherever in it."""
+    """The top-level modules that a program imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The registered algorithms: every target and every loss by hand."""
+"""The registered algorithms: every target and every loss, computed by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rng(seed: int = 0) -> Generator:
 
 @torch.no_grad()
 def linear(critics: Critics, *members: tuple[float, float, float]) -> None:
-    """Q_j(s, a) = p s + q a + r, where each (p, q, r) is one; 100 keeps the ReLUs open."""
+    """Q_j(s, a) = p s + q a + r, with one (p, q, r) for each j; 100 keeps the ReLUs open."""
     for j, (p, q, r) in enumerate(members):
         critics.mlp.weights[0][j], critics.mlp.biases[0][j] = tensor([[p], [q]]), 100.0
         critics.mlp.weights[1][j], critics.mlp.biases[1][j] = 1.0, 0.0
@@ -42,13 +42,13 @@ def linear(critics: Critics, *members: tuple[float, float, float]) -> None:
 
 @torch.no_grad()
 def always(policy: Any, *outputs: float) -> None:
-    """The last layer says these, whatever the state."""
+    """The last layer gives these values in every state."""
     policy.mlp.weights[-1].zero_()
     policy.mlp.biases[-1].copy_(tensor(outputs))
 
 
 def agent(algorithm: Algorithm) -> Any:
-    """Of a state and an action: Q'_1 = 2s + 3a + 1, Q'_2 = s + a + 5, Q_1 = s + 2a, Q_2 = 1 - a, π = 0.5, π' = 0.6."""
+    """An agent with Q'_1 = 2s + 3a + 1, Q'_2 = s + a + 5, Q_1 = s + 2a, Q_2 = 1 - a, π = 0.5 and π' = 0.6."""
     found = Agent(algorithm, 1, UNIT, seed=0)
     nets: Any = found.nets
     linear(nets.slow.critics, *[(2.0, 3.0, 1.0), (1.0, 1.0, 5.0)][: len(nets.critics.mlp.weights[0])])
@@ -61,7 +61,7 @@ def agent(algorithm: Algorithm) -> Any:
 
 
 class Always(Replay):
-    """A replay that draws these rows, whatever it holds."""
+    """A replay that always draws these rows."""
 
     def __init__(self, **columns: float) -> None:
         row = {"state": 1.0, "action": 0.2, "reward": 10.0, "next_state": 2.0} | columns
@@ -77,7 +77,7 @@ class Always(Replay):
 
 
 def losses(found: Any, step: int = 1, rule: str = "update", **columns: float) -> Iterator[tuple[str, Tensor, Any]]:
-    """What the algorithm yields, without a descent: (module, loss, figures)."""
+    """The losses of the algorithm without a descent: (module, loss, figures)."""
     for name, loss, *figures in getattr(found.algorithm, rule)(found.nets, Always(**columns), step):
         yield name, loss, figures[0] if figures else {}
 
@@ -87,7 +87,7 @@ def loss_of(found: Any, module: str, step: int = 1, **columns: float) -> Tensor:
 
 
 def target(found: Any, **columns: float) -> float:
-    """From the slope of (Q - target)² by the last bias, which is 2 (Q - target)."""
+    """The target, from the slope of (Q - target)² in the last bias, 2 (Q - target)."""
     _, loss, _ = next(losses(found, **columns))
     biases = found.nets.critics.mlp.biases[-1]
     (slope,) = torch.autograd.grad(loss, biases)
@@ -99,7 +99,7 @@ def target(found: Any, **columns: float) -> float:
 
 @dataclass(frozen=True)
 class Says:
-    """A planner that answers 0.3, and remembers nothing."""
+    """A planner that always answers 0.3."""
 
     action: float = 0.3
 
@@ -122,7 +122,7 @@ def test_target_of_ddpg_by_hand(critics: int, value: float) -> None:
 
 @pytest.mark.parametrize("kind", [TD3, QtOpt, CGP, QGP])
 def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
-    """A huge spread is always clipped: a' is 0.6 - 0.1 or 0.6 + 0.1; with a clip of 0.9, 0.6 - 0.9 or the bound 1."""
+    """A huge spread is always clipped: a' is 0.6 ± 0.1. With a clip of 0.9 it is 0.6 - 0.9 or the bound 1."""
     search = {} if kind is TD3 else {"search": Says(0.6)}
     for clip, actions in ((0.1, (0.5, 0.7)), (0.9, (-0.3, 1.0))):
         found = agent(kind(architecture=ONE, policy_noise=1e6, noise_clip=clip, **search))
@@ -132,7 +132,7 @@ def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [QtOpt, CGP, QGP])
 def test_target_of_cgp_by_hand(kind: Any) -> None:
-    """At s' = 2, a' = 0.3 as the search says: Q'_1 = 5.9, Q'_2 = 7.3."""
+    """At s' = 2, a' = 0.3 from the search: Q'_1 = 5.9, Q'_2 = 7.3."""
     found = agent(kind(architecture=ONE, policy_noise=0.0, search=Says()))
     assert target(found) == pytest.approx(10 + 0.99 * 5.9, rel=1e-5)
 
@@ -180,7 +180,7 @@ def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
 
 
 def test_cgps_policy_loss_by_hand() -> None:
-    """(0.5 - 0.3)² a dimension, and its gradient 2 · 0.2 · 0.75; a search over Q_1, not over its slow copy."""
+    """(0.5 - 0.3)² for each dimension, with gradient 2 · 0.2 · 0.75. The search uses Q_1, not its slow copy."""
     cgp = agent(CGP(architecture=ONE, search=Says()))
     loss = loss_of(cgp, "policy")
     assert loss.item() == pytest.approx(0.04, rel=1e-5)
@@ -193,7 +193,7 @@ def test_cgps_policy_loss_by_hand() -> None:
 
 
 def test_imitation_of_the_targets_search() -> None:
-    """One search an update: π answers 0.5, and the slow Q_1 falls, so that -1 is best at the next states."""
+    """One search in an update. π answers 0.5. The slow Q_1 falls, so -1 is best at the next states."""
     cgp = agent(CGP(architecture=ONE, policy_noise=0.0, search_for="target"))
     linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
     assert loss_of(cgp, "policy").item() == pytest.approx(1.5**2, abs=0.25)
@@ -213,12 +213,12 @@ def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:
 
 
 def test_sacs_losses_by_hand() -> None:
-    """α ln π - min Q with α = 0.5; and the temperature's, whose slope is -(ln π - 1), as the target entropy is -1."""
+    """α ln π - min Q with α = 0.5. The temperature's loss has slope -(ln π - 1), because the target entropy is -1."""
     sac = agent(SAC(architecture=ONE))
     always(sac.nets.policy, 0.2, -1.0)
     sac.nets.temperature.log.data.fill_(math.log(0.5))
     chance = sac.rng.clone_state()
-    torch.randn(1, 1, generator=chance)  # the target's
+    torch.randn(1, 1, generator=chance)  # the target's noise
     action, density = sac.nets.policy.sample(tensor([[1.0]]), chance)
     found = {name: loss for name, loss, _ in losses(sac)}
     a, log_density = action.item(), density.item()
@@ -232,7 +232,7 @@ def test_sacs_losses_by_hand() -> None:
 
 
 def test_what_an_agent_explores_by() -> None:
-    """TD3 and DDPG add noise and stay in the box, SAC samples, a search is random by itself."""
+    """TD3 and DDPG add noise and stay in the box, SAC samples, and a search is random itself."""
     states = np.ones((4000, 1))
     for kind in (TD3, DDPG):
         actions = agent(kind(architecture=ONE)).act(states)
@@ -256,7 +256,7 @@ def test_what_an_agent_explores_by() -> None:
     [(CGP, 1, 2), (QGP, 1, 2), (TD3, 2, 2), (DDPG, 1, 1), (SAC, 1, 1), (QtOpt, None, 2)],
 )
 def test_how_often_what_learns(kind: type[Algorithm], policy_every: int | None, target_every: int) -> None:
-    """CGP: a step of the policy for each of Q (sec. 5.3), the targets' at every second one (Table 2)."""
+    """CGP: a step of the policy for each step of Q (sec. 5.3), and of the targets for every second step (Table 2)."""
     found = agent(kind(architecture=Architecture((4, 4))) if kind is SAC else kind(architecture=ONE))  # type: ignore[call-arg]
     found.replay = Always()
     policy_moved, target_moved = [], []
@@ -289,14 +289,14 @@ def test_targets_follow_slowly(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [TD3, DDPG, SAC, CGP, QGP, QtOpt])
 def test_each_module_has_a_rate_of_its_own(kind: Any) -> None:
-    """The temperature's is the policy's."""
+    """The temperature has the policy's rate."""
     nets = Agent(kind(architecture=ONE, critic_rate=0.5, policy_rate=0.25), 1, UNIT, seed=0).nets
     rates = {name: Optimizer(0.5 if name == "critics" else 0.25) for name in nets.modules}
     assert {name: part.optimizer for name, part in nets.parts.items()} == rates
 
 
 def test_whether_a_search_can_search_is_found_out_by_other_draws() -> None:
-    """So an agent's own do not depend on its planner."""
+    """So an agent's own random numbers do not depend on its planner."""
     one, other = (Agent(QtOpt(architecture=ONE, search=CEM(samples=n)), 1, UNIT, seed=0) for n in (20, 30))
     assert torch.equal(one.rng.get_state(), other.rng.get_state())
     assert np.array_equal(one.act_at_random(3), other.act_at_random(3))
@@ -307,7 +307,7 @@ def test_whether_a_search_can_search_is_found_out_by_other_draws() -> None:
 
 @pytest.mark.parametrize(("kind", "every", "due"), [(CGP, 1, 40), (QGP, 2, 20)])
 def test_a_policy_that_waits_learns_only_at_the_end(kind: Any, every: int, due: int) -> None:
-    """And acts by the search until then."""
+    """Until then it acts by the search."""
     found = Agent(kind(architecture=Architecture((8, 8)), mode="offline", policy_every=every), 1, UNIT, seed=0)
     policy, critics = (found.nets.modules[name] for name in ("policy", "critics"))
     before = copy.deepcopy(policy)

@@ -1,4 +1,4 @@
-"""What every agent keeps to: the registered algorithms, and three kinds that only the tests have."""
+"""The rules for every agent: the registered algorithms, and three kinds that only the tests have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from elites.runs import checkpoint
 
 UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
-CHOOSES = ("burst", "segment", "closed_form", "qt_opt")  # those that take choices
+CHOOSES = ("burst", "segment", "closed_form", "qt_opt")  # those that accept choices
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 
 
@@ -39,7 +39,7 @@ def rng(seed: int = 0) -> Generator:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Nested states, bit for bit."""
+    """Whether nested states are equal, bit for bit."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     if isinstance(a, Grown):
@@ -52,9 +52,9 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Walk:
-    """x' = x + a / 2 from anywhere in [-1, 1], five steps at the most; the reward is -x'². Ends by truncation alone.
+    """x' = x + a / 2, from a random x in [-1, 1], with reward -x'². Truncated after at most five steps.
 
-    Best is a = -2x, inside [-1, 1]. With choices a is -1, 0 or 1.
+    The best action is a = -2x, inside [-1, 1]. With choices, a is -1, 0 or 1.
     """
 
     def __init__(self, count: int = 1, choices: bool = False, seed: int = 5) -> None:
@@ -72,7 +72,7 @@ class Walk:
 
 
 def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100) -> Walk:
-    """As a loop would, steps counted in turns of all environments."""
+    """Learns like a loop, with steps counted over all environments."""
     walk = walk or Walk()
     for step in range(steps):
         action = agent.act(walk.x) if step >= random else agent.act_at_random(len(walk.x))
@@ -88,12 +88,12 @@ def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100)
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 TUNED: dict[str, dict[str, Any]] = {
-    "sac": {"critic_rate": 3e-3, "policy_rate": 3e-3},  # its temperature begins at 1 and has far to go
+    "sac": {"critic_rate": 3e-3, "policy_rate": 3e-3},  # its temperature starts at 1, far from its target
 }
 
 
 def regret(agent: Agent) -> float:
-    """How far its actions are from the best, on average; at random they are 0.8 off."""
+    """The mean distance of its actions from the best; random actions have 0.8."""
     x = torch.linspace(-1, 1, 41).unsqueeze(1)
     action = torch.as_tensor(agent.act(x.numpy(), explore=False))
     return (action - (-2 * x).clamp(-1, 1)).abs().mean().item()
@@ -111,7 +111,7 @@ def test_every_agent_solves_an_easy_task(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_several_environments_at_once(name: str) -> None:
-    """Each row is of its own environment, whole episodes included."""
+    """Each row belongs to its own environment, also for whole episodes."""
     agent = Agent(made(name), 1, UNIT, seed=0)
     learn(agent, 60, Walk(count=3), random=20)
     assert agent.replay.total == 180
@@ -156,7 +156,7 @@ def test_equal_seeds_give_equal_agents(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_checkpoint_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
-    """Through what a checkpoint can hold: tensors, rows that grow, and JSON."""
+    """A checkpoint can hold tensors, rows that grow, and JSON."""
     pace = Pace(every=50 if name in ("burst", "segment") else 3)
     first, second = (Agent(made(name, pace=pace), 1, UNIT, seed=seed) for seed in (3, 4))
     walk = learn(first, 211)
@@ -190,7 +190,7 @@ def snapshot(agent: Agent) -> dict[str, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> None:
-    """Nor does any other have a gradient; slow copies never move by a descent."""
+    """No other parameter has a gradient. A descent never moves slow copies."""
     agent = Agent(made(name), 1, UNIT, seed=0)
     learn(agent, 100)
     moved: set[str] = set()
@@ -223,7 +223,7 @@ def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> N
 
 @pytest.mark.parametrize("name", ALL)
 def test_updates_keep_the_pace(name: str) -> None:
-    """Three after every seventh step, from the fiftieth transition on."""
+    """Three updates after every seventh step, from the fiftieth transition on."""
     agent = Agent(made(name, pace=Pace(updates=3, every=7, learning_starts=50)), 1, UNIT, seed=0)
     if name == "segment":
         agent.algorithm = replace(agent.algorithm, keep=True)  # type: ignore[call-arg]
@@ -253,7 +253,7 @@ def test_what_is_not_finite_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_loss_that_is_not_finite_is_found(name: str) -> None:
-    """A reward that is NaN gets as far as the weights, and is seen there."""
+    """A NaN reward reaches the weights and is found there."""
     agent = Agent(made(name), 1, UNIT, seed=0)
     learn(agent, 100)
     agent.replay._columns["reward"][:] = math.nan
@@ -280,7 +280,7 @@ def test_actions_stay_in_the_box(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
-    """From [-1, 1]² to [-4, 0] × [-3, 5], by powers of two: what is learned is the same, bit for bit."""
+    """The agent learns the same on [-1, 1]² and [-4, 0] × [-3, 5], bit for bit, because they differ by powers of two."""
     small, large = Box([-1.0, -1.0], [1.0, 1.0]), Box([-4.0, -3.0], [0.0, 5.0])
     states, moves = torch.randn(40, 3, generator=rng(1)), small.uniform(40, rng(2)).mul(64).round().div(64)
     never, learned, actions = np.zeros(40, dtype=bool), [], []
@@ -301,7 +301,7 @@ def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name: str) -> None:
-    """What the environment did is what counts, even where it is not what was asked."""
+    """The replay holds the executed action, even if it differs from the action asked for."""
     wide = {"spread": 3.0} if name in ("burst", "segment") else {}
     agent = Agent(made(name, **wide), 1, Box([-4.0], [4.0]), seed=0)
     states = np.zeros((60, 1))
@@ -320,7 +320,7 @@ def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name:
 
 
 def test_an_episode_that_begins_anew_is_another() -> None:
-    """In that environment alone, whether or not the last one has ended."""
+    """Only in that environment, whether the last episode has ended or not."""
     agent = Agent(made("td3"), 1, UNIT, seed=0)
     x, none, where = np.zeros((2, 1)), np.zeros(2, dtype=bool), np.arange(2)
     for _ in range(2):
@@ -342,7 +342,7 @@ def test_the_name_of_before_is_answered_with_the_new_one() -> None:
 
 
 def test_showing_what_was_learned_leaves_the_raw_action_alone() -> None:
-    """Also while what explores does everything."""
+    """Also while every action explores."""
 
     class Waiting(Burst):
         def finishing(self, updates: int) -> int:

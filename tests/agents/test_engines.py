@@ -1,4 +1,4 @@
-"""Updates through the kernel: what torch would have learned, and how the agent says who computed."""
+"""Updates through the kernel: they equal torch's, and the agent names the engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPES: Any = {
 
 
 def learner(name: str, architecture: Any, batch: int = 32) -> Agent:
-    """With 200 transitions of noise."""
+    """An agent with 200 transitions of noise."""
     algorithm: Any = config.build(Algorithm, {"name": name, "architecture": architecture, "batch": batch})  # type: ignore[type-abstract]
     if hasattr(algorithm, "sampling"):
         algorithm = config.build(
@@ -47,7 +47,7 @@ def weights(agent: Agent) -> list[torch.Tensor]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_one_update_is_torchs_to_rounding(monkeypatch: Any, name: str, shape: str) -> None:
-    """Adam's first steps are as large as the rate whatever the gradient: of those near 0 the sign may differ."""
+    """Adam's first steps are as large as the rate for every gradient, so the sign can differ for gradients near 0."""
     mine, theirs = (learner(name, SHAPES[shape]) for _ in range(2))
     mine.update()
     mine.update()
@@ -74,7 +74,7 @@ def test_any_batch(batch: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_temperature_by_hand(dtype: torch.dtype) -> None:
-    """-ln α · mean(ln π + target) and its slope, in the numbers of the temperature."""
+    """-ln α · mean(ln π + target) and its slope, in the temperature's numbers."""
     temperature = Temperature(torch.device("cpu")).to(dtype)
     with torch.no_grad():
         temperature.log.fill_(0.5)

@@ -1,4 +1,4 @@
-"""What an agent that only plans has to load."""
+"""The modules that an agent loads which only plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MPC agent: shapes, time, warm starts, and what a user may get wrong."""
+"""The MPC agent: shapes, time, warm starts, and users' mistakes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def agent(planner: Any = None, horizon: int = 5, **options: Any) -> MPC:
 
 @dataclass(frozen=True)
 class Scripted:
-    """A planner that answers 0.01, 0.02, 0.03, … over the horizon and notes how it was called."""
+    """A planner that answers 0.01, 0.02, 0.03, … over the horizon and records its calls."""
 
     calls: list[tuple[int, Plan | None, float | None]] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ def test_every_planner_solves_it(name: str) -> None:
 
 def test_numpy_in_numpy_out() -> None:
     mpc = agent()
-    action = mpc(np.array([0.5, 0.5]))  # float64, as most environments give
+    action = mpc(np.array([0.5, 0.5]))  # float64, as in most environments
     assert isinstance(action, np.ndarray)
     assert action.shape == (2,)
     assert action.dtype == np.float32
@@ -106,7 +106,7 @@ def test_equal_seeds_equal_actions() -> None:
 
 
 def test_many_problems_are_many_agents() -> None:
-    """Each row ends where it would have ended alone."""
+    """Each row ends where it would end alone."""
     states = torch.tensor([[0.4, -0.2], [-0.3, 0.3], [1.5, 0.0]])
     together = agent()
     for _ in range(6):
@@ -126,7 +126,7 @@ def test_a_return_or_a_model_in_the_place_of_functions() -> None:
 
 
 def test_the_options_of_the_return_arrive() -> None:
-    """Each changes the plan's value by what it says."""
+    """Each option changes the plan's value in its own way."""
     state = np.array([0.3, 0.2])
 
     def value(**options: Any) -> float:
@@ -184,7 +184,7 @@ def test_reset_leaves_no_action_of_the_old_episode() -> None:
 
 @pytest.mark.parametrize("as_tensor", [True, False])
 def test_reset_of_some_rows(as_tensor: bool) -> None:
-    """They start cold, at once; the others go on with what they have."""
+    """They start cold at once. The others continue their plans."""
     planner = Scripted()
     mpc = agent(planner, replan_every=3)
     assert actions(mpc, 2, batch=3) == [[1, 1, 1], [2, 2, 2]]
@@ -252,7 +252,7 @@ def test_a_budget_is_a_deadline_and_misses_are_counted() -> None:
 
 
 def test_cold_and_warm_rows_share_the_budget() -> None:
-    """By the clock that the test turns: a round takes a second, and each of the two searches gets half of ten."""
+    """The test drives the clock: a round takes a second, and each of the two searches gets half of ten seconds."""
     clock, rounds = [0.0], dict[bool, int]()
 
     @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def test_all_may_end_at_once_even_at_the_first_step() -> None:
 
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_a_loop_over_environments_in_any_mode(mode: AutoresetMode) -> None:
-    """docs/guides/mpc.md: an episode's first plan is a cold one, and none is made for its last observation."""
+    """docs/guides/mpc.md: an episode's first plan starts cold, and its last observation gets no plan."""
     envs = gymnasium.make_vec("Pendulum-v1", num_envs=2, vectorization_mode="sync", max_episode_steps=4,
                               vector_kwargs={"autoreset_mode": mode})  # fmt: skip
     seen: list[tuple[list[float], bool]] = []
@@ -353,7 +353,7 @@ def test_an_unknown_mode_is_named() -> None:
 
 
 def step_towards(state: Tensor, action: Tensor) -> Tensor:
-    """Left, stay or right on a line, and up or down on another."""
+    """Left, stay or right on one line, and up or down on another."""
     across = action[:, :3] @ torch.tensor([-0.5, 0.0, 0.5])
     return state + torch.stack([across, action[:, 3] - action[:, 4]], 1)
 
@@ -394,7 +394,7 @@ def test_a_budget_of_zero_still_acts() -> None:
 
 
 def test_nothing_finite_keeps_to_the_last_plan() -> None:
-    """The model breaks down: the plan that stood goes on, step by step."""
+    """The model fails: the last plan continues, step by step."""
     broken = False
 
     def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
@@ -495,7 +495,7 @@ def test_wrong_guesses_are_named() -> None:
 
 
 def test_a_solver_can_be_driven_by_hand() -> None:
-    """Whoever has an objective and no model calls `plan`, or `solve` with an Evaluator."""
+    """A user with an objective and no model calls `plan`, or `solve` with an Evaluator."""
     box = Box([-1.0], [1.0])
     plan = CEM().solve(Evaluator(lambda x: -(x - 0.5).square().sum(-1), Problem(box)))
     assert abs(plan.best.item() - 0.5) < 0.05

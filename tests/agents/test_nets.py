@@ -1,4 +1,4 @@
-"""Named modules: how each descends, is set, is followed, saved and gone on with."""
+"""Named modules: descending, setting, following, saving and resuming."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pull(module: nn.ParameterList, scale: float = 1.0) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 def test_a_descent_is_the_optimizers(kind: str) -> None:
-    """Against torch's own, over steps of another size each."""
+    """Against torch's own optimizers, with steps of different sizes."""
     settings: Any = {"momentum": 0.9} if kind == "sgd" else {}
     found = nets(some=Part(weights(1.0, -2.0), Optimizer(0.1, kind, decay=0.5, **settings)))  # type: ignore[arg-type]
     theirs = weights(1.0, -2.0)
@@ -45,7 +45,7 @@ def test_a_descent_is_the_optimizers(kind: str) -> None:
 
 @pytest.mark.parametrize(("scale", "norm"), [(1.0, 2.0), (0.1, 5**0.5 / 10)])
 def test_a_gradient_is_clipped_to_a_norm(scale: float, norm: float) -> None:
-    """(1, 2) has the norm √5; what is below is left as it is."""
+    """(1, 2) has the norm √5; a smaller gradient stays unchanged."""
     found = nets(some=Part(weights(0.0, 0.0), Optimizer(1.0, "sgd", clip=2.0)))
     found.descend("some", pull(found.some, scale))
     moved = -torch.stack(list(found.some)).detach()
@@ -73,7 +73,7 @@ def test_a_module_that_descends_by_no_optimizer() -> None:
 
 
 def test_a_module_may_contain_another() -> None:
-    """Each loss moves what its own module holds: the shared part by both."""
+    """Each loss moves the parameters of its own module; both losses move the shared part."""
     shared = weights(1.0)
     found = nets(inner=Part(shared), outer=Part(nn.ModuleList([shared, weights(1.0)])))
     found.descend("inner", pull(found.inner))
@@ -83,7 +83,7 @@ def test_a_module_may_contain_another() -> None:
 
 
 def test_a_loss_that_was_built_too_early_is_refused() -> None:
-    """It passes through weights that have moved since."""
+    """It depends on weights that have moved since."""
     found = nets(one=Part(nn.Linear(1, 1)), other=Part(nn.Linear(1, 1)))
     both = found.one(found.other(torch.ones(1, 1))).sum()
     found.descend("one", both)

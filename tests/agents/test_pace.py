@@ -1,4 +1,4 @@
-"""How many updates follow how many steps."""
+"""The number of updates for each step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_updates_of_each_step(pace: Pace, expected: list[int]) -> None:
 
 @given(st.integers(1, 5), st.integers(1, 7), st.lists(st.integers(0, 9), max_size=20))
 def test_steps_that_come_together_owe_as_many(updates: int, every: int, steps: list[int]) -> None:
-    """However many environments there are."""
+    """For any number of environments."""
     pace, done, owed = Pace(updates, every), 0, 0
     for count in steps:
         owed += pace.owed(done, done + count)

@@ -1,4 +1,4 @@
-"""What a plan's end is worth: λ-returns, values that are known, and PETS that plans up to them."""
+"""The value of a plan's end: λ-returns, known values, and PETS with short plans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rng(seed: int = 0) -> Generator:
 
 
 def episode(rewards: Tensor, terminated: bool = False, state: Tensor | None = None) -> Episode:
-    """Of one environment; state: (T + 1, S)."""
+    """An episode of one environment; state: (T + 1, S)."""
     steps = len(rewards)
     state = torch.zeros(steps + 1, 1) if state is None else state
     ends = torch.arange(steps) == steps - 1
@@ -43,7 +43,7 @@ def episode(rewards: Tensor, terminated: bool = False, state: Tensor | None = No
 @pytest.mark.parametrize("terminated", [True, False])
 @pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
 def test_lambda_returns_are_the_mean_of_n_step_returns(trace: float, terminated: bool) -> None:
-    """By their definition (Sutton and Barto 2018, eq. 12.3): weights (1 - λ) λⁿ⁻¹, and what is left for the longest."""
+    """By definition (Sutton and Barto 2018, eq. 12.3): weights (1 - λ) λⁿ⁻¹; the longest return gets the rest."""
     steps, discount = 6, 0.9
     rewards, value = torch.randn(steps, generator=rng()).double(), torch.randn(steps, generator=rng(1)).double()
     found = lambda_returns(episode(rewards, terminated), value, discount, trace)
@@ -65,7 +65,7 @@ def test_lambda_returns_are_the_mean_of_n_step_returns(trace: float, terminated:
 
 
 def shrinking(count: int, steps: int) -> list[Episode]:
-    """s' = 0.9 s, and s is paid: worth s / (1 - 0.9 γ). Episodes end long before there is nothing more to earn."""
+    """s' = 0.9 s with reward s, so the value is s / (1 - 0.9 γ). Episodes end long before the rewards do."""
     starts = torch.empty(count).uniform_(-1, 1, generator=rng())
     states = [s * 0.9 ** torch.arange(steps + 1) for s in starts]
     return [episode(s[:-1], state=s[:, None]) for s in states]
@@ -78,11 +78,11 @@ def test_it_learns_what_is_known(trace: float) -> None:
     config.fit(value, shrinking(30, 8), 0.9, rng())
     state = torch.linspace(-0.8, 0.8, 9)[:, None]
     wanted = state[:, 0] / (1 - 0.9 * 0.9)
-    assert (value(state) - wanted).abs().max().item() < 0.4  # of values up to 4.2
+    assert (value(state) - wanted).abs().max().item() < 0.4  # values are at most 4.2
 
 
 def test_reward_without_end_is_worth_its_sum() -> None:
-    """1 a step is worth 1 / (1 - γ), although episodes of 10 steps pay 10 at most."""
+    """A reward of 1 a step has the value 1 / (1 - γ), although an episode of 10 steps gives at most 10."""
     config = replace(QUICK, epochs=200, trace=0.9)
     value = PlanValue(1, config, None, rng())
     config.fit(value, [episode(torch.ones(10)) for _ in range(4)], 0.9, rng())
@@ -127,7 +127,7 @@ def test_a_plan_is_worth_its_end_too() -> None:
 
 
 def test_runs_go_on_as_they_would_have(tmp_path: Path) -> None:
-    """Values are saved, and learned by the agent's own generator."""
+    """Values are saved. The agent's own generator trains them."""
     agent, other = (PETS(VALUED, Task(reward), Reach(), seed) for seed in (0, 1))
     rows = run(agent, tmp_path / "a").rows
     assert all(row["value_error"] >= 0 for row in rows if row["phase"] == "learning")
@@ -156,7 +156,7 @@ def test_without_values_nothing_of_them_is_saved() -> None:
 
 
 def test_short_plans_find_what_only_values_show() -> None:
-    """A point on a line is paid beyond 2.5. A plan of two steps of up to 0.3 sees no further than its value does."""
+    """A point on a line gets rewards beyond 2.5. A plan of two steps of at most 0.3 needs its value to find them."""
 
     def paid(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return (next_state[:, 0] > 2.5).float()

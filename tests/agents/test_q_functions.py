@@ -28,7 +28,7 @@ def rng(seed: int = 0) -> Generator:
 
 @torch.no_grad()
 def always(policy: Any, *outputs: float) -> None:
-    """The last layer says these, whatever the state."""
+    """The last layer gives these values in every state."""
     policy.mlp.weights[-1].zero_()
     policy.mlp.biases[-1].copy_(tensor(outputs))
 
@@ -38,7 +38,7 @@ def always(policy: Any, *outputs: float) -> None:
 def test_an_objective_of_actions_is_the_q_function(
     compiled: bool, states: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its gradient as well, for planners that climb."""
+    """Also its gradient, for planners that climb."""
     if not compiled:
         monkeypatch.setattr(Native, "serves", lambda *_: False)
     critics = Critics(3, 2, 2, Architecture((16, 16)), rng())
@@ -61,8 +61,8 @@ def test_an_objective_of_actions_is_the_q_function(
     ],
 )
 def test_an_objective_in_other_numbers_ranks_as_float32_does(precision: Any, known_by: set[str], lost: float) -> None:
-    """Large values as well, such as returns are: what is lost is a small share of how far candidates differ, anywhere
-    in the box, and of what a search gains, whose later candidates are close to each other.
+    """Also for large values such as returns. The loss is a small share of the differences between candidates in the
+    box, and of the gain of a search, whose later candidates are close to each other.
     """
     critics = Critics(17, 6, 2, Architecture((256, 256)), rng())
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_an_objective_too_large_for_float16_is_one_in_float32(layer: int) -> Non
 
 
 def test_critics_by_hand() -> None:
-    """Each member alone, a layer at a time."""
+    """Each member alone, layer by layer."""
     critics = Critics(3, 2, 2, Architecture((4, 5)), rng())
     state, action = torch.randn(6, 3, generator=rng(1)), torch.randn(6, 2, generator=rng(2))
     for member in (0, 1):
@@ -104,7 +104,7 @@ def test_critics_by_hand() -> None:
 
 
 def test_a_policy_stays_in_its_box() -> None:
-    """Even where centre + half width is not the bound, in float32."""
+    """Even if centre + half width differs from the bound in float32."""
     low = torch.randn(500, generator=rng(2))
     high = low + torch.rand(500, generator=rng(3))
     box = Box(low, high)
@@ -118,7 +118,7 @@ def test_a_policy_stays_in_its_box() -> None:
 
 
 def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:
-    """Against a grid over the action, for networks of many humps; the paper's own two iterations, and six."""
+    """Against a grid over the action, for networks with many optima; with the paper's two iterations, and with six."""
     critics = Critics(2, 1, 1, Architecture((64, 64)), rng())
     with torch.no_grad():
         critics.mlp.weights[0].mul_(8)
@@ -131,7 +131,7 @@ def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:
 
 
 def test_the_squashed_normals_density() -> None:
-    """Against torch.distributions, whatever the box."""
+    """Against torch.distributions, for any box."""
     policy = Policy(3, Box([-2.0, 0.0], [4.0, 1.0]), Architecture((8, 8)), rng(), NormalHead())
     state = torch.randn(50, 3, generator=rng(1))
     action, density = policy.sample(state, rng(2))

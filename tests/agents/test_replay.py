@@ -1,4 +1,4 @@
-"""The replay buffer: rows, episodes, and what a checkpoint holds of it."""
+"""The replay buffer: rows, episodes, and its part of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = transitions(2, 1)
 
 
 def row(i: int, terminated: bool = False, truncated: bool = False, where: int = 0) -> dict[str, Any]:
-    """The i-th that came."""
+    """Row number i."""
     columns = {"state": [i, 0.5], "action": [-i], "reward": i / 10, "next_state": [i + 1, 0.5]}
     columns |= {"terminated": terminated, "truncated": truncated, "where": where}
     return {name: tensor([value]) for name, value in columns.items()}
@@ -31,7 +31,7 @@ def filled(count: int, capacity: int = 1_000_000) -> Replay:
 
 
 def numbers(rows: Any) -> list[int]:
-    """Which ones these are."""
+    """The numbers of these rows."""
     found: list[int] = rows.state[:, 0].int().tolist()
     return found
 
@@ -57,7 +57,7 @@ def test_the_oldest_make_room(at_once: int) -> None:
 
 
 def test_any_row_that_is_held_is_drawn() -> None:
-    """By the same draws as ever: a place of the ring, row k being at place k modulo the capacity."""
+    """By the same draws as always: row k is at place k modulo the capacity."""
     replay = filled(25, capacity=10)
     places = torch.randint(10, (200,), generator=Generator().manual_seed(3))
     drawn = numbers(replay.sample(200, Generator().manual_seed(3)))
@@ -87,7 +87,7 @@ def described(replay: Replay) -> list[tuple[list[int], bool, bool]]:
 
 
 def test_whole_episodes_and_the_one_under_way() -> None:
-    """Ended by termination and by truncation."""
+    """They end by termination or by truncation."""
     replay = Replay(SCHEMA)
     assert replay.episodes() == []
     for i in range(8):
@@ -101,7 +101,7 @@ def test_whole_episodes_and_the_one_under_way() -> None:
 
 
 def test_episodes_of_several_environments_that_come_in_turn() -> None:
-    """Environment 1 leaves out a turn, as one does that is reset by a step of its own."""
+    """Environment 1 skips a step, as after a reset that takes a step of its own."""
     replay, i = Replay(SCHEMA), 0
     for turn in range(5):
         for where in (0, 1):
@@ -136,7 +136,7 @@ def test_several_rows_at_once_are_an_environments_each() -> None:
 
 
 def test_the_ring_cuts_the_oldest_episode_and_wraps_another() -> None:
-    """Of 13 rows in episodes of five the last seven are held: 6 … 12, of which 10 … 12 lie around the ring's end."""
+    """The ring holds the last seven of 13 rows in episodes of five: 6 … 12. Rows 10 … 12 wrap around its end."""
     replay = Replay(SCHEMA, capacity=7)
     for i in range(13):
         replay.extend(row(i, truncated=i % 5 == 4))
@@ -147,7 +147,7 @@ def test_the_ring_cuts_the_oldest_episode_and_wraps_another() -> None:
 
 
 def test_the_ring_cuts_the_episodes_of_several_environments() -> None:
-    """Environment 0 at even rows, 1 at odd ones; of 12 rows the last seven."""
+    """Environment 0 at even rows, 1 at odd rows; the last seven of 12 rows are stored."""
     replay = Replay(SCHEMA, capacity=7)
     for i in range(12):
         replay.extend(row(i, where=i % 2, truncated=i in (6, 9)))
@@ -187,7 +187,7 @@ def test_what_is_dropped_is_gone_and_the_episode_goes_on() -> None:
 @pytest.mark.parametrize("dropped", [None, 3, 20])
 @pytest.mark.parametrize(("count", "capacity"), [(0, 10), (7, 10), (10, 10), (25, 10), (2000, 1500)])
 def test_saved_and_gone_on_with(count: int, capacity: int, dropped: int | None) -> None:
-    """The same draws, too."""
+    """Also the same draws."""
     replay, other = Replay(SCHEMA, capacity), Replay(SCHEMA, capacity)
     for i in range(count):
         replay.extend(row(i, truncated=i % 4 == 3))
@@ -203,7 +203,7 @@ def test_saved_and_gone_on_with(count: int, capacity: int, dropped: int | None) 
 
 
 def test_rows_that_only_grow() -> None:
-    """Every row has a number for good."""
+    """Every row keeps its number."""
     replay = filled(7, capacity=10)
     for i in range(7, 30):
         rows: Grown = replay.state_dict()["rows"]
@@ -237,7 +237,7 @@ def test_an_empty_one() -> None:
 
 
 def test_a_copy_is_written_and_sampled_alone() -> None:
-    """Also what a few rows are written through."""
+    """Also the arrays through which a few rows are written."""
     rows = {
         "state": np.zeros((2, 1)),
         "action": np.zeros((2, 1)),

@@ -1,4 +1,4 @@
-"""The papers' settings beside the defaults: whoever changes one has to change this table."""
+"""The papers' settings beside the defaults. A change of a default must change this table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
         TD3(),
         SHARED | {"policy_every": 2, "exploration_noise": 0.1, "policy_noise": 0.2, "noise_clip": 0.5},
     ),
-    # Lillicrap et al. 2016, sec. 7, by way of the CGP paper; TD3's noise
+    # Lillicrap et al. 2016, sec. 7, as in the CGP paper; TD3's noise
     "ddpg": (DDPG(), SHARED | {"critics": 1, "target_every": 1, "exploration_noise": 0.1}),
     # Haarnoja et al. 2018, Table 1
     "sac": (SAC(), SHARED | {"critic_rate": 3e-4, "policy_rate": 3e-4, "target_every": 1}),
@@ -43,9 +43,9 @@ def test_an_agents_defaults_are_its_papers(name: str) -> None:
     assert vars(found) == expected, "every setting is in the table"
 
 
-# CGP, Table 2; Algorithm 1 begins at N(0, 1), before the tanh, and refits without smoothing
+# CGP, Table 2; Algorithm 1 starts at N(0, 1), before the tanh, and refits without smoothing
 PI_CEM_SETTINGS = {"samples": 64, "iterations": 2, "elites": 6, "alpha": 1.0, "spread": 1.0, "floor": 0.0}
-# CEM-GD (Huang et al.), sec. 3: CEM 500 is n = 100, m = 5; N_init = 15000, N_r = 50; sec. 2.2 and 3: G, J, η_init, ρ, k
+# CEM-GD (Huang et al.), sec. 3: CEM 500 is n = 100, m = 5, and N_init = 15000, N_r = 50; sec. 2.2 and 3: G, J, η_init, ρ, k
 CEM_500 = {"samples": 100, "iterations": 5, "elites": 10, "alpha": 0.9, "spread": 0.5, "floor": 0.0}
 COLD = CEM_500 | {"samples": 3000, "elites": 300}
 WARM = CEM_500 | {"samples": 10, "elites": 1}
@@ -58,12 +58,12 @@ PLANNERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "cem_gd, the paper's warm": (PAPER.warm, WARM),
     "cem_gd, the paper's ascent": (PAPER.ascent, ASCENT),
     "cem_gd, the paper's": (PAPER, {"top_k": 1}),
-    "cem_gd, cold": (CEMGD().cold, COLD | {"samples": 500, "elites": 50}),  # fewer, so that two cores keep up
+    "cem_gd, cold": (CEMGD().cold, COLD | {"samples": 500, "elites": 50}),  # fewer than in the paper, for two cores
     "cem_gd, warm": (CEMGD().warm, WARM),
     "cem_gd, ascent": (CEMGD().ascent, ASCENT),
     "cem_gd": (CEMGD(), {"top_k": 1}),
     "gradient_ascent": (GradientAscent(), ASCENT),
-    "pets": (PETSConfig(), {"planner": CEMGD(), "horizon": 45, "particles": 5}),  # where the paper has 20 particles
+    "pets": (PETSConfig(), {"planner": CEMGD(), "horizon": 45, "particles": 5}),  # the paper has 20 particles
 }
 
 
@@ -74,7 +74,7 @@ def test_a_planners_defaults_are_its_papers(name: str) -> None:
 
 
 def test_distributions_are_the_papers() -> None:
-    """Algorithm 1's normal goes through a tanh; PETS's is truncated at two of its spreads."""
+    """Algorithm 1's normal passes through a tanh; PETS's normal is truncated at two spreads."""
     assert TanhNormal() in vars(PI_CEM).values()
     assert all(TruncatedNormal(cut=2.0) in vars(cem).values() for cem in (CEM(), CEMGD().cold, CEMGD().warm))
 

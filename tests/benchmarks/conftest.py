@@ -1,4 +1,4 @@
-"""Scripts as modules, by their files: nothing is put on the path, as a script imports no sibling."""
+"""Loads scripts as modules from their files. Nothing is added to the path, because scripts import no siblings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open loops that are taken again: what was recorded, where nothing is disturbed."""
+"""Replayed open loops: without a disturbance they repeat the record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_is_not_disturbed_comes_again(divergence: Any) -> None:
     columns = recorded(env, (12, 7, 12))
     agent: Any = SimpleNamespace(replay=SimpleNamespace(column=columns.__getitem__))
     first, actions, truth = divergence.windows(agent, episodes=2, steps=5)
-    assert actions.shape == (3, 5, 6)  # one of the shorter episode, two of the last
+    assert actions.shape == (3, 5, 6)  # one window of the shorter episode, two of the last
     assert torch.equal(first[0], columns["state"][12])
     assert torch.equal(truth[2], columns["next_state"][12 + 7 + 9])
     env = env.unwrapped

@@ -1,4 +1,4 @@
-"""benchmarks/learning_curves.py on runs whose figures are known."""
+"""benchmarks/learning_curves.py on runs with known figures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_table_csv_and_picture(tmp_path: Path) -> None:
 
 
 def test_runs_with_evaluations_are_compared_by_them(tmp_path: Path) -> None:
-    """After as many steps, where all seeds have one; their episodes are left out."""
+    """At steps that all seeds have; their episodes are left out."""
     for name, finds in {"td3-0": [1, 5, 7], "td3-1": [3, 4], "theirs-0": [9, 8]}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text("{}")

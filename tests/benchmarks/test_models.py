@@ -1,4 +1,4 @@
-"""benchmarks/models.py: its figures by hand, its data sets, and a tiny comparison as a user runs it."""
+"""benchmarks/models.py: its figures by hand, its data sets, and a tiny comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def walk(length: int, step: float) -> Episode:
 
 
 def stepping(step: float) -> ProbabilisticEnsemble:
-    """A model that foresees a growth by `step`, nearly without noise."""
+    """A model that predicts a growth by `step`, nearly without noise."""
     config = EnsembleConfig(2, Architecture((4,), "silu"))
     model = ProbabilisticEnsemble(1, 1, config, rng=Generator().manual_seed(0))
     with torch.no_grad():
@@ -42,13 +42,13 @@ def stepping(step: float) -> ProbabilisticEnsemble:
 
 
 def test_an_open_loop_by_hand() -> None:
-    """Off by 0.5 at every step, in units of the spread of what it learned from; an episode of 30 steps has no 45."""
+    """Off by 0.5 at every step, in units of the training spread; an episode of 30 steps has no step 45."""
     data = DataSet("walk", TASK, walk(200, 1.0), [walk(100, 1.0), walk(30, 1.0)])
     found, unit = foresight(stepping(1.5), data), walk(200, 1.0).next_state.std(correction=0).item()
     assert found.open_20 == pytest.approx(20 * 0.5 / unit, rel=1e-4)
     assert found.open_45 == pytest.approx(45 * 0.5 / unit, rel=1e-4)
     assert found.speed_45 == pytest.approx(45 * 0.5 / ((45 + 90) / 2), rel=1e-4)
-    assert found.rmse == pytest.approx(0.5, rel=1e-4)  # of an entry that always grows by 1: its own unit
+    assert found.rmse == pytest.approx(0.5, rel=1e-4)  # an entry that always grows by 1 keeps its own unit
     short = foresight(stepping(1.5), DataSet("short", TASK, walk(200, 1.0), [walk(30, 1.0)]))
     assert short.open_20 == pytest.approx(found.open_20)
     assert math.isnan(short.open_45)
@@ -77,7 +77,7 @@ def test_a_learned_reward_is_an_entry(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = data_set("hopper", "random", tmp_path).training
     assert rows.state.shape == (30, 12)
     assert (rows.state[:, -1] == 0).all()
-    assert 0.5 < rows.next_state[:, -1].mean() < 1.5  # 1 for each step without a fall, and the speed
+    assert 0.5 < rows.next_state[:, -1].mean() < 1.5  # 1 for each step without a fall, plus the speed
 
 
 def test_a_tiny_comparison(models: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

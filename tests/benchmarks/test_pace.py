@@ -1,4 +1,4 @@
-"""benchmarks/pace.py without Stable-Baselines3 and SBX, briefly."""
+"""A short run of benchmarks/pace.py without Stable-Baselines3 and SBX."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_thread_is_a_core() -> None:
     assert "Pendulum-v1, batch 16, 1 thread" in done.stderr
     if sys.platform == "linux":
         assert "1 thread on core " in done.stderr
-        assert 0 < float(row[head.index("cores")]) <= 1  # the processor's time is inside the clock's
+        assert 0 < float(row[head.index("cores")]) <= 1  # processor time is at most wall time
 
 
 def test_everybody_learns_in_such_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""benchmarks/particles.py: its figures by hand, its noise, and a tiny run as a user studies it."""
+"""benchmarks/particles.py: its figures by hand, its noise, and a tiny run."""
 
 from __future__ import annotations
 

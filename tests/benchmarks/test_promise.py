@@ -1,4 +1,4 @@
-"""benchmarks/promise.py on a tiny run: its figures against a world gone through by hand."""
+"""benchmarks/promise.py on a tiny run: its figures against a replay by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_episode_by_hand(promise: Any, run: Path) -> None:
-    """The return is the world's; a promise is what the plan's own particles say, found out is what 200 others do."""
+    """The return is the environment's. `promised` uses the plan's own particles, `found out` uses 200 others."""
     agent, settings = load_pets(run, print)
     env = gymnasium.make(settings.env)
     found = promise.episode(agent, env, start=7, steps=6)
@@ -74,7 +74,7 @@ def test_as_a_user_runs_it(run: Path, tmp_path: Path) -> None:
 
 
 def test_other_settings_of_the_run(run: Path, tmp_path: Path) -> None:
-    """Each for itself, with the run's own planner; its value is what the run has learned."""
+    """Each change alone, with the run's own planner and its learned value."""
     flags = ["--settings", "horizon=2", "horizon=3 particles=1", "--starts=7", "--steps=2", "--csv", tmp_path / "a.csv"]
     done = script("promise.py", run, *flags)
     assert done.returncode == 0, done.stderr

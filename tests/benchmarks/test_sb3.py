@@ -1,4 +1,4 @@
-"""benchmarks/sb3.py where there is no Stable-Baselines3; with it, it is run by hand (docs/guides/model_free.md)."""
+"""benchmarks/sb3.py without Stable-Baselines3. With it, people run it by hand (docs/guides/model_free.md)."""
 
 from __future__ import annotations
 

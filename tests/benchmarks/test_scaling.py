@@ -1,4 +1,4 @@
-"""benchmarks/scaling.py: the line it fits, and the picture from a CSV."""
+"""benchmarks/scaling.py: its fitted line, and the picture from a CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_straight_line_is_found_and_what_is_none_is_told(scaling: Any) -> None
 
 
 def test_every_case_plans(scaling: Any) -> None:
-    """Those of the shortest horizon; each kind of panel has its own model and shape."""
+    """The cases of the shortest horizon; each kind of panel has its own model and shape."""
     cases = scaling.cases()
     assert {case.panel for case in cases} == {"horizon", "samples", "members", "actions", "problems"}
     short = next(case for case in cases if case.panel == "horizon")

@@ -1,8 +1,8 @@
-"""Makes the checkpoints that every later release has to load and go on with: run it once, when the format changes.
+"""Makes the checkpoints that every later release must load and resume. Run it once, when the format changes.
 
     python tests/data/make_checkpoints.py
 
-It replaces tests/data/checkpoint-format-NUMBER-KIND: runs that were stopped half way, of the smallest agents.
+It replaces tests/data/checkpoint-format-NUMBER-KIND: runs of the smallest agents, stopped halfway.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS: dict[str, RunSettings] = {
 
 
 class Half(Observer):
-    """Stops a run in the middle of an episode, half way."""
+    """Stops a run halfway, in the middle of an episode."""
 
     rows = 0
 

@@ -1,4 +1,4 @@
-"""Every model of the world keeps the contract of `Dynamics`."""
+"""Every model keeps the contract of `Dynamics`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ FILTER = 'dyntype="filter" dynprm="0.1"'
 
 
 def simulator(dynamics: str = "", physics: Callable[[Any], Any] = lambda rows: rows) -> MujocoDynamics:
-    """Two actuators, of which the first may have an activation; a state is all of the physics that `physics` gives."""
+    """Two actuators; the first can have an activation. A state is the whole output of `physics`."""
     model = mujoco.MjModel.from_xml_string(CART.format(dynamics=dynamics))
     return MujocoDynamics(model, 2, physics, lambda before, after: after, threads=2)
 
@@ -119,7 +119,7 @@ def test_conformance(check: Callable[[Case], None], case: Case) -> None:
 
 
 def test_activations_are_part_of_the_physics() -> None:
-    """Against MuJoCo stepped by hand, from activations that are given, and from 0 where they are not."""
+    """Against MuJoCo stepped by hand, from given activations, and from 0 without them."""
     state = torch.tensor([0.1, -0.2, 0.3, 0.4, 0.7], dtype=torch.float64)
     actions = torch.rand(1, 4, 2, generator=rng(), dtype=torch.float64)
     for given, size in ((True, 5), (False, 4)):
@@ -146,7 +146,7 @@ def test_physics_of_another_size_is_named() -> None:
 
 
 class Lookalike:
-    """Has the methods, and can be called, too."""
+    """Has a model's methods, and can be called."""
 
     def draw(self, *_: Any) -> None: ...
     def rollout(self, *_: Any) -> None: ...
@@ -161,7 +161,7 @@ def test_what_has_the_methods_alone_is_refused() -> None:
 
 
 class Blind(Dynamics[None]):
-    """Without a gradient, and with nothing else than it must have."""
+    """A model without a gradient, with only the required methods."""
 
     rolled = 0
 
@@ -178,7 +178,7 @@ class Blind(Dynamics[None]):
 
 
 def test_a_gradient_that_does_not_exist_is_refused_before_the_rollout() -> None:
-    """Whether or not the model itself would."""
+    """Even if the model itself would not refuse."""
     model = Blind()
     objective: Any = Return(model, lambda s, a, n: a[:, 0]).at(torch.zeros(2), rng())
     message = r"^Blind: has no gradient; expected a sampling planner, such as CEM or MPPI$"
@@ -203,7 +203,7 @@ def test_an_objectives_rough_form_is_the_models() -> None:
 
 
 def test_what_is_imported() -> None:
-    """Neither networks nor dynamics load a simulator, until one is asked for."""
+    """Networks and dynamics load no simulator until it is used."""
     code = """
 import sys
 import elites.dynamics, elites.dynamics.training, elites.networks.critics, elites.networks.policies

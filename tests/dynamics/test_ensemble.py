@@ -28,7 +28,7 @@ def networks(*hidden: int) -> Architecture:
 
 
 def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **options: Any) -> ProbabilisticEnsemble:
-    """Small, in float64, with normalizers that do something and bounds that differ."""
+    """Small, in float64, with normalizers and bounds that matter."""
     settings = EnsembleConfig(4, networks(8, 8), propagation=propagation)
     model = ProbabilisticEnsemble(state, action, settings, **{"rng": rng(), **options}).double()
     inputs = torch.randn(50, len(model.mlp.input_mean), generator=rng(1), dtype=torch.float64) * 2 + 0.5
@@ -44,11 +44,11 @@ def ensemble(propagation: Any = "tsinf", state: int = 3, action: int = 2, **opti
 
 
 STATE = torch.tensor([[0.3, -0.2, 0.9], [-1.0, 0.4, 0.1]], dtype=torch.float64)  # two problems
-ACTIONS = torch.randn(2, 5, 6, 2, generator=rng(5), dtype=torch.float64)  # of five candidates, six steps
+ACTIONS = torch.randn(2, 5, 6, 2, generator=rng(5), dtype=torch.float64)  # five candidates, six steps
 
 
 def by_hand(model: ProbabilisticEnsemble, member: int, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """One member's mean and variance, a layer at a time, with the bounds as they are usually written."""
+    """One member's mean and variance, layer by layer, with the bounds in their usual form."""
     x = (inputs - model.mlp.input_mean) / model.mlp.input_std
     for weight, bias in list(zip(model.mlp.weights, model.mlp.biases, strict=True))[:-1]:
         x = functional.silu(x @ weight[member] + bias[member])
@@ -76,7 +76,7 @@ def test_weights_begin_truncated_normal() -> None:
     for weight in model.mlp.weights:
         std = 1 / (2 * math.sqrt(weight.shape[1]))
         assert weight.abs().max() <= 2 * std
-        assert weight.std().item() == pytest.approx(0.88 * std, rel=0.05)  # of a normal cut at two spreads
+        assert weight.std().item() == pytest.approx(0.88 * std, rel=0.05)  # a normal cut at two spreads
     assert all((bias == 0).all() for bias in model.mlp.biases)
     assert not torch.equal(model.mlp.weights[0][0], model.mlp.weights[0][1])
 
@@ -119,7 +119,7 @@ def test_propagation_of_the_mean() -> None:
 
 
 def test_particles_are_dealt_evenly() -> None:
-    """Every member adds its own number; TRAPS: a random permutation meets one member 0 to 10 times."""
+    """Every member adds its own number. TRAPS: in a random permutation, one member gets 0 to 10 particles."""
 
     def counts(particles: int, propagation: str) -> list[int]:
         model = ensemble(propagation)
@@ -135,7 +135,7 @@ def test_particles_are_dealt_evenly() -> None:
         changes = states.diff(dim=-2)[0, :, :, 0]  # (P, H - 1)
         per_step = [torch.bincount(changes[:, t].round().long(), minlength=5)[1:].tolist() for t in range(5)]
         if propagation == "tsinf":
-            assert (changes.round() == changes[:, :1].round()).all()  # one member for a whole trajectory
+            assert (changes.round() == changes[:, :1].round()).all()  # one member for the whole trajectory
         else:
             assert (changes.round() != changes[:, :1].round()).any()
         assert all(sorted(row) == sorted(per_step[0]) for row in per_step)
@@ -144,7 +144,7 @@ def test_particles_are_dealt_evenly() -> None:
     assert counts(20, "tsinf") == [5, 5, 5, 5]
     assert counts(20, "ts1") == [5, 5, 5, 5]
     assert counts(6, "tsinf") == [2, 2, 2, 2]  # rounded up
-    assert counts(3, "tsinf") == [0, 1, 1, 1]  # fewer than members: so many of them, at random
+    assert counts(3, "tsinf") == [0, 1, 1, 1]  # fewer particles than members: random members
     assert counts(3, "ts1") == [1, 1, 1, 1]
 
 
@@ -180,7 +180,7 @@ def test_the_networks_see_what_is_encoded() -> None:
 
     model = ensemble(encode=encode)
     assert model.mlp.weights[0].shape == (4, 2 + 2, 8)
-    turned = STATE + torch.tensor([2 * math.pi, 7.0, -7.0])  # entries 1 and 2 are not seen at all
+    turned = STATE + torch.tensor([2 * math.pi, 7.0, -7.0])  # the networks do not get entries 1 and 2
     noise = model.draw(4, 6, rng())
     moved, moved_turned = model.rollout(STATE, ACTIONS, noise), model.rollout(turned, ACTIONS, noise)
     assert torch.allclose(moved - STATE[:, None, None, None], moved_turned - turned[:, None, None, None])
@@ -188,7 +188,7 @@ def test_the_networks_see_what_is_encoded() -> None:
 
 @pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
 def test_gradient_towards_the_actions(propagation: str) -> None:
-    """Against central differences, through a whole rollout; the weights get none."""
+    """Against central differences through a whole rollout. The weights get no gradient."""
     model = ensemble(propagation)
     noise = model.draw(8, 6, rng())
     weights = torch.randn(2, 5, 1, 6, 3, generator=rng(7), dtype=torch.float64)
@@ -211,7 +211,7 @@ def test_gradient_towards_the_actions(propagation: str) -> None:
 @pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
 @pytest.mark.parametrize("independent", [False, True])
 def test_every_entry_of_the_gradient(propagation: str, independent: bool) -> None:
-    """Of state and actions, through features, an absolute entry and an activation that is not ours."""
+    """For state and actions, through features, an absolute entry and a foreign activation."""
     model = ensemble(propagation, encode=Features("sin 0", 2, "cos 0"), absolute=(1,))
     model.mlp.activation = torch.nn.Tanh()
     noise = model.draw(4, 3, rng(), (2, 2) if independent else ())
@@ -234,7 +234,7 @@ def last(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 
 def test_noise_is_common_to_candidates_or_independent() -> None:
-    actions = torch.zeros(6, 6, 2, dtype=torch.float64)  # six times the same
+    actions = torch.zeros(6, 6, 2, dtype=torch.float64)  # six equal candidates
     returns = Return(ensemble(), last, particles=4)
     common = returns.at(STATE[0], rng())
     assert torch.allclose(common(actions), common(actions)[0].expand(6))
@@ -260,7 +260,7 @@ def test_scoring_in_chunks(noise: Any) -> None:
 @pytest.mark.parametrize("noise", ["common", "independent"])
 @pytest.mark.parametrize("best", [None, 2])
 def test_nothing_waits_for_the_device(propagation: Any, noise: Any, best: int | None) -> None:
-    """A whole plan through the model where tensors have shapes and no values, as for every planner alone."""
+    """A whole plan through the model on the meta device, where tensors have shapes and no values."""
     settings = EnsembleConfig(4, networks(8, 8, 8), best, propagation)
     model = ProbabilisticEnsemble(3, 2, settings, encode=Features("sin 0", 1, 2), rng=rng()).to("meta")
     functions = {"terminated": lambda s, a, n: n[:, 0] > 3, "terminal_value": lambda s: s[:, 0]}
@@ -283,7 +283,7 @@ def test_a_chunk_bounds_the_rollouts_at_once() -> None:
 
 
 def test_a_plan_through_it() -> None:
-    """From the same seed the same plan; and better than what it started from."""
+    """The same seed gives the same plan. The plan is better than its start."""
     model = ProbabilisticEnsemble(3, 2, EnsembleConfig(architecture=networks(16, 16, 16)), rng=rng())
     returns, box = Return(model, last, particles=5), Box([-1.0, -1.0], [1.0, 1.0]).repeat(6)
     plans = [CEMGD().plan(returns.at(STATE[0].float(), generator), box, rng=generator) for generator in (rng(), rng())]
@@ -327,7 +327,7 @@ def test_names_of_before_are_answered_with_those_of_now(old: str, new: str) -> N
 
 
 def test_an_ensemble_is_configured() -> None:
-    """What is not said of its networks stays the default's: PETS's, with layer normalisation."""
+    """Unset parts of the networks keep the defaults: PETS's networks with layer normalisation."""
     mapping = config.override({}, ["architecture.hidden=[16]", "best_members=2"])
     built = config.build(EnsembleConfig, mapping)
     assert built == EnsembleConfig(architecture=replace(networks(16), layer_norm="all"), best_members=2)

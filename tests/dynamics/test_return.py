@@ -49,11 +49,11 @@ def test_discount_and_terminal_value() -> None:
 def test_rewards_end_with_the_step_that_terminates_and_for_that_rollout_alone() -> None:
     ended = {"terminated": lambda s, a, n: n[:, 0] >= 3}
     assert score(**ended) == [1 + 3, 5]
-    assert score(**ended, terminal_value=lambda s: 100 + s[:, 0]) == [4, 5]  # both ended, the second in its last step
+    assert score(**ended, terminal_value=lambda s: 100 + s[:, 0]) == [4, 5]  # both ended, the second in the last step
 
 
 def test_what_follows_the_end_may_be_anything() -> None:
-    """After the first step the state is NaN; neither the value nor the gradient knows."""
+    """The state is NaN after the first step. It does not reach the value or the gradient."""
 
     def explode(state: Tensor, action: Tensor) -> Tensor:
         return torch.where(state > 0, torch.nan, state + action)
@@ -98,7 +98,7 @@ def noisy(scale: float = 1.0) -> FunctionDynamics:
 
 
 def test_particles_share_their_noise_among_candidates() -> None:
-    """So equal candidates have equal values, and a plan's objective is a function."""
+    """So equal candidates have equal values, and the objective is a function."""
     objective = Return(noisy(), position, particles=7).at(START, rng())
     values = objective(ACTIONS[:1].expand(4, -1, -1))
     assert (values == values[0]).all()
@@ -116,10 +116,10 @@ def test_the_mean_over_particles_and_the_price_of_risk() -> None:
 
 
 def test_the_spread_of_two_particles_is_half_their_distance() -> None:
-    """The biased standard deviation, so that one particle has none."""
+    """The biased standard deviation, so one particle has none."""
     noise = noisy().draw(2, 3, rng())
     first, second = Return(noisy(), position, particles=2).score(START, ACTIONS, noisy().rollout(START, ACTIONS, noise))
-    returns = (noise[:, :, 0].cumsum(1)).sum(1)  # of each particle, beside the 6 without noise
+    returns = (noise[:, :, 0].cumsum(1)).sum(1)  # of each particle, relative to 6 without noise
     averse = Return(noisy(), position, particles=2, risk=1.0).at(START, rng())(ACTIONS)
     assert first.item() == pytest.approx(6 + returns.mean().item(), abs=1e-5)
     assert (first - averse[0]).item() == pytest.approx((returns[0] - returns[1]).abs().item() / 2, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The compiled rollout against the one in torch, in float64, and what happens where it cannot serve."""
+"""The compiled rollout against torch's in float64, and the cases that it cannot compute."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def results(engine: RolloutEngine, noise: Any, state: Tensor, actions: Tensor, weights: Tensor) -> list[Tensor]:
-    """States, and the gradients of a weighted sum of them."""
+    """The states, and the gradients of a weighted sum of them."""
     leaves = [x.clone().requires_grad_() for x in (state, actions)]
     states = rollout(engine, noise, *leaves)
-    assert torch.equal(states, rollout(engine, noise, state, actions))  # without a gradient the same
+    assert torch.equal(states, rollout(engine, noise, state, actions))  # the same without a gradient
     return [states.detach(), *torch.autograd.grad((states * weights).sum(), leaves)]
 
 
 def in_double(draw: Draw, *rows_and_steps: int) -> Draw:
-    """The same draw for the reference, with the noise that the kernel makes of a seed."""
+    """The same draw for the reference, with the kernel's noise of a seed."""
     layers = [Layer(weight.double(), bias.double(), after_in_double(after)) for weight, bias, after in draw.layers]
     noise = draw.noise
     if noise:
@@ -94,7 +94,7 @@ def after_in_double(activation: Function | None) -> Function | None:
 @settings(max_examples=100, deadline=None)
 @given(problem=problems(), which=st.integers(0, 10))
 def test_it_agrees_with_torch(problem: dict[str, Any], which: int) -> None:
-    """To rounding, over shapes, activations, layer norms, features, propagations, instruction sets; and gradients."""
+    """To rounding, over shapes, activations, layer norms, features, propagations, instruction sets; with gradients."""
     names, rng = library.kernels(), Generator().manual_seed(problem["seed"])
     features = problem["features"]
     model = ProbabilisticEnsemble(
@@ -174,7 +174,7 @@ def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any
 
 @needs_kernel
 def test_what_is_not_finite_stays_where_it_is(kernel: str) -> None:
-    """A row with a NaN, an infinity or a huge number: the others are as they were, bit for bit."""
+    """One row has a NaN, an infinity or a huge number. The other rows stay the same, bit for bit."""
     model = model_of()
     noise = model.draw(6, 7, Generator().manual_seed(0))
     poisoned = ACTIONS.clone()
@@ -189,13 +189,13 @@ def test_what_is_not_finite_stays_where_it_is(kernel: str) -> None:
     assert torch.equal(states[20].isfinite().all(-1), expected.isfinite().all(-1))
 
 
-KNOWN = {  # in what numbers, and by which kernels
+KNOWN = {  # number formats, and the kernels that have them
     "bfloat16x3": ("amx",),
     "bfloat16": ("amx", "avx512_fp16", "avx512_bf16"),
     "float16": ("amx", "avx512_fp16"),
 }
 FASTEST: Any = {"amx": "bfloat16", "avx512_fp16": "float16", "avx512_bf16": "bfloat16"}
-LOST = {"bfloat16x3": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}  # at the most: 16 bits of mantissa, 8 and 11
+LOST = {"bfloat16x3": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}  # the largest loss: 16 bits of mantissa, 8 and 11
 
 
 @needs_kernel
@@ -206,7 +206,7 @@ LOST = {"bfloat16x3": 1e-4, "bfloat16": 2e-2, "float16": 5e-3}  # at the most: 1
 def test_other_numbers_are_for_samples_alone(
     kernel: str, sampling: Any, norm: str, shape: tuple[int, int], activation: Any
 ) -> None:
-    """Close to float32, where the processor knows them, else float32; with a gradient always float32."""
+    """Close to float32 on processors that have them; else float32. With a gradient, always float32."""
     layers, width = shape
     hidden = (width,) * layers
     exact, rough = model_of(hidden, norm), model_of(hidden, norm, sampling=sampling)
@@ -237,7 +237,7 @@ def test_the_fastest_numbers_are_tiles_else_float16_else_bfloat16_else_float32(k
 @needs_kernel
 @pytest.mark.parametrize("sampling", KNOWN)
 def test_what_16_bits_cannot_hold_is_not_finite(kernel: str, sampling: Any) -> None:
-    """And its neighbours are what they were."""
+    """The values beside it stay the same."""
     model, huge = model_of(sampling=sampling), ACTIONS.clone()
     noise = model.draw(6, 7, Generator().manual_seed(0))
     huge[3, 2, 0], huge[11, 2, 1] = torch.nan, 1e7
@@ -276,7 +276,7 @@ def test_what_it_does_not_know_runs_in_torch(change: dict[str, Any]) -> None:
 
 @needs_kernel
 def test_noise_from_a_seed(kernel: str) -> None:
-    """Standard normal to the fourth moment, no step like another, no seed like another, the same on every processor."""
+    """Standard normal to the fourth moment. Steps and seeds differ; every processor gives the same."""
     x = library.normals(7, 1_000_003)
     assert x.isfinite().all()
     for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):

@@ -1,4 +1,4 @@
-"""The simulator as the model: it does what the environment does."""
+"""The simulator as the model acts like the environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def made(name: str) -> tuple[Any, MujocoDynamics]:
 
 @pytest.mark.parametrize("name", IDS)
 def test_a_rollout_is_what_the_environment_does(name: str) -> None:
-    """Twenty steps into an episode, ten more: to the last bits, as the contacts' solver starts elsewhere."""
+    """Ten steps from step 20 of an episode. The last bits can differ: the contact solver starts differently."""
     env, dynamics = made(name)
     observation, _ = env.reset(seed=0)
     env.action_space.seed(0)
@@ -51,7 +51,7 @@ def test_many_problems_and_candidates_are_each_their_own() -> None:
 
 
 def test_a_gradient_planner_is_told() -> None:
-    """The reward's own gradient towards the action would be half the truth."""
+    """The reward's own gradient for the action would be only half of the gradient."""
     env, dynamics = made(IDS[0])
     mpc = MPC.of(CEMGD(cold=CEM()), 5, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
     with pytest.raises(ValueError, match="MujocoDynamics: has no gradient; expected a sampling planner"):
@@ -67,7 +67,7 @@ def test_wrong_models_are_named() -> None:
 
 
 def test_planning_beats_doing_nothing() -> None:
-    """Ten steps of a short-sighted cheetah go forward."""
+    """A cheetah with plans of ten steps runs forward."""
     env, dynamics = made(IDS[0])
     mpc = MPC.of(CEM(samples=40, iterations=3, elites=5), 10, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
     observation, _ = env.reset(seed=0)

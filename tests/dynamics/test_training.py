@@ -1,4 +1,4 @@
-"""Fitting the ensemble: what it learns, and what must not leak."""
+"""Fitting the ensemble: it learns, and held-out data does not leak."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOISE = torch.tensor([0.05, 0.3])
 
 
 def data(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """A linear system with two entries, of different noise."""
+    """A linear system of two entries with different noise."""
     state, action = torch.randn(count, 2, generator=rng(seed)), torch.randn(count, 1, generator=rng(seed + 1))
     change = torch.cat([0.5 * action - 0.2 * state[:, 1:], state[:, :1] * 0.3], 1)
     return state, action, state + change + NOISE * torch.randn(count, 2, generator=rng(seed + 2))
@@ -53,7 +53,7 @@ def test_it_learns_mean_and_noise(fitted: tuple[ProbabilisticEnsemble, Fit]) -> 
 
 
 def test_held_out_figures(fitted: tuple[ProbabilisticEnsemble, Fit]) -> None:
-    """Against what a perfect model would score."""
+    """Against the figures of a perfect model."""
     fit, (state, _, following) = fitted[1], data(2000)
     share = (NOISE / (following - state).std(0)).square().mean().sqrt().item()
     assert fit.rmse == pytest.approx(share, rel=0.15)
@@ -82,7 +82,7 @@ def test_a_model_that_is_too_sure_is_seen_in_the_coverage_and_calibrated(
 
 
 def test_calibration_does_not_touch_what_is_learned() -> None:
-    """A second training begins from the same weights and losses, whatever the factors are."""
+    """A second training starts with the same weights and losses for all factors."""
     networks = [model(), model()]
     networks[1].variance_factor.fill_(7.0)
     for network in networks:
@@ -92,7 +92,7 @@ def test_calibration_does_not_touch_what_is_learned() -> None:
 
 
 def test_the_factors_are_the_likeliest() -> None:
-    """Without disagreement the mean of e² / v; with it, so that both together are what happens."""
+    """Without disagreement, the mean of e² / v. With it, both together must explain the errors."""
     variance = torch.tensor([1.0, 4.0]).expand(5000, -1)
     error = torch.randn(5000, 2, generator=rng()) * torch.tensor([0.5, 6.0])
     factors = variance_factors(error.square(), variance, torch.zeros(5000, 2))
@@ -100,11 +100,11 @@ def test_the_factors_are_the_likeliest() -> None:
     shared = variance_factors(error.square(), variance, torch.tensor([0.2, 20.0]).expand(5000, -1))
     assert torch.allclose(shared * variance[0], torch.tensor([0.05, 16.0]), rtol=0.3)
     more = variance_factors(error.square(), variance, torch.tensor([4.0, 4.0]).expand(5000, -1))
-    assert more[0] < 0.01  # members that differ by more than they err need no variance of their own
+    assert more[0] < 0.01  # if members differ more than they err, they need no own variance
 
 
 def test_few_transitions_move_the_factors_little() -> None:
-    """Of so many errors of 0 or 3: log c is where n (e²/c - 1) = 2 log c."""
+    """For n errors of 0 or 3, log c solves n (e²/c - 1) = 2 log c."""
     for count, error, near in ((2, 0.0, -1.0), (20, 0.0, -6.9), (2, 3.0, 1.345), (200, 3.0, 2.176)):
         ones = torch.ones(count, 1)
         found = variance_factors(error**2 * ones, ones, 0 * ones).log().item()
@@ -113,7 +113,7 @@ def test_few_transitions_move_the_factors_little() -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 def test_an_error_counts_as_much_as_its_variance_to_a_power(beta: float) -> None:
-    """The gradient towards a mean is 2 (mean - target) variance^(beta - 1): at 1 that of the squared error."""
+    """The gradient for a mean is 2 (mean - target) variance^(beta - 1). For beta = 1, it is the squared error's."""
     network = model(members=1)
     with torch.no_grad():
         for parameter in (*network.mlp.weights, *network.mlp.biases):
@@ -136,13 +136,13 @@ def test_weights_are_averaged_over_the_steps() -> None:
         mean = kept * mean + (1 - kept) * step
     assert torch.allclose(average.model.min_log_var, mean)
     assert (network.min_log_var == 3).all()
-    average.steps = 1000  # from where on the share is what was asked for
+    average.steps = 1000  # from here on the share has its final value
     average.follow()
     assert torch.allclose(average.model.min_log_var, 0.5 * mean + 1.5)
 
 
 def test_members_that_disagree_are_less_sure() -> None:
-    """Two sure members, 2 apart: what lies between them is inside their interval, which neither's own would hold."""
+    """Two confident members are 2 apart. Their common interval includes values between them; their own do not."""
     network = model(members=2)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -183,8 +183,8 @@ def test_few_transitions_make_small_batches(monkeypatch: pytest.MonkeyPatch, cou
         return losses(model, inputs, *others)
 
     monkeypatch.setattr(training, "losses", watched)
-    Training(epochs=1, validation=1e-9).fit(model(), *data(count + 1), rng())  # the first of all is held out
-    assert seen[1] == size  # after a look at what is held out
+    Training(epochs=1, validation=1e-9).fit(model(), *data(count + 1), rng())  # the first transition is held out
+    assert seen[1] == size  # after the validation
     seen.clear()
     Training(epochs=1, batch=50, validation=1e-9).fit(model(), *data(count + 1), rng())
     assert seen[1] == 50
@@ -201,14 +201,14 @@ def test_equal_seeds_equal_weights() -> None:
 def test_what_is_held_out_stays_held_out() -> None:
     for share in (0.05, 0.3):
         held = held_out(1000, share)
-        assert torch.equal(held_out(137, share), held[:137])  # however many follow
+        assert torch.equal(held_out(137, share), held[:137])  # independent of later transitions
         assert held.sum().item() == pytest.approx(1000 * share, abs=25)
         for start in range(0, 10_000, 1000):  # and evenly spread
             assert held_out(10_000, share)[start : start + 1000].sum().item() == pytest.approx(1000 * share, abs=50)
 
 
 def test_later_ones_are_held_out_with_their_neighbours() -> None:
-    """A transition between two that are learned from is no test of what a new episode brings."""
+    """A transition between two training transitions does not test new episodes."""
     held = held_out(5000, 0.1)
     assert held[:100].sum() == 11  # spread, as 25 of few are too many
     assert not (held[:99] & held[1:100]).any()
@@ -217,7 +217,7 @@ def test_later_ones_are_held_out_with_their_neighbours() -> None:
 
 
 def test_held_out_transitions_do_not_touch_what_is_learned() -> None:
-    """Wild values in the held-out rows change neither the normalizer nor the steps of training."""
+    """Extreme values in held-out rows change neither the normalizer nor the training."""
     state, action, following = data(200)
     held = held_out(200, 0.05)
     wild = [x.clone() for x in (state, action, following)]
@@ -234,7 +234,7 @@ def test_held_out_transitions_do_not_touch_what_is_learned() -> None:
 
 
 def test_every_member_keeps_its_own_best_weights() -> None:
-    """Steps so wild that all get worse: the weights that came in are what goes out, and the loss is theirs."""
+    """Steps are so large that every member gets worse. So the first weights and their loss are the result."""
     network, rows = model(), data(400)
     Training(epochs=15).fit(network, *rows, rng())
     before = [parameter.clone() for parameter in network.parameters()]
@@ -247,7 +247,7 @@ def test_a_member_that_improves_does_not_drag_the_others_along() -> None:
     network, rows = model(members=3), data(400)
     Training(epochs=80).fit(network, *rows, rng())
     with torch.no_grad():
-        network.mlp.biases[-1][1] += 0.5  # one that has much to gain
+        network.mlp.biases[-1][1] += 0.5  # this member can improve a lot
     before = [parameter.clone() for parameter in network.parameters()]
     Training(epochs=2, learning_rate=0.03, averaging=0.0, validation=0.2).fit(network, *rows, rng(3))
     kept = [
@@ -275,14 +275,14 @@ def test_the_members_planned_with_are_the_best_by_validation_loss() -> None:
 
 
 def test_the_best_are_those_that_are_best_once_calibrated() -> None:
-    """A member that is not sure enough is no worse for it, where there is enough to see that by."""
+    """An underconfident member is not worse, if there is enough data to see this."""
     network, (state, action, following) = model(members=2), data(4000)
     Training(epochs=3).fit(network, state, action, following, rng())
     inputs, targets = network.mlp.normalised(network.inputs(state, action)), network.normalised(following - state)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter[1] = parameter[0]
-        network.mlp.biases[-1][1, :, 2:] += 1.0  # of the raw log variance
+        network.mlp.biases[-1][1, :, 2:] += 1.0  # the raw log variance
     plain, few, many = (
         f(network, inputs[:n], targets[:n])
         for f, n in ((losses, 4000), (training._validated, 4), (training._validated, 4000))
@@ -300,7 +300,7 @@ def test_it_stops_where_nothing_improves() -> None:
 
 
 def test_bootstraps_differ_between_members() -> None:
-    """Without them members that begin alike stay alike in what they are shown; with them they do not."""
+    """Without bootstraps, equal members get the same data; with bootstraps, they do not."""
     for bootstrap in (False, True):
         network = model(members=2)
         with torch.no_grad():
@@ -328,7 +328,7 @@ def test_an_input_that_never_varies_is_left_as_it_is() -> None:
 
 
 def test_the_units_of_a_state_do_not_matter() -> None:
-    """An entry in another unit: the same networks, errors in units of spread, and NLL but for the log of the unit."""
+    """An entry in another unit gives the same networks, the same errors in spreads, and a shifted NLL."""
     state, action, following = data(400)
     unit = torch.tensor([1.0, 1024.0])
     networks, fits = [model(), model()], []

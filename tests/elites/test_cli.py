@@ -1,4 +1,4 @@
-"""What scripts say, and how they leave."""
+"""The messages of scripts, and their exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def shown(text: str) -> list[str]:
-    """What is left of what was written when `\\r` and the order to clear the line have done their work."""
+    """The text on the screen after all `\r` and line clearing."""
     return [line.split("\r\033[K")[-1] for line in text.split("\n")]
 
 

@@ -42,7 +42,7 @@ def test_recursion_by_type_hints() -> None:
         " part: {size: 4}, maybe: 2, layers: [1, 2, 3], mode: fast, flag: true}"
     )
     assert setup.planner == CEM(distribution=ClippedNormal(Coloured(1)))
-    assert setup.part == Part(4, 0.5)  # what is not said keeps the part's own default, not its class's
+    assert setup.part == Part(4, 0.5)  # an unset key keeps the part's default, not its class's
     assert (setup.maybe, setup.layers, setup.mode, setup.flag) == (2, (1, 2, 3), "fast", True)
 
 
@@ -74,7 +74,7 @@ def test_a_name_alone_picks_too() -> None:
 
 
 def test_numbers_as_people_write_them() -> None:
-    assert build("{name: x, part: {rate: 1e-3}}").part.rate == 1e-3  # a string to YAML 1.1
+    assert build("{name: x, part: {rate: 1e-3}}").part.rate == 1e-3  # YAML 1.1 reads a string
     assert build("{name: x, share: 1}").share == 1
 
 

@@ -1,4 +1,4 @@
-"""What a model sees of a state."""
+"""The inputs of a model from a state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What settings take, in words: from the dataclasses and the comments in their source, and from nowhere else."""
+"""The descriptions of settings come only from dataclasses and the comments in their source."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def found(mapping: dict[str, Any] | None = None) -> dict[str, Setting]:
 
 
 def test_comments() -> None:
-    """On the field's line, else in the docstring, else of the class above; without what is for tools."""
+    """On the field's line, else in the docstring, else from the base class; without comments for tools."""
     of = {key: setting.text for key, setting in found().items()}
     assert (of["other"], of["kept"], of["mode"], of["flag"]) == ("of the subclass", "what the base says", "", "")
     assert of["maybe"] == "null is never"
@@ -87,7 +87,7 @@ def test_types_and_values() -> None:
     assert of["first.size"] == ("7", "an integer of at least 1")  # the part's own default, not its class's
     assert of["second.size"][0] == "3"
     assert of["first"] == ("", "")
-    assert "kind" not in of  # it has one value
+    assert "kind" not in of  # it has only one value
     assert words(Literal[1, True, "a"]) == "1, true or a"
     assert words(Annotated[float, Range(0, 1, open=True)] | None) == "a number in (0, 1] or null"
 
@@ -111,7 +111,7 @@ class Mine(CEMGD):
 
 
 def test_every_key_can_be_set_and_nothing_else_can() -> None:
-    """Each value that is listed, said again by --set, makes the same settings."""
+    """Setting each listed value again by --set gives the same settings."""
 
     def leaves(instance: Any, path: str = "") -> Iterator[str]:
         for field in fields(instance):

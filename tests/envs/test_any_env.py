@@ -1,4 +1,4 @@
-"""Tasks of environments whose reward is learned, and terminations against the environments' own."""
+"""Tasks with learned rewards, and terminations against the environments' own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from elites.envs import TASKS, TERMINATIONS, learned_reward, sizes, task_of
 
 
 def transitions(name: str, episodes: int, excite: float = 1.0) -> tuple[Any, Any, Any, Any]:
-    """Rows of state, action and next state of random episodes, and whether each terminated."""
+    """Rows of state, action and next state of random episodes, and whether each row terminated."""
     env = gymnasium.make(name)
     env.action_space.seed(0)
     rows = []

@@ -1,4 +1,4 @@
-"""Gymnasium's classic control: our dynamics, reward and termination beside its own, step by step."""
+"""Gymnasium's classic control: our dynamics, reward and termination against Gymnasium's, step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elites.spaces import Choices
 
 
 def set_state(env: Any, rng: np.random.Generator) -> None:
-    """Anywhere, also fast and near an end."""
+    """A random state, also with high speeds and near an end."""
     if "CartPole" in env.spec.id:
         env.unwrapped.state = rng.uniform([-2.4, -3, -0.21, -3], [2.4, 3, 0.21, 3])
     else:
@@ -44,7 +44,7 @@ def test_a_step_is_gymnasiums(name: str) -> None:
         following = task.dynamics(state, action)
         expected = torch.as_tensor(observation(env))[None]
         if name == "Acrobot-v1":
-            expected = expected.float()  # as Gymnasium observes it
+            expected = expected.float()  # Gymnasium observes float32
         assert torch.allclose(following, expected.double(), atol=1e-5)
         assert task.reward(state, action, following).item() == reward
         assert task.terminated(state, action, following).item() == terminated

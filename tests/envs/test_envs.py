@@ -1,4 +1,4 @@
-"""Every environment against Gymnasium's checker, and its torch functions against the environment and against others."""
+"""Every environment against Gymnasium's checker, and its torch functions against the environment and other versions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from elites.planners import CEM, CEMGD, GradientAscent, Plan
 IDS = [name for name in TASKS if name.startswith("elites/")]
 MUJOCO = ["elites/HalfCheetah-v0", "elites/Pusher-v0", "elites/HumanoidStandup-v0"]
 SIZES = dict(zip(IDS, [(4, 1), (18, 6), (20, 7), (45, 17), (2, 2)], strict=True))
-ADVICE = [  # of Gymnasium's checker, against observations without bounds and actions beyond 1
+ADVICE = [  # Gymnasium's checker warns of observations without bounds and actions beyond 1
     "ignore:.*A Box observation space m.*imum value is.*",
     "ignore:.*we recommend using a symmetric and normalized space.*",
 ]
@@ -135,7 +135,7 @@ def test_features_do_not_jump_where_an_angle_does(name: str, task: Task) -> None
 
 
 def test_cartpole_is_gymnasiums_with_other_constants() -> None:
-    """Gymnasium's CartPole, its constants changed and its pole let go, steps as ours does."""
+    """Gymnasium's CartPole with changed constants and a hanging pole steps like ours."""
     theirs = CartPoleEnv()
     theirs.reset(seed=0)
     theirs.masspole, theirs.force_mag = cartpole.POLE, cartpole.FORCE
@@ -162,7 +162,7 @@ def test_cartpole_reward_and_end() -> None:
 
 
 def beside_gymnasiums(ours: str, theirs: str, **options: Any) -> tuple[Any, Any]:
-    """Both in the same state of the simulator."""
+    """Both in the same simulator state."""
     a, b = gymnasium.make(ours).unwrapped, gymnasium.make(theirs, **options).unwrapped
     a.reset(seed=0)
     b.reset(seed=0)
@@ -178,7 +178,7 @@ def beside_gymnasiums(ours: str, theirs: str, **options: Any) -> tuple[Any, Any]
     ],
 )
 def test_mujoco_rewards_are_gymnasiums(ours: str, theirs: str) -> None:
-    """The same simulator, the same states, the same rewards, but for the humanoid's cost of impacts."""
+    """The same simulator and states give the same rewards, except the humanoid's cost of impacts."""
     a, b = beside_gymnasiums(ours, theirs)
     a.action_space.seed(0)
     for _ in range(20):
@@ -207,7 +207,7 @@ def test_cheetah_observation() -> None:
 def test_pusher_is_where_the_simulator_says() -> None:
     env: Any = gymnasium.make("elites/Pusher-v0").unwrapped
     starts = np.array([env.reset(seed=seed)[0] for seed in range(200)])
-    place = starts[:, 17:19] - env.get_body_com("goal")[:2]  # the object slides from the goal's own place
+    place = starts[:, 17:19] - env.get_body_com("goal")[:2]  # the object's position is relative to the goal
     assert place.std(0) == pytest.approx([0.025, 0.025], rel=0.2)
     assert env.data.qpos[-4:-2] == pytest.approx([-0.25, 0.15], abs=0.1)
     action = env.action_space.sample()
@@ -232,8 +232,8 @@ def test_the_barrier_pushes_outwards_and_the_way_below_is_shorter() -> None:
     points = torch.tensor([[0.1, 0.1], [0.0, 0.0], [0.0, 0.1]])
     moved = dynamics(points, still)
     assert moved[0, 0] > 0.1
-    assert moved[1, 1] < 0  # the straight line is below the middle, and is pushed further down
-    assert torch.allclose(moved[2], points[2])  # in the very middle nothing pushes
+    assert moved[1, 1] < 0  # the straight line is below the middle, so the disc pushes it down
+    assert torch.allclose(moved[2], points[2])  # the exact middle has no force
     outside = torch.tensor([[0.0, -0.16], [0.0, 0.36], [-1.0, 0.0]])
     assert torch.equal(dynamics(outside, still), outside)
 
@@ -316,6 +316,6 @@ for place in (0.0, 20.0):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUJOCO)
 def test_mujoco_pictures(name: str) -> None:
-    """The camera follows who runs. In a process of its own, which renders without a screen."""
+    """The camera follows the body. In a separate process, which renders without a screen."""
     code = FILM.format(name=name, moves="Pusher" not in name)
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"MUJOCO_GL": "egl"}, check=True)

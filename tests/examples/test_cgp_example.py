@@ -1,4 +1,4 @@
-"""examples/cgp.py as a user runs it; what it shares with examples/pets.py is tested there."""
+"""examples/cgp.py as a user runs it. The tests of examples/pets.py cover the shared parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from elites.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "--env=InvertedPendulum-v5",  # its episodes end by themselves
+    "--env=InvertedPendulum-v5",  # its episodes terminate
     "--num-envs=2",
     "--set=agent.architecture.hidden=[8,8]",
     "--set=agent.batch=8",
@@ -43,7 +43,7 @@ def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def outcome(folder: Path) -> tuple[Any, ...]:
-    """All that must not depend on interruptions: figures, returns, and every tensor of the agent."""
+    """The results that must not depend on interruptions: figures, returns, and every tensor of the agent."""
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in rows]
     summary = json.loads((folder / "summary.json").read_text())
@@ -55,7 +55,7 @@ def outcome(folder: Path) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody interrupted, of the mode that has most to do."""
+    """An uninterrupted run in the mode with the most steps."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     done = run(*TINY, "--mode", "offline", "--out", folder)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert list(whole.glob("events.out.tfevents.*"))
     config = (whole / "config.yaml").read_text()
     assert "mode: offline" in config
-    assert "policy_noise: 0.2" in config  # every default is spelled out
+    assert "policy_noise: 0.2" in config  # every default is written
 
 
 def test_what_a_person_sees(whole: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_film(tmp_path: Path) -> None:
 
 
 def kill(process: subprocess.Popen[str], folder: Path, saves: int) -> None:
-    """Kills a run in its work, on sight of its next few checkpoints: by what it did, not by a clock."""
+    """Kills a run after its next few checkpoints, so that no clock is involved."""
     before = saved(folder)
     while saved(folder) < before + saves and process.poll() is None:
         time.sleep(0.001)
@@ -179,7 +179,7 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
     ],
 )
 def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:
-    """It is said in one line, and the run is as it was."""
+    """A changed value is refused in one line, and the run stays the same."""
     before = outcome(whole), (whole / "config.yaml").read_text()
     done = run("--resume", whole, "--set", assignment, "--quiet")
     assert done.returncode == 2, done.stderr
@@ -189,7 +189,7 @@ def test_what_a_run_keeps(whole: Path, assignment: str, message: str) -> None:
 
 
 def test_a_mode_belongs_to_whatever_agent_there_is(tmp_path: Path) -> None:
-    (tmp_path / "agent.yaml").write_text("agent: qgp\nsteps: 41\n")  # too few without the flags' random_steps
+    (tmp_path / "agent.yaml").write_text("agent: qgp\nsteps: 41\n")  # too few steps without the flags' random_steps
     for number, flags in enumerate((["--config", tmp_path / "agent.yaml"], ["--set=agent=qgp"])):
         done = run(*TINY, "--set=steps=41", *flags, "--mode=offline", "--quiet", "--out", tmp_path / str(number))
         assert done.returncode == 0, done.stderr
@@ -216,7 +216,7 @@ gymnasium.register("Endless-v0", Endless)
 
 
 def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
-    """Evaluations would go on for ever; it is said what helps."""
+    """Evaluations would never end, so a message tells what helps."""
     (tmp_path / "endless.py").write_text(ENDLESS)
     flags = [flag for flag in TINY if "env" not in flag and "episode_steps" not in flag] + ["--env=endless:Endless-v0"]
     done = run(*flags, "--set=evaluation_episodes=0", "--set=steps=41", "--out", "a", cwd=tmp_path)
@@ -230,6 +230,6 @@ def test_an_environment_whose_episodes_need_not_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("agent", ["cgp", "td3"])
 def test_it_swings_up_a_pendulum(tmp_path: Path, agent: str) -> None:
-    """Seed 0 alone; docs/guides/model_free.md has the others."""
+    """Only seed 0; docs/guides/model_free.md has the others."""
     done = run("--agent", agent, "--json", "--out", tmp_path / "run")
     assert json.loads(done.stdout)["final_evaluation_mean"] >= -200

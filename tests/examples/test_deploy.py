@@ -1,4 +1,4 @@
-"""examples/deploy.py: policies out of runs, in processes that know nothing of the library."""
+"""examples/deploy.py: exports policies of runs, for processes without the library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_policy_acts_alone(tmp_path: Path, agent: str) -> None:
 
 
 def test_a_policy_that_has_not_learned_is_not_deployed(tmp_path: Path) -> None:
-    """An offline run, as it is when its Q-function has learned."""
+    """An offline run after the Q-function has learned, and before the policy has."""
     run = tmp_path / "run"
     assert script("cgp.py", *TINY, "--mode=offline", "--out", run).returncode == 0
     newest = max((run / "checkpoints").glob("*.json"))
@@ -85,7 +85,7 @@ def test_mistakes_in_one_line(tmp_path: Path) -> None:
 
 
 def test_those_that_are_said_to_have_a_policy_have_one() -> None:
-    """And the others have none."""
+    """All others have none."""
     said = re.findall(r"\((?:with )?(.*)\)", WANTED)[0].replace(" or ", ", ").split(", ")
     box = Box([-1.0], [1.0])
     assert said == [name for name, kind in AGENTS.items() if "policy" in Agent(kind(), 2, box, seed=0).nets.modules]

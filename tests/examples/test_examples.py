@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """With a module of the user's own on the path."""
+    """Runs an example with a user's module on the path."""
     path = os.pathsep.join([str(ROOT / "tests/plugins"), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, *arguments]
@@ -107,7 +107,7 @@ def test_simulator(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == 3
     film = tmp_path / "cheetah.gif"
-    done = run("examples/simulator.py", *options, "--video", str(film))  # a machine may have no OpenGL, or may
+    done = run("examples/simulator.py", *options, "--video", str(film))  # not every machine has OpenGL
     assert done.returncode == 0, done.stderr
     assert film.exists() or "simulator: no video: rendering failed" in done.stderr
     done = run("examples/simulator.py", "--planner", "grad_cem")

@@ -1,4 +1,4 @@
-"""examples/pets.py as a user runs it: what it leaves, what it says, and that nothing stops it for good."""
+"""examples/pets.py as a user runs it: its files, its messages, and resuming after every interruption."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def outcome(folder: Path) -> tuple[Any, Any, Any]:
-    """All that must not depend on interruptions: figures, returns, and every tensor of the last checkpoint."""
+    """The results that must not depend on interruptions: figures, returns, and every tensor of the last checkpoint."""
     rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in rows]
     summary = json.loads((folder / "summary.json").read_text())
@@ -60,7 +60,7 @@ def outcome(folder: Path) -> tuple[Any, Any, Any]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody interrupted."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     done = run(*TINY, "--out", folder)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert list(whole.glob("events.out.tfevents.*"))
     config = (whole / "config.yaml").read_text()
     assert "samples: 8" in config
-    assert "learning_rate: 0.001" in config  # every default is spelled out
+    assert "learning_rate: 0.001" in config  # every default is written
     assert not [path for path in whole.rglob("*") if path.suffix in (".pkl", ".pt", ".pth", ".part")]
 
 
@@ -102,7 +102,7 @@ def test_json_is_one_line_and_nothing_else(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(json.loads(done.stdout)["episode_returns"]) == 1
-    assert (tmp_path / "outputs/CartpoleSwingup-v0-cem-0/summary.json").exists()  # where no folder was named
+    assert (tmp_path / "outputs/CartpoleSwingup-v0-cem-0/summary.json").exists()  # the default folder
 
 
 def test_the_same_again(whole: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_the_same_again(whole: Path, tmp_path: Path) -> None:
 
 
 def kill_and_resume(folder: Path, kills: int, chance: random.Random) -> int:
-    """Runs to the end, killed at random moments on the way; how often it was."""
+    """Runs to the end, killed at random moments. Returns the number of kills."""
     killed = 0
     while not (folder / "summary.json").exists() or killed == 0:
         begun = (folder / "config.yaml").exists()
@@ -126,7 +126,7 @@ def kill_and_resume(folder: Path, kills: int, chance: random.Random) -> int:
             continue
         assert process.returncode == 0
         if killed == 0:
-            shutil.rmtree(folder)  # it got through: once more
+            shutil.rmtree(folder)  # it ended before a kill: try again
     return killed
 
 
@@ -164,7 +164,7 @@ def test_ctrl_c_and_resume(whole: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
-    """A run that was stopped on its way, with two checkpoints."""
+    """A run that was stopped, with two checkpoints."""
     folder = tmp_path / "stopped"
     process = start(*TINY, "--set=checkpoint_s=0", "--out", folder)
     assert process.stderr
@@ -196,7 +196,7 @@ def test_no_checkpoint_is_intact(stopped: Path) -> None:
 
 
 def no_file_above(size: int) -> Callable[[], None]:
-    """As if the disk were full: files of more than so many bytes cannot be written."""
+    """Limits the size of files, as if the disk were full."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -207,7 +207,7 @@ def test_a_full_disk(whole: Path, stopped: Path) -> None:
     assert done.stderr.startswith("pets: ")
     assert "File too large" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert run("--resume", stopped, "--quiet").returncode == 0  # nothing is lost
+    assert run("--resume", stopped, "--quiet").returncode == 0  # nothing was lost
     assert outcome(stopped) == outcome(whole)
 
 
@@ -222,7 +222,7 @@ def test_more_episodes_for_a_run_that_has_ended(whole: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("env", ["Pendulum-v1", "InvertedPendulum-v5"])
 def test_other_environments(tmp_path: Path, env: str) -> None:
-    """With a reward that is learned, and a termination from the registry."""
+    """With a learned reward, and a termination from the registry."""
     done = run(*TINY, "--env", env, "--set=episodes=1", "--json", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["env"] == env
@@ -294,7 +294,7 @@ def test_films_need_no_screen(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("planner", ["cem_gd", "cem", "icem", "mppi"])
 def test_it_swings_up(tmp_path: Path, planner: str) -> None:
-    """The default settings, seed 0 alone; docs/guides/pets.md has the others."""
+    """The default settings, only seed 0; docs/guides/pets.md has the others."""
     done = run("--planner", planner, "--json", "--out", tmp_path / "run")
     summary = json.loads(done.stdout)
     assert summary["last_three_mean"] >= 44

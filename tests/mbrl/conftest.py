@@ -1,4 +1,4 @@
-"""These tests run against the libraries that ours is measured by, in an environment of their own: `make test-mbrl`."""
+"""Tests against the libraries that ours is compared with, in an environment of their own: `make test-mbrl`."""
 
 import importlib.util
 

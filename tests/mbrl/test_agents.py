@@ -1,4 +1,4 @@
-"""Our planners in mbrl-lib's own trajectory optimizer and agent, made by Hydra as its users make them."""
+"""Our planners in mbrl-lib's trajectory optimizer and agent, built by Hydra."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def trajectory_optimizer(planner: dict[str, Any], **options: Any) -> TrajectoryO
 
 
 class Objective:
-    """-‖actions - target‖² of sequences (N, H, A), without a gradient, as mbrl-lib's; keeps what it was asked."""
+    """-‖actions - target‖² of sequences (N, H, A), without a gradient as in mbrl-lib; records its candidates."""
 
     def __init__(self) -> None:
         self.calls: list[Tensor] = []
@@ -56,7 +56,7 @@ def test_warm_from_the_last_solution_until_reset() -> None:
     optimizer, objective = trajectory_optimizer({"name": "cem", "samples": 20, "elites": 4}), Objective()
     first = torch.as_tensor(optimizer.optimize(objective))
     assert len(objective.calls[0]) == 20
-    expected = torch.cat([first[1:], torch.zeros(1, A)])  # shifted by mbrl-lib, which ends it with the centre
+    expected = torch.cat([first[1:], torch.zeros(1, A)])  # mbrl-lib shifts it and ends it with the centre
     objective.calls.clear()
     optimizer.optimize(objective)
     assert len(objective.calls[0]) == 21
@@ -78,7 +78,7 @@ def test_a_guess_between_two_plans_is_the_start() -> None:
 
 
 def test_a_warm_start_has_all_of_the_last_plan() -> None:
-    """iCEM goes on from its last mean and elites, which mbrl-lib does not keep."""
+    """iCEM continues from its last mean and elites, which mbrl-lib does not keep."""
     optimizer, objective = trajectory_optimizer({"name": "icem"}, replan_freq=2), Objective()
     optimizer.replan_freq = 2  # theirs
     optimizer.optimize(objective)
@@ -134,7 +134,7 @@ def termination_fn(action: Tensor, next_observation: Tensor) -> Tensor:
 
 
 def model_env(learned: bool = False, deterministic: bool = False, members: int = 3, known: bool = False) -> ModelEnv:
-    """known: with a reward_fn, even where the model has learned one too, which mbrl-lib then does not look at."""
+    """known: with a reward_fn. If the model has a learned reward too, mbrl-lib ignores it."""
     torch.manual_seed(0)
     net = GaussianMLP(S + A, S + learned, "cpu", 2, members, 16, deterministic, "fixed_model" if members > 1 else None)
     for parameter in net.parameters():
@@ -148,7 +148,7 @@ def model_env(learned: bool = False, deterministic: bool = False, members: int =
 
 
 def agent_of(env: ModelEnv, planner: dict[str, Any], particles: int = 6, **options: Any) -> Agent:
-    """As PETS makes it."""
+    """An agent as PETS makes it."""
     target = {"_target_": "elites.agents.mbrl.Agent", "action_lb": "???", "action_ub": "???", "planning_horizon": H}
     cfg = OmegaConf.create(target | {"planner": planner, "seed": 0} | options)
     return create_trajectory_optim_agent_for_model(env, cfg, particles)
@@ -156,7 +156,7 @@ def agent_of(env: ModelEnv, planner: dict[str, Any], particles: int = 6, **optio
 
 @pytest.mark.parametrize(("learned", "known"), [(False, True), (True, False), (True, True)])
 def test_the_objective_is_theirs(learned: bool, known: bool) -> None:
-    """Where nothing is drawn: the reward, and none after a termination, which some rollouts have."""
+    """Without noise: the reward, and none after a termination, which some rollouts have."""
     env = model_env(learned, deterministic=True, members=1, known=known)
     agent = agent_of(env, {"name": "cem"})
     observation = np.float32([0.0, 0.2, -0.1])
@@ -168,7 +168,7 @@ def test_the_objective_is_theirs(learned: bool, known: bool) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     env.termination_fn = lambda action, next_observation: torch.zeros(len(action), 1, dtype=torch.bool)
     endless = env.evaluate_action_sequences(actions, observation, 1)
-    assert 5 < (~torch.isclose(endless, theirs)).sum() < 50  # what ends, and what does not
+    assert 5 < (~torch.isclose(endless, theirs)).sum() < 50  # terminated rollouts differ, others do not
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -188,7 +188,7 @@ def test_gradient_planners_act_within_bounds(learned: bool) -> None:
 
 
 def test_ascent_improves_on_the_search_that_it_follows() -> None:
-    """Equal seeds search equally."""
+    """Equal seeds give equal searches."""
     search = {"samples": 30, "iterations": 1, "elites": 3}
     found = []
     for planner in ({"name": "cem", **search}, {"name": "cem_gd", "cold": search, "ascent": {"step": 0.1}}):

@@ -1,4 +1,4 @@
-"""`elites bench` beside mbrl-lib and others: one model for all, and what is counted of theirs."""
+"""`elites bench` with mbrl-lib and others: one model for all, and the counts of their work."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SMALL = Setting(observation=3, action=2, members=2, particles=4, horizon=3, roun
 
 
 def without_noise(setting: Any) -> dict[str, Tensor]:
-    """Networks whose log variance is so low that a draw is the mean, float for float."""
+    """Networks with a log variance so low that every draw is the mean, bit for bit."""
     state, _ = given(setting)
     state["min_log_var"].fill_(-200.0)
     state["mlp.biases.3"][..., setting.observation :] = -400.0
-    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # they are 0 in a new network
     return state
 
 
 def by() -> str:
-    """Whichever of ours plans in this process."""
+    """One of our contenders that can plan in this process."""
     return "kernel" if peers.absent("kernel", "cpu") is None else "torch"
 
 
@@ -61,7 +61,7 @@ def test_the_weights_are_held(library: str) -> None:
 
 def test_every_member_of_mbrl_libs_predicts_what_ours_does() -> None:
     state, _ = given(SMALL)
-    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # they are 0 in a new network
     state["mlp.biases.3"].normal_(generator=Generator().manual_seed(2))
     state["min_log_var"].fill_(-3.0)
     state["max_log_var"].fill_(1.0)
@@ -74,7 +74,7 @@ def test_every_member_of_mbrl_libs_predicts_what_ours_does() -> None:
 
 
 def test_mbrl_lib_gives_an_action_sequence_the_value_that_ours_has() -> None:
-    """By one network, without noise."""
+    """With one network and without noise."""
     alone = Setting(observation=3, action=2, members=1, particles=4, horizon=3, rounds=3)
     state = without_noise(alone)
     actions = torch.rand(20, 3, 2, generator=Generator().manual_seed(0)) * 2 - 1

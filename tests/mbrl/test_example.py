@@ -1,4 +1,4 @@
-"""mbrl-lib's own PETS, from the command line, and what docs/guides/mbrl.md shows."""
+"""mbrl-lib's PETS from the command line, and the code of docs/guides/mbrl.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Example = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Example:
-    """The script, in this process: its exit code, what it printed, and its errors and progress."""
+    """Runs the script in this process: its exit code, its output, its errors and progress."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["examples/mbrl_pets.py", "--steps", "2", *arguments])

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's agents in our loop beside themselves in their own."""
+"""Stable-Baselines3's agents in our loop and in their own loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RANDOM, STEPS = 250, 650
 
 
 class Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Episodes begin as they do in our loop."""
+    """Episodes begin as in our loop."""
 
     begun = 0
 
@@ -29,7 +29,7 @@ class Seeded(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class InOurLoop(Theirs):
-    """What their loop asks of an agent, when ours asks for it."""
+    """Their agent's methods, called by our loop."""
 
     def sampled(self, observation: Any, random_steps: int) -> Any:
         self.model._last_obs = observation
@@ -56,7 +56,7 @@ class InOurLoop(Theirs):
 @pytest.mark.parametrize("agent", ["td3", "sac"])
 @pytest.mark.parametrize("name", ["Pendulum-v1", "InvertedPendulum-v5"])  # truncated, and terminated
 def test_our_loop_is_theirs(name: str, agent: str, tmp_path: Path) -> None:
-    """The same random numbers come to the same weights, bit for bit."""
+    """The same random numbers give the same weights, bit for bit."""
     models = []
     for ours in (False, True):
         env = Seeded(gymnasium.make(name))

@@ -1,4 +1,4 @@
-"""mbrl-lib's model as ours predicts what mbrl-lib's own code predicts, and has a gradient."""
+"""mbrl-lib's model in our form predicts the same as mbrl-lib's code, and has a gradient."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model_of(
     deterministic: bool = False,
     **options: Any,
 ) -> OneDTransitionRewardModel:
-    """Weights, normalizer and bounds at random, as after a training; three of the members are elites, out of order."""
+    """Random weights, normalizer and bounds, as after training. Three members are elites, in another order."""
     torch.manual_seed(0)
     options = {"learned_rewards": False, "normalize": True} | options
     net = GaussianMLP(
@@ -57,7 +57,7 @@ def model_of(
 
 
 def theirs(model: OneDTransitionRewardModel, member: int, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-    """One member's mean and spread of what follows, (R, S), or (R, S + 1) with a learned reward, by their code."""
+    """One member's mean and spread of the next state by mbrl-lib: (R, S), or (R, S + 1) with a learned reward."""
     elites, model.model.elite_models = model.model.elite_models, [member]
     observation = state[:, :S]
     rows = {"obs": observation, "propagation_indices": torch.arange(len(state))}
@@ -88,7 +88,7 @@ def named(variant: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=named)
 def test_a_trajectory_is_theirs(variant: dict[str, Any]) -> None:
-    """Four steps, six particles: two with each elite member, in the order of the elites, each with its own noise."""
+    """Four steps, six particles: two for each elite member, in the elites' order, each with its own noise."""
     given, rng = model_of(**variant), Generator().manual_seed(1)
     members = [0, 0] if len(given) == 1 else [3, 3, 0, 0, 4, 4]
     if len(given) == 1:
@@ -108,7 +108,7 @@ def test_a_trajectory_is_theirs(variant: dict[str, Any]) -> None:
             before = mean + std * noise.noise.epsilon[particle, 0, t] if noise.noise else mean
             torch.testing.assert_close(states[:, particle, t], before, rtol=1e-4, atol=1e-4)
     if not given.model.deterministic:
-        assert states.std(1).min() > 1e-3  # the particles differ, or the noise is not there
+        assert states.std(1).min() > 1e-3  # the particles differ, so there is noise
 
 
 def step_of_draw(drawn: Draw, t: int) -> Draw:
@@ -150,7 +150,7 @@ def test_the_mean_of_expectation_is_theirs() -> None:
 
 
 def test_any_count_of_candidates_and_particles() -> None:
-    """Theirs refuses counts of rows that the members do not divide."""
+    """mbrl-lib refuses numbers of rows that the members do not divide."""
     given, rng = model_of(), Generator().manual_seed(0)
     rows = {"obs": torch.zeros(4, S), "propagation_indices": torch.arange(4)}
     with pytest.raises(ValueError, match="multiple of the number of models"):
@@ -163,7 +163,7 @@ def test_any_count_of_candidates_and_particles() -> None:
 
 @pytest.mark.parametrize("variant", [{}, {"activation": None, "propagation": "random_model"}, VARIANTS[6]], ids=named)
 def test_gradient_in_float64(variant: dict[str, Any]) -> None:
-    """Against finite differences; gradcheck wants every entry of the Jacobian right."""
+    """Against finite differences. gradcheck checks every entry of the Jacobian."""
     given, rng = model_of(**variant), Generator().manual_seed(2)
     given.model.double()
     for name in ("mean", "std"):
@@ -203,7 +203,7 @@ def test_the_next_plan_has_the_model_as_it_then_is(change: Callable[[OneDTransit
     noise = model.draw(3, 2, Generator().manual_seed(0))
     before = model.rollout(torch.zeros(S), actions, noise)
     change(given)
-    assert torch.equal(model.rollout(torch.zeros(S), actions, noise), before)  # a plan under way keeps its own
+    assert torch.equal(model.rollout(torch.zeros(S), actions, noise), before)  # a started plan keeps its own weights
     after = model.rollout(torch.zeros(S), actions, model.draw(3, 2, Generator().manual_seed(0)))
     fresh = Model(given)
     assert not torch.equal(after, before)

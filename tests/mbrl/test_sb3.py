@@ -1,4 +1,4 @@
-"""benchmarks/sb3.py, and benchmarks/pace.py beside Stable-Baselines3 and SBX."""
+"""benchmarks/sb3.py, and benchmarks/pace.py with Stable-Baselines3 and SBX."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parameters(modules: dict[str, Any]) -> dict[str, int]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow Probability's use of JAX
 @pytest.mark.parametrize("agent", ["td3", "sac"])
 def test_all_have_networks_of_one_size_and_one_batch(agent: str) -> None:
-    """Pendulum: 3 observations, 1 action; SAC's policy has a spread beside each mean."""
+    """Pendulum: 3 observations, 1 action. SAC's policy has a spread for each mean."""
     import jax
 
     env: Any = gymnasium.make("Pendulum-v1")

@@ -1,4 +1,4 @@
-"""mbrl-lib's trainer beside ours: what it has learned, in a model of ours."""
+"""mbrl-lib's trainer and ours: mbrl-lib's weights in our model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elites.runs.bench.transitions import DataSet, Episode
 
 @pytest.fixture
 def data() -> DataSet:
-    """An angle that jumps at a full turn, a speed, and an entry that is predicted as it is."""
+    """An angle that jumps at a full turn, a speed, and an entry that is predicted directly."""
     rng = torch.Generator().manual_seed(0)
     state, action = torch.rand(200, 3, generator=rng) * 6.28, torch.rand(200, 1, generator=rng)
     angle = torch.remainder(state[:, :1] + 0.5 * action + 0.1, 6.2832)

@@ -1,4 +1,4 @@
-"""Our TD3 and SAC update by update beside Stable-Baselines3's."""
+"""Our TD3 and SAC against Stable-Baselines3's, update by update."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elites.runs.bench.sb3 import model_for
 
 
 def pairs(ours: Agent, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every parameter of ours, beside theirs in the same layout."""
+    """Every parameter of ours with the same parameter of theirs, in the same layout."""
     nets: Any = ours.nets
     for critics, those in ((nets.critics, theirs.critic), (nets.slow.critics, theirs.critic_target)):
         yield from zip(critics.mlp.weights, weights(those, "weight"), strict=True)
@@ -34,29 +34,29 @@ def pairs(ours: Agent, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def linear(policy: Any, theirs: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """A policy's weights and biases, and those of theirs, layer by layer."""
+    """A policy's weights and biases with theirs, layer by layer."""
     layers = zip(policy.mlp.weights, policy.mlp.biases, strict=True)
     ours = [parameter for weight, bias in layers for parameter in (weight, bias)]
     return zip(ours, theirs, strict=True)
 
 
 def weights(critics: Any, name: str) -> list[Tensor]:
-    """Of every layer: (M, in, out), or (M, 1, out)."""
+    """The weights of every layer: (M, in, out), or (M, 1, out)."""
     layers = zip(*([getattr(x, name) for x in q if hasattr(x, name)] for q in critics.q_networks), strict=True)
     return [torch.stack([x.T if x.ndim == 2 else x[None] for x in layer]) for layer in layers]
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("td3", TD3()), ("sac", SAC())])
 def test_an_update_is_theirs(name: str, algorithm: QLearning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the same weights, minibatches and noise a hundred of them come to the same weights."""
+    """The same weights, minibatches and noise give the same weights after a hundred updates."""
     env = gymnasium.make("HalfCheetah-v5")
     rows, size, box = algorithm.batch, env.observation_space.shape[0], Box.of(env.action_space)
     ours, theirs = Agent(algorithm, size, box, seed=0), model_for(name, env, seed=0, random_steps=0)
     theirs._setup_learn(0)
-    double(ours, theirs)  # in float32 Adam makes a difference of any rounding error
+    double(ours, theirs)  # in float32, Adam enlarges rounding errors
     if name == "sac":
-        theirs.actor.action_dist.epsilon = 0.0  # 1e-6, which they add to 1 - tanh² lest its logarithm be infinite
-        theirs.critic.optimizer.param_groups[0]["eps"] /= 2  # their loss is the half of ours
+        theirs.actor.action_dist.epsilon = 0.0  # they add 1e-6 to 1 - tanh² to avoid an infinite logarithm
+        theirs.critic.optimizer.param_groups[0]["eps"] /= 2  # their loss is half of ours
     with torch.no_grad():
         for mine, other in pairs(ours, theirs):
             mine.copy_(other)
@@ -85,7 +85,7 @@ def double(ours: Agent, theirs: Any) -> None:
 
 
 def feed(patch: pytest.MonkeyPatch, ours: Agent, theirs: Any, batch: dict[str, Tensor], noise: Tensor) -> None:
-    """Both sample the batch, and draw the noise whenever they draw any."""
+    """Both get the same batch and the same noise."""
     units = ours.spaces.box.to_unit(batch["action"])
     terminated = {name: batch["terminated"].bool() for name in ("terminated", "truncated")}
     patch.setattr(ours.replay, "sample", lambda *_: Rows(batch | {"action": units} | terminated))

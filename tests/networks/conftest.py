@@ -1,4 +1,4 @@
-"""Tests that ask for `kernel` run with each of the instruction sets that this machine has."""
+"""Tests with `kernel` run once for each instruction set of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam's step and slow copies in the kernel: against torch's."""
+"""Adam's step and slow copies in the kernel, against torch's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def weights(seed: int = 0) -> list[nn.Parameter]:
 
 
 def step(optimizer: Any, mine: list[nn.Parameter], seed: int) -> None:
-    """Gradients of very different sizes; of every third number, none."""
+    """Gradients of very different sizes; every third number has none."""
     rng = Generator().manual_seed(seed)
     for weight in mine:
         size = 10 ** (6 * torch.rand(weight.shape, generator=rng) - 5)
@@ -35,7 +35,7 @@ def step(optimizer: Any, mine: list[nn.Parameter], seed: int) -> None:
 @pytest.mark.parametrize("kind", OURS)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adam(kind: Any, decay: float) -> None:
-    """The state is torch's: it goes on in the other from a state that was saved."""
+    """The state is torch's, so each continues from the other's saved state."""
     mine, theirs = weights(), weights()
     ours, torchs = OURS[kind](mine, 0.01, weight_decay=decay), kind(theirs, 0.01, weight_decay=decay)
     for seed in range(12):
@@ -51,7 +51,7 @@ def test_adam(kind: Any, decay: float) -> None:
 
 
 def test_groups_of_their_own() -> None:
-    """Rates and decays."""
+    """Groups with their own rates and decays."""
     for kind in OURS:
         mine, theirs = weights(), weights()
         for held, optimizer in ((mine, OURS[kind]), (theirs, kind)):
@@ -64,7 +64,7 @@ def test_groups_of_their_own() -> None:
 
 
 def test_a_gradient_that_has_become_0_costs_no_more() -> None:
-    """Its averages end where a processor is quick still: at 0, or above the numbers with fewer digits than others."""
+    """Its averages end at numbers that processors handle fast: 0, or above the subnormal numbers."""
     mine = weights()
     optimizer = Adam(mine, 0.01)
     step(optimizer, mine, 0)

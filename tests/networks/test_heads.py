@@ -40,7 +40,7 @@ def theirs(ours: NormalAction) -> Any:
 
 @pytest.mark.parametrize("squashed", [False, True])
 def test_a_normals_sample_and_density(squashed: bool) -> None:
-    """The density of what was drawn, and of the stored raw action, is torch's of the action."""
+    """The density of samples, and of stored raw actions, equals torch's density of the action."""
     ours = normals(squashed)
     action, raw, log_density = ours.sample(rng(2))
     epsilon = torch.randn(50, 2, generator=rng(2), dtype=torch.float64)
@@ -52,7 +52,7 @@ def test_a_normals_sample_and_density(squashed: bool) -> None:
 
 @pytest.mark.parametrize("squashed", [False, True])
 def test_a_normals_density_integrates_to_1(squashed: bool) -> None:
-    """Over actions: of raw ones r, π(a) da = π(a(r)) a'(r) dr."""
+    """Over actions; for raw actions r, π(a) da = π(a(r)) a'(r) dr."""
     mean, log_std = (torch.tensor([[x]], dtype=torch.float64) for x in (0.4, -0.3))
     one = NormalAction(mean, log_std, squashed)
     raw = torch.linspace(-8, 8, 20001, dtype=torch.float64).unsqueeze(1)
@@ -62,14 +62,14 @@ def test_a_normals_density_integrates_to_1(squashed: bool) -> None:
 
 
 def test_a_squashed_density_far_out() -> None:
-    """Where 1 - tanh² is 0 in float32."""
+    """At actions for which 1 - tanh² is 0 in float32."""
     raw = torch.tensor([[30.0]])
     ours = NormalAction(raw, torch.zeros(1, 1), squashed=True).log_density(raw)
     assert ours.item() == pytest.approx(-0.5 * math.log(2 * math.pi) - (2 * math.log(2) - 60), rel=1e-6)
 
 
 def test_a_normals_sample_has_a_gradient() -> None:
-    """Towards mean and spread, against central differences under the same noise."""
+    """For mean and spread, against central differences with the same noise."""
     mean, log_std = double(1, 2).requires_grad_(), double(1, 2, seed=1).requires_grad_()
 
     def value(mean: Tensor, log_std: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def test_a_normals_entropy() -> None:
 
 @pytest.mark.parametrize("squashed", [False, True])
 def test_a_normals_divergence(squashed: bool) -> None:
-    """Per dimension; of squashed ones by quadrature over the raw action, as the tanh is the same for both."""
+    """For each dimension. For squashed normals, by quadrature over raw actions, because both have the same tanh."""
     ours = normals(squashed)
     other = replace(ours, mean=ours.mean + 0.3, log_std=ours.log_std - 0.2)
     plain = [theirs(replace(x, squashed=False)) for x in (ours, other)]
@@ -164,7 +164,7 @@ def test_a_categoricals_density_has_a_gradient() -> None:
 
 
 def made(head: Head, seed: int = 0) -> tuple[Any, Tensor, Tensor | None]:
-    """The distribution of random outputs, the outputs, and the free parameters."""
+    """A distribution of random outputs, the outputs, and the free parameters."""
     outputs, free = double(50, head.outputs(BOX), seed=seed), head.parameters(BOX)
     parameters = double(free, seed=seed + 1) if free else None
     return head(outputs, parameters), outputs, parameters

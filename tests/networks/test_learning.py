@@ -1,4 +1,4 @@
-"""Networks that learn through the kernel: against torch's autograd, and what happens where it cannot serve."""
+"""Networks that learn through the kernel, against torch's autograd; and the cases that it cannot compute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rng(seed: int = 0) -> Generator:
 
 
 def networks(architecture: Architecture, count: int = 2, linear: bool = False, sizes: tuple[int, int] = (23, 5)) -> MLP:
-    """With gains and offsets that show."""
+    """Networks whose gains and offsets matter."""
     found = MLP(architecture, *sizes, count, rng(1), linear=linear)
     with torch.no_grad():
         for parameter in (*found.gains, *found.offsets):
@@ -40,7 +40,7 @@ def inputs(count: int, rows: int, size: int = 23) -> Tensor:
 
 
 def there_and_back(mlp: MLP, x: Tensor, count: int | None = None) -> list[Tensor]:
-    """The outputs, and the gradients of a sum of them in which each has a weight of its own."""
+    """The outputs, and the gradients of a weighted sum of them."""
     found = mlp(x, count) if count else mlp(x)
     weights = torch.randn(found.shape, generator=rng(4))
     return [found, *torch.autograd.grad((found * weights).sum(), [x, *mlp.parts])]
@@ -62,7 +62,7 @@ def agree(mine: Sequence[Tensor], theirs: Sequence[Tensor], error: float = 1e-5)
 @pytest.mark.parametrize(("count", "linear"), KINDS)
 @pytest.mark.usefixtures("kernel")
 def test_there_and_back(monkeypatch: Any, activation: Any, layer_norm: Any, count: int, linear: bool) -> None:
-    """Widths that fill the vectors and others, rows that are few and that fill several tiles."""
+    """Widths that fill vectors and widths that do not; few rows, and rows for several tiles."""
     for hidden, rows in itertools.product([(64, 64), (40, 33, 7)], [1, 3, 17, 200]):
         mlp, x = networks(Architecture(hidden, activation, layer_norm), count, linear), inputs(count, rows)
         mine = there_and_back(mlp, x)
@@ -70,11 +70,11 @@ def test_there_and_back(monkeypatch: Any, activation: Any, layer_norm: Any, coun
         agree(mine, in_torch(monkeypatch, mlp, x))
 
 
-@pytest.mark.parametrize("activation", ["elu", "silu", "tanh"])  # a kink is on another side after the least rounding
+@pytest.mark.parametrize("activation", ["elu", "silu", "tanh"])  # not ReLU: rounding can move a number across its kink
 @pytest.mark.parametrize("layer_norm", ["none", "first", "all"])
 @pytest.mark.parametrize(("count", "linear"), KINDS)
 def test_tiles(kernel: str, monkeypatch: Any, activation: Any, layer_norm: Any, count: int, linear: bool) -> None:
-    """16 bits of a number count. Few rows, and processors without tiles, are served in float32."""
+    """Numbers have 16 significant bits. Few rows, and processors without tiles, use float32."""
     for hidden, rows in itertools.product([(64, 64), (40, 33, 7)], [7, 8, 17, 200]):
         mlp, x = networks(Architecture(hidden, activation, layer_norm), count, linear), inputs(count, rows)
         exact = there_and_back(mlp, x)
@@ -105,13 +105,13 @@ def test_no_hidden_layer(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(20, 23), (1, 20, 23)])
 def test_all_may_see_the_same(monkeypatch: Any, shape: tuple[int, ...]) -> None:
-    """The gradients of inputs add up over the networks."""
+    """The inputs' gradients are sums over the networks."""
     mlp, x = networks(Architecture((32,))), torch.randn(shape, generator=rng(3)).requires_grad_()
     agree(there_and_back(mlp, x), in_torch(monkeypatch, mlp, x))
 
 
 def test_the_first_ones_alone(monkeypatch: Any) -> None:
-    """The others' gradients are 0."""
+    """The other networks' gradients are 0."""
     mlp, x = networks(Architecture((32, 16)), 3), inputs(1, 20)
     mine = there_and_back(mlp, x, 2)
     assert len(mine[0]) == 2
@@ -175,7 +175,7 @@ def test_weights_that_have_moved_since() -> None:
 
 
 def test_weights_elsewhere_are_seen() -> None:
-    """Numbers that change where they are, new memory, and a new parameter."""
+    """Numbers that change in place, new memory, and a new parameter."""
     mlp, x = networks(Architecture((16,))), inputs(2, 20).detach()
     before = mlp(x)
     for change in (
@@ -201,7 +201,7 @@ def test_a_copy_has_weights_of_its_own() -> None:
 
 
 def test_what_is_not_finite_comes_through(monkeypatch: Any) -> None:
-    """Where torch would have it, for the agent that looks for it."""
+    """As in torch, so that the agent can find it."""
     for activation in ACTIVATIONS:
         mlp, x = networks(Architecture((16,), activation)), inputs(2, 20)
         with torch.no_grad():
@@ -215,7 +215,7 @@ def test_what_is_not_finite_comes_through(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 20, 22), (20, 24), (3, 20, 23), (2, 2, 20, 23), (23,)])
 def test_inputs_that_do_not_fit(shape: tuple[int, ...]) -> None:
-    """torch says what is wrong; nothing is read that is not there."""
+    """torch reports the error. Nothing is read outside an array."""
     mlp = networks(Architecture((16,)))
     mlp(torch.zeros(2, 20, 23))
     with pytest.raises((RuntimeError, IndexError, ValueError)):
@@ -255,7 +255,7 @@ def test_what_it_does_not_know_is_torchs() -> None:
 
 
 def test_gradients_of_some(monkeypatch: Any) -> None:
-    """Through networks that are met twice, that stand in the loss themselves, or are another's."""
+    """Through networks that occur twice, that are in the loss themselves, or that belong to another."""
     mine, other, x = networks(Architecture((16,)), sizes=(23, 23)), networks(Architecture((16,))), inputs(2, 20)
 
     def gradients() -> list[Tensor]:
@@ -264,7 +264,7 @@ def test_gradients_of_some(monkeypatch: Any) -> None:
 
     found = gradients()
     assert len(found) == 4
-    agree(gradients(), found)  # where they lay the first time
+    agree(gradients(), found)  # in the same memory as the first time
     monkeypatch.setattr(library, "LIBRARY", None)
     agree(found, gradients())
 
@@ -280,7 +280,7 @@ def test_a_loss_that_does_not_reach_a_parameter() -> None:
 
 @pytest.mark.parametrize("count", [None, 1])
 def test_scalars(monkeypatch: Any, count: int | None) -> None:
-    """(M, R), with the gradients of the same numbers as (M, R, 1)."""
+    """(M, R), with the same gradients as (M, R, 1)."""
     mlp, x = networks(Architecture((32,)), sizes=(23, 1)), inputs(1, 20)
     weights = torch.randn(count or 2, 20, generator=rng(4))
 

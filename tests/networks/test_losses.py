@@ -1,4 +1,4 @@
-"""Losses that the kernel computes whole: against the same in torch, and what happens beside the straight way."""
+"""Losses that the kernel computes completely, against torch's; and their use in unusual ways."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_weights_that_have_changed_since(made: Any) -> None:
 
 @LOSSES
 def test_two_losses_at_a_time(made: Any) -> None:
-    """Neither writes on what the other needs."""
+    """No loss overwrites the other's data."""
     module, loss = made()
     expected = descent(module, loss(module))
     first, second = loss(module), loss(module)
@@ -214,7 +214,7 @@ def test_a_perturbed_action_stays_in_the_cube() -> None:
 
 @LOSSES
 def test_what_the_kernel_does_not_serve(made: Any) -> None:
-    """Other numbers, and shapes of which torch says what is wrong."""
+    """Other number types, and shapes for which torch reports the error."""
     module, loss = made()
     module.double()
     with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""Batched networks by hand: layers, normalisation, and how weights begin."""
+"""Batched networks by hand: layers, normalisation, and initial weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rng(seed: int = 0) -> Generator:
 
 
 def by_hand(mlp: MLP, member: int, x: Tensor) -> Tensor:
-    """One network's outputs for inputs (R, in), a layer at a time."""
+    """One network's outputs for inputs (R, in), layer by layer."""
     a = mlp.architecture
     activations: dict[str, Any] = {
         "relu": torch.relu,
@@ -48,7 +48,7 @@ def by_hand(mlp: MLP, member: int, x: Tensor) -> Tensor:
 
 
 def randomised(mlp: MLP) -> MLP:
-    """As after training: biases, gains, offsets and normalizer at random."""
+    """Random biases, gains, offsets and normalizer, as after training."""
     with torch.no_grad():
         for parameter in [*mlp.biases, *mlp.gains, *mlp.offsets]:
             parameter.normal_(generator=rng(1))
@@ -60,7 +60,7 @@ def randomised(mlp: MLP) -> MLP:
 @pytest.mark.parametrize("layer_norm", ["none", "first", "all"])
 @pytest.mark.parametrize(("count", "linear"), [(1, False), (3, False), (1, True)])
 def test_forward_is_every_network_by_hand(activation: Any, layer_norm: Any, count: int, linear: bool) -> None:
-    """Values and gradients; and the same without a gradient, where activations are computed in place."""
+    """Values and gradients. Without a gradient, activations in place give the same values."""
     architecture = Architecture((7, 6), activation, layer_norm, normalise_inputs=True)
     mlp = randomised(MLP(architecture, 4, 2, count, rng(), linear=linear))
     x = torch.randn(count, 9, 4, generator=rng(3))
@@ -92,7 +92,7 @@ def test_some_members_alone() -> None:
 @pytest.mark.parametrize("rows", [1, CACHED_ROWS - 1, CACHED_ROWS + 1])
 @pytest.mark.parametrize("problems", [1, 3, 700])
 def test_a_bias_for_each_problem(rows: int, problems: int) -> None:
-    """In torch, in pieces that stay in the cache."""
+    """In torch, in parts that stay in the cache."""
     layers = detached(MLP(Architecture((7,)), 4, 2, 2, rng()).layers())
     bias = torch.randn(2, problems, 7, generator=rng(1))
     each = max(1, rows // problems)
@@ -117,7 +117,7 @@ def test_no_hidden_layer() -> None:
     ("name", "limit", "std"),
     [
         ("uniform", 1 / math.sqrt(200), 1 / math.sqrt(600)),
-        ("truncated_normal", 1 / math.sqrt(200), 0.88 / (2 * math.sqrt(200))),  # a normal that is cut at two spreads
+        ("truncated_normal", 1 / math.sqrt(200), 0.88 / (2 * math.sqrt(200))),  # a normal cut at two spreads
         ("xavier", math.sqrt(6 / 500), math.sqrt(2 / 500)),
         ("variance_scaling", math.sqrt(3 * (1 / 3) / 300), math.sqrt((1 / 3) / 300)),
     ],
@@ -137,7 +137,7 @@ def test_how_weights_begin(name: Any, limit: float, std: float, count: int, line
 
 
 def test_one_network_begins_as_linear_layers_do() -> None:
-    """From the same generator the weights of nn.Linear, one after another."""
+    """The same generator gives the weights of nn.Linear, layer by layer."""
     mlp, generator = MLP(Architecture((5,)), 3, 2, 1, rng(), linear=True), rng()
     for layer, (fan_in, fan_out) in enumerate(((3, 5), (5, 2))):
         limit = 1 / math.sqrt(fan_in)
@@ -162,7 +162,7 @@ def test_the_normalizer() -> None:
     mlp = MLP(Architecture((5,), normalise_inputs=True), 2, 1, 2, rng())
     mlp.normalise(inputs)
     assert mlp.input_std.tolist() == [2, 1]
-    assert mlp.normalised(inputs).tolist() == [[-1, 0], [1, 0]]  # the biased spread; what never varied keeps its unit
+    assert mlp.normalised(inputs).tolist() == [[-1, 0], [1, 0]]  # the biased spread; a constant entry keeps its unit
     torch.testing.assert_close(mlp(inputs), TORCH.function(mlp.layers())(mlp.normalised(inputs).unsqueeze(0)))
     without = MLP(Architecture((5,)), 2, 1, 2, rng())
     without.normalise(inputs)
@@ -171,7 +171,7 @@ def test_the_normalizer() -> None:
 
 
 def test_a_slow_copy_follows() -> None:
-    """slow + τ (fast - slow), and the normalizer as it is; no gradient reaches it."""
+    """slow + τ (fast - slow), and a copy of the normalizer. The slow copy has no gradient."""
     fast = MLP(Architecture((5,), layer_norm="all", normalise_inputs=True), 2, 1, 2, rng())
     slow = slow_copy(fast)
     before = [parameter.clone() for parameter in slow.parameters()]

@@ -1,4 +1,4 @@
-"""Compiled networks against torch's, in float64, and what happens where they cannot serve."""
+"""Compiled networks against torch's in float64, and the cases that they cannot compute."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from elites.networks.native import NATIVE, engine_for
 TESTS = Path(__file__).parents[1]
 KERNEL = TESTS.parent / "networks/kernel"
 needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
-KNOWN = {  # in what numbers, and by which kernels
+KNOWN = {  # number formats, and the kernels that have them
     "bfloat16x3": ("amx",),
     "bfloat16": ("amx", "avx512_fp16", "avx512_bf16"),
     "float16": ("amx", "avx512_fp16"),
 }
 FASTEST: Any = {"amx": "bfloat16", "avx512_fp16": "float16", "avx512_bf16": "bfloat16"}
-LOST = {  # of the spread of values, at the most: 16 bits of mantissa, 8 and 11
+LOST = {  # the largest loss over the spread of values: 16 bits of mantissa, 8 and 11
     "bfloat16x3": 1e-4,
     "bfloat16": 4e-2,
     "float16": 1.5e-2,
@@ -45,7 +45,7 @@ def rng(seed: int = 0) -> Generator:
 def networks(
     count: int, sizes: tuple[int, ...], activation: Any = "relu", problems: int = 1, seed: int = 0, norm: Any = "none"
 ) -> Layers:
-    """With biases, gains and offsets that show; biases of the first layer for each of so many problems."""
+    """Networks whose biases, gains and offsets matter. problems: the first layer's biases, one for each."""
     mlp = MLP(Architecture(sizes[1:-1], activation, norm), sizes[0], sizes[-1], count, rng(seed))
     with torch.no_grad():
         for parameter in (*mlp.gains, *mlp.offsets):
@@ -55,7 +55,7 @@ def networks(
 
 
 def in_double(layers: Layers, x: Tensor) -> Tensor:
-    """(M or 1, R, in) -> (M, R, out), written out."""
+    """(M or 1, R, in) -> (M, R, out), by hand."""
     x = x.double()
     for weight, bias, activation in layers:
         rows = bias.double().repeat_interleave(x.shape[1] // bias.shape[1], 1)
@@ -96,7 +96,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=100, deadline=None)
 @given(problem=problems())
 def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
-    """To rounding, over shapes, activations, layer norms, biases of a problem's own, shared inputs, instructions."""
+    """To rounding, over shapes, activations, layer norms, a problem's own biases, shared inputs, instruction sets."""
     count, sizes, seed, rows = (problem[name] for name in ("count", "sizes", "seed", "rows"))
     layers = networks(count, sizes, problem["activation"], problem["problems"], seed, problem["norm"])
     x = torch.randn(1 if problem["shared"] else count, problem["problems"] * rows, sizes[0], generator=rng(seed + 2))
@@ -121,10 +121,10 @@ def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
 @pytest.mark.parametrize("norm", ["none", "first", "all"])
 @pytest.mark.parametrize("precision", KNOWN)
 def test_other_numbers(kernel: str, precision: Any, norm: str, sizes: tuple[int, ...], activation: str) -> None:
-    """Close to float32, where the processor knows them, else float32. A layer's padding is never read."""
+    """Close to float32 on processors that have them; else float32. A layer's padding is never read."""
     layers, x = networks(2, sizes, activation, 4, norm=norm), torch.randn(1, 4 * 33, 5, generator=rng(2))
     exact = NATIVE.function(layers)(x)
-    torch.use_deterministic_algorithms(True)  # fills what is not written with NaN
+    torch.use_deterministic_algorithms(True)  # torch fills new memory with NaN
     try:
         rough = NATIVE.function(layers, precision)(x)
     finally:
@@ -197,7 +197,7 @@ def test_what_it_does_not_know_runs_in_torch(architecture: Architecture, dtype: 
 
 
 def test_layers_that_it_does_not_know_together_run_in_torch() -> None:
-    """Slopes that differ, and a normalisation behind a layer without one."""
+    """Different slopes, and a normalisation after a layer without one."""
     first, second, last = networks(2, (3, 8, 8, 1), norm="all")
     plain, x = first._replace(activation=nn.LeakyReLU(0.3)), torch.randn(2, 9, 3, generator=rng(1))
     for layers in ([plain, second._replace(activation=nn.LeakyReLU(0.2)), last], [plain, second, last]):
@@ -217,7 +217,7 @@ def test_every_layer_has_an_activation_of_its_own(kernel: str) -> None:
 
 @needs_kernel
 def test_a_gain_may_be_the_same_for_all(kernel: str) -> None:
-    """(out,) is (M, 1, out)."""
+    """(out,) equals (M, 1, out)."""
     first, last = networks(3, (3, 40, 1))
     gain, offset = torch.randn(2, 40, generator=rng(3))
     x, each = torch.randn(3, 9, 3, generator=rng(1)), (gain.expand(3, 1, 40), offset.expand(3, 1, 40))
@@ -230,7 +230,7 @@ def test_a_gain_may_be_the_same_for_all(kernel: str) -> None:
 
 @needs_kernel
 def test_a_mean_far_from_zero_is_taken_off(kernel: str) -> None:
-    """Entries of 3000 ± 1: a variance as mean of squares less square of the mean would be lost."""
+    """Entries of 3000 ± 1. A variance as the mean of squares less the square of the mean would be lost."""
     first, last = networks(1, (3, 40, 1), "silu", norm="all")
     layers, x = [first._replace(bias=first.bias + 3000), last], torch.randn(1, 9, 3, generator=rng(1))
     torch.testing.assert_close(NATIVE.function(layers)(x).double(), in_double(layers, x), rtol=0, atol=2e-3)
@@ -264,7 +264,7 @@ def test_it_can_be_turned_off() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
 def test_under_sanitizers(tmp_path: Path) -> None:
-    """Networks, rollouts and updates against a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """Networks, rollouts and updates in a build with AddressSanitizer and UndefinedBehaviorSanitizer."""
     built = tmp_path / "kernel.so"
     flags = ["-std=c++17", "-O1", "-g", "-fno-math-errno", "-fPIC", "-shared", "-pthread", "-fno-omit-frame-pointer"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

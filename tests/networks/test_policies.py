@@ -53,7 +53,7 @@ def test_a_policy_in_unit_space_and_in_the_environments(space: Space, head: Head
 
 @pytest.mark.parametrize(("space", "head"), HEADS[1:], ids=str)
 def test_what_is_drawn(space: Space, head: Head) -> None:
-    """The density is that of the raw action; the action is inside."""
+    """The density is of the raw action. The action is inside the bounds."""
     policy, state = policy_of(space, head), torch.randn(500, 3, generator=rng(1))
     action, raw, log_density = policy.sample_raw(state, rng(2))
     assert all(torch.equal(a, b) for a, b in zip(policy.sample(state, rng(2)), (action, log_density), strict=True))
@@ -67,7 +67,7 @@ def test_what_is_drawn(space: Space, head: Head) -> None:
 
 @pytest.mark.parametrize(("space", "head"), HEADS, ids=str)
 def test_every_parameter_learns(space: Space, head: Head) -> None:
-    """One step moves all that the loss depends on; a slow copy has no gradient."""
+    """One step moves every parameter in the loss. A slow copy has no gradient."""
     policy, state = policy_of(space, head), torch.randn(50, 3, generator=rng(1))
     if isinstance(head, Deterministic):
         loss = policy.action(state).square().sum()
@@ -93,7 +93,7 @@ def test_a_policy_is_exported(space: Space, head: Head, layer_norm: Any) -> None
     torch.testing.assert_close(torch.export.load(file).module()(state), policy(state))
 
 
-@pytest.mark.filterwarnings("ignore")  # of the exporter itself
+@pytest.mark.filterwarnings("ignore")  # warnings of the exporter
 def test_a_categorical_policy_as_onnx(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     policy, file = policy_of(CHOICES).eval(), tmp_path / "policy.onnx"
@@ -136,7 +136,7 @@ def test_heads_that_do_not_fit() -> None:
 @pytest.mark.parametrize("architecture", [SMALL, Architecture((8, 7), "elu", "first", normalise_inputs=True)], ids=str)
 @pytest.mark.parametrize("member", [0, 1])
 def test_an_objective_is_the_values(architecture: Architecture, member: int) -> None:
-    """Of one member, at every state, for any architecture; and its gradient reaches the actions alone."""
+    """For one member, at every state, for any architecture. Only the actions get a gradient."""
     critics = Critics(3, 2, 2, architecture, rng())
     critics.mlp.normalise(torch.randn(30, 5, generator=rng(3)) + 1)
     state, actions = torch.randn(6, 3, generator=rng(1)), torch.rand(6, 9, 2, generator=rng(2))
@@ -183,7 +183,7 @@ def states_of(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def test_what_a_state_dict_holds() -> None:
-    """Weights, and the normalizer, not the bounds of a space."""
+    """Weights and the normalizer, but not the bounds of a space."""
     names = set(states_of(policy_of(BOX, NormalHead("mean", "free"), Architecture((8,), normalise_inputs=True))))
     mlp = {f"mlp.{name}.{layer}" for name in ("weights", "biases") for layer in (0, 1)}
     assert names == mlp | {"mlp.input_mean", "mlp.input_std", "free"}

@@ -1,4 +1,4 @@
-"""The loss of critics and its gradient: written out, by the kernel and by torch."""
+"""The loss of critics and its gradient: by hand, by the kernel and by torch."""
 
 from __future__ import annotations
 

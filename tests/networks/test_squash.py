@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was no
 
 
 def there_and_back(outputs: Tensor, dtype: torch.dtype, noise: Tensor, monkeypatch: Any) -> list[Tensor]:
-    """Action, raw action and density, and the gradient of a sum in which each number has a weight of its own."""
+    """Action, raw action and density, and the gradients of a weighted sum of them."""
     outputs = outputs.to(dtype).requires_grad_()
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise.to(dtype))
     mean, log_std = outputs.chunk(2, -1)
@@ -28,7 +28,7 @@ def there_and_back(outputs: Tensor, dtype: torch.dtype, noise: Tensor, monkeypat
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("actions", [1, 6, 19])
 def test_a_squashed_normal(monkeypatch: Any, actions: int) -> None:
-    """Narrow and wide ones; means far out, where tanh is 1 to the last bit."""
+    """Narrow and wide normals; also means for which tanh is exactly 1."""
     rng = Generator().manual_seed(actions)
     outputs = torch.randn(40, 2 * actions, generator=rng) * torch.tensor([[0.1], [1.0], [5.0], [20.0]]).repeat(10, 1)
     outputs[:, actions:] = outputs[:, actions:].clamp(-20, 2)

@@ -1,4 +1,4 @@
-"""A search driven from outside: the bits of `plan`, saved in the middle, stopped early; and what it refuses."""
+"""A search driven by ask and tell: the same bits as `plan`, saved halfway, stopped early; and its errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def planner(request: pytest.FixtureRequest) -> SamplingPlanner:
 
 @pytest.mark.parametrize("batch", [(), (3,)])
 def test_it_is_what_plan_does(planner: SamplingPlanner, batch: tuple[int, ...]) -> None:
-    """Bit for bit, cold and then warm, from the same generator."""
+    """Bit for bit the same, cold and then warm, from the same generator."""
     inside, outside = rng(), rng()
     cold = planner.plan(rugged, BOX, batch=batch, rng=inside)
     assert same(cold, driven(planner.begin(BOX, batch=batch, rng=outside)))
@@ -81,7 +81,7 @@ def test_ask_draws_and_tell_does_not(planner: SamplingPlanner) -> None:
 
 
 def test_stop_makes_the_next_ask_the_last(planner: SamplingPlanner) -> None:
-    """Before anything was told one round runs; after that at most the mean that is to answer is asked for."""
+    """Before the first tell, one round runs. After it, at most the mean is asked for."""
     for told in range(3):
         search = planner.begin(BOX, rng=rng())
         for _ in range(told):
@@ -114,7 +114,7 @@ def test_points_that_were_moved_are_what_is_learned_from() -> None:
 
 
 def test_no_tail_is_lost_before_a_tanh() -> None:
-    """A candidate at tanh(4), whose way back is cut at tanh⁻¹(0.99) = 2.6: the search learns from 4."""
+    """A candidate at tanh(4): the way back from points ends at tanh⁻¹(0.99) = 2.6, but the search learns from 4."""
     search = CEM(samples=1, elites=1, iterations=1, alpha=1.0, distribution=TanhNormal()).begin(Box([-1.0], [1.0]))
     search.ask()
     assert search._asked is not None
@@ -137,7 +137,7 @@ def test_wrong_values_are_refused(values: Any, message: str) -> None:
     search.ask()
     with pytest.raises(ValueError, match=message):
         search.tell(values)
-    search.tell(torch.arange(4.0))  # and nothing was lost by it
+    search.tell(torch.arange(4.0))  # nothing was lost
 
 
 def test_out_of_turn() -> None:

@@ -1,4 +1,4 @@
-"""What every planner keeps to, a user's own included."""
+"""The rules for every planner, including a user's own."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def rng(seed: int = 0) -> Generator:
 
 
 def bowl(optimum: Tensor, batch: tuple[int, ...] = ()) -> Callable[[Tensor], Tensor]:
-    """-20 |x - optimum|², an optimum (*B, *E) for every problem."""
+    """-20 |x - optimum|², with an optimum (*B, *E) for every problem."""
     axis = len(batch)
     return lambda x: -20 * (x - optimum.unsqueeze(axis)).square().flatten(axis + 1).sum(-1)
 
 
 def rugged(x: Tensor) -> Tensor:
-    """Smooth, with many optima; for points of two axes and no batch or one."""
+    """Smooth, with many optima, for points of two axes and at most one batch axis."""
     return (torch.cos(9 * x + 1) - (x - 0.3).square() + 0.5 * torch.sin(7 * x.roll(1, -2)) * x).sum((-1, -2))
 
 
 def tensors(plan: Plan) -> dict[str, Tensor]:
-    """All of a plan's, those of its state included."""
+    """All tensors of a plan, including its state."""
     return {name: getattr(plan, name) for name in TENSORS} | dict(enumerate(plan.state or ()))  # type: ignore[arg-type]
 
 
@@ -82,10 +82,10 @@ def planner(name: str) -> Planner:
     return made(name)
 
 
-# --- it finds what is there -------------------------------------------------------------------------------------------
+# --- it finds the optimum ---------------------------------------------------------------------------------------------
 
 
-# A spread that stays is the precision: those that keep theirs get one to match. Random shooting has none at all.
+# A constant spread limits the precision, so these planners get a small one. Random shooting has no spread.
 PRECISE: dict[str, dict[str, Any]] = {
     "random_shooting": {"samples": 5000},
     "predictive_sampling": {"spread": 0.15, "iterations": 5},
@@ -115,7 +115,7 @@ def test_analytic_optimum(name: str, shape: tuple[int, ...], batch: tuple[int, .
 
 
 def test_optimum_on_the_bound(planner: Planner) -> None:
-    """A linear objective is maximal in a corner of the box."""
+    """The maximum of a linear objective is a corner of the box."""
     box, source, plan = unit_box(2, 2), rng(), None
     for _ in range(15):
         plan = planner.plan(lambda x: 10 * x.sum((-1, -2)), box, plan, rng=source)
@@ -145,7 +145,7 @@ def test_elites_come_best_first(planner: Planner) -> None:
     seed=st.integers(0, 99),
 )
 def test_bounds_are_kept(name: str, corners: list[tuple[float, float]], slope: float, seed: int) -> None:
-    """Any box, empty sides included: no candidate, elite or answer is outside, however strong the pull."""
+    """For any box, also with empty sides: no candidate, elite or answer is outside, even under a strong pull."""
     low = torch.tensor([low for low, _ in corners])
     box, planner = Box(low, low + torch.tensor([width for _, width in corners])).repeat(4), made(name)
 
@@ -202,7 +202,7 @@ def test_a_warm_start_outside_or_not_finite_is_made_safe(planner: Planner) -> No
     box = unit_box(6, 2)
     guess = torch.full((6, 2), 5.0)
     guess[2] = torch.nan
-    for objective in (lambda x: x.sum((-1, -2)), lambda x: x.sum((-1, -2)) * math.nan):  # outside is better; no answer
+    for objective in (lambda x: x.sum((-1, -2)), lambda x: x.sum((-1, -2)) * math.nan):  # outside is better; all NaN
         plan = planner.plan(objective, box, Plan.at(guess), rng=rng())
         assert torch.equal(plan.best, box.project(plan.best))
         assert torch.equal(plan.elites, box.project(plan.elites))
@@ -214,7 +214,7 @@ def test_a_warm_start_outside_or_not_finite_is_made_safe(planner: Planner) -> No
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_bad_values_are_never_chosen(planner: Planner, bad: float) -> None:
-    """Half of the space is bad, and it is the better half."""
+    """Half of the space is bad, and would be the better half."""
     box, good = unit_box(4, 2), bowl(torch.full((4, 2), -0.5))
 
     def objective(x: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def test_nothing_finite_at_all(planner: Planner, bad: float) -> None:
     assert not warm.ok.any()
     assert torch.equal(warm.best, start.best)
     assert state_is_finite(warm)
-    again = planner.plan(rugged, box, warm, batch=(2,), rng=rng())  # and nothing of it stays
+    again = planner.plan(rugged, box, warm, batch=(2,), rng=rng())  # no trace of it is left
     assert again.ok.all()
 
 
@@ -252,7 +252,7 @@ def test_nothing_finite_at_all(planner: Planner, bad: float) -> None:
 
 
 def test_rows_do_not_influence_each_other(planner: Planner) -> None:
-    """Rows 0 and 2 are the same bits whatever happens in row 1."""
+    """Rows 0 and 2 have the same bits for all contents of row 1."""
     box = unit_box(6, 2)
 
     def with_row_1(change: Callable[[Tensor], Tensor]) -> Plan:
@@ -273,7 +273,7 @@ def test_rows_do_not_influence_each_other(planner: Planner) -> None:
 
 
 def test_batched_equals_looped_under_shared_noise(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven problems at once, or one after another, each with the same draws."""
+    """Seven problems at once, or one by one, with the same draws."""
     box, batch = unit_box(6, 2), 7
     optimum = torch.rand(batch, 6, 2, generator=rng(1)) - 0.5
     cold = planner.plan(rugged, box, rng=rng())
@@ -348,7 +348,7 @@ def test_nothing_waits_for_the_device(planner: Planner) -> None:
 
 
 def smallest(planner: Any) -> Any:
-    """Every count at 1: one sample, one elite, one step."""
+    """A variant with every count at 1: one sample, one elite, one step."""
     changes = {}
     for field in dataclasses.fields(planner):
         value = getattr(planner, field.name)
@@ -361,7 +361,7 @@ def smallest(planner: Any) -> Any:
 
 @pytest.mark.parametrize("shape", [(1, 2), (6, 2), (1,)])
 def test_one_of_everything(planner: Planner, shape: tuple[int, ...]) -> None:
-    """One sample, one elite: a variance that is not NaN. Horizon 1: noise in time that is not NaN."""
+    """One sample and one elite: the variance is not NaN. Horizon 1: correlated noise is not NaN."""
     for tried in (smallest(planner), planner):
         plan, source = None, rng()
         for _ in range(3):
@@ -391,13 +391,13 @@ WITHOUT_EFFECT = {
 
 
 def variants(value: Any) -> Iterator[tuple[str, Any]]:
-    """(path, the dataclass with that one field changed), for every field at every depth, in several ways."""
+    """(path, the dataclass with one changed field), for every field at every depth, in several ways."""
     for field in dataclasses.fields(value):
         old = getattr(value, field.name)
         choices: list[Any] = []
         if dataclasses.is_dataclass(old):
             for path, inner in variants(old):
-                with contextlib.suppress(ValueError):  # a variant that does not go with the other fields
+                with contextlib.suppress(ValueError):  # the variant contradicts other fields
                     yield f"{field.name}.{path}", dataclasses.replace(value, **{field.name: inner})
             registry = next((r for r in (DISTRIBUTIONS, NOISES) if type(old) in r.values()), {})
             choices = [cls() for cls in registry.values() if cls not in (type(old), Categorical)]
@@ -418,7 +418,7 @@ def variants(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def steep(x: Tensor) -> Tensor:
-    """So steep that a line search has to try again."""
+    """Steep enough that a line search needs several trials."""
     return 5 * rugged(x)
 
 

@@ -1,4 +1,4 @@
-"""What every distribution keeps to, over every warm start, guess, shift and fill; and their mathematics by hand."""
+"""The rules for every distribution, over every warm start, guess, shift and fill; and their mathematics by hand."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def some_points(space: Space, batch: int = 2) -> Tensor:
 
 
 def fitted(distribution: Distribution, space: Space, refit: Refit | None = None) -> Any:
-    """A state that has seen something, for two problems."""
+    """A fitted state for two problems."""
     draw = Draw(space, (2,), rng(3))
     state = distribution.begin(space, (2,), 0.5)
     own = distribution.sample(state, space, 7, draw)
@@ -102,13 +102,13 @@ def test_own_coordinates_and_back(case: Case) -> None:
     own = distribution.sample(fitted(distribution, space), space, 9, Draw(space, (2,), rng()))
     points = distribution.points(own, space)
     again = distribution.points(distribution.own(points, space), space)
-    assert torch.allclose(again, points, atol=0.011 * 2)  # a tanh's tail is taken to 99 % of the way
+    assert torch.allclose(again, points, atol=0.011 * 2)  # a tanh's tail ends at 99 % of the way
 
 
 def test_around_is_centred_on_the_point(case: Case) -> None:
     distribution, space = case
     point = some_points(space)
-    expected = distribution.points(distribution.own(point, space), space)  # on knots, a curve through them
+    expected = distribution.points(distribution.own(point, space), space)  # for knots, the curve through them
     centre = distribution.centre(distribution.around(space, point, 0.3), space)
     assert torch.allclose(centre, expected, atol=1e-5)
 
@@ -156,7 +156,7 @@ def test_no_spread_is_asked_for_and_none_is_lost(case: Case) -> None:
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("steps", [0, 1, 4, 6, 9])
 def test_the_centre_of_a_shifted_state_is_the_shifted_centre(case: Case, fill: Fill, steps: int) -> None:
-    """On every box, also where 0 is outside of it; a spline's is the curve through its shifted knots."""
+    """For every box, also without 0 inside. A spline's centre is the curve through its shifted knots."""
     distribution, space = case
     point = some_points(space)
     state = distribution.around(space, point, 0.3)
@@ -181,7 +181,7 @@ def planners(distribution: Distribution) -> list[tuple[Planner, str]]:
 
 
 class Asked:
-    """An objective that remembers its first candidates, and wants what lies near a target."""
+    """An objective that records its first candidates and prefers points near a target."""
 
     def __init__(self, target: Tensor) -> None:
         self.target, self.points = target, torch.empty(0)
@@ -194,7 +194,7 @@ class Asked:
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("guessed", [False, True])
 def test_a_warm_search_begins_where_the_last_one_ended(case: Case, guessed: bool, fill: Fill) -> None:
-    """Whatever the distribution, the start and the fill: without a spread all candidates are the shifted centre."""
+    """For every distribution, start and fill: without a spread, all candidates are the shifted centre."""
     distribution, space = case
     target = some_points(space)
     for planner, warm in planners(distribution):
@@ -219,7 +219,7 @@ def test_a_warm_search_begins_where_the_last_one_ended(case: Case, guessed: bool
 
 
 def test_a_guess_is_where_a_tanh_search_begins() -> None:
-    """0.95 is a point, not a number before the tanh: 0.74."""
+    """0.95 is a point. It is not a number before the tanh, which would give 0.74."""
     objective, box = Asked(torch.full((1, 6, 2), 0.95)), BOXES["unit"]
     cem = CEM(distribution=TanhNormal(), warm="mean", spread=0.01)
     cem.plan(objective, box, Plan.at(torch.full((1, 6, 2), 0.95), (1,)), batch=(1,), rng=rng())
@@ -235,7 +235,7 @@ def test_a_plan_of_another_distribution_is_taken_up_through_its_best() -> None:
 
 
 def test_zero_is_zero_on_a_box_beside_it() -> None:
-    """`fill="zero"` on [1, 3] is the bound 1, before a tanh as after it (to 99 % of the way)."""
+    """`fill="zero"` on [1, 3] is the bound 1, before and after a tanh (to 99 % of the way)."""
     box, tanh = BOXES["aside"], TanhNormal()
     state = tanh.shifted(tanh.begin(box, (), 0.5), box, 2, "zero")
     assert tanh.centre(state, box)[-2:] == pytest.approx(1.0, abs=0.011)
@@ -245,7 +245,7 @@ def test_zero_is_zero_on_a_box_beside_it() -> None:
 
 
 def test_a_spline_moves_its_curve() -> None:
-    """Linear knots at 0, 2 and 5: a ramp shifted by one step is a ramp, and holds at the end."""
+    """Linear knots at 0, 2 and 5: a ramp shifted by one step stays a ramp and is constant at the end."""
     box, spline = Box(torch.full((6, 1), -9.0), torch.full((6, 1), 9.0)), SplineKnots(3, "linear")
     ramp = torch.arange(6.0)[:, None]
     state = spline.around(box, ramp, 0.5)
@@ -255,7 +255,7 @@ def test_a_spline_moves_its_curve() -> None:
 
 
 def test_frequencies_by_hand() -> None:
-    """Three answers drawn 2 : 1 : 0 under weights 0.5, 0.25, 0.25, with α = 0.8 of them and 0.2 of a third each."""
+    """Three answers drawn 2 : 1 : 0 with weights 0.5, 0.25, 0.25; α = 0.8 of them and 0.2 of a third each."""
     space, categorical = Choices((3,)), Categorical()
     own = space.rows(tensor([[0], [1], [0]]))
     state = categorical.fit(
@@ -270,7 +270,7 @@ def test_frequencies_by_hand() -> None:
 
 @pytest.mark.parametrize("noise", [None, Coloured(2.0)])
 def test_choices_are_drawn_as_often_as_they_should_be(noise: Any) -> None:
-    """p = 0.7 f + 0.3 / K, for each question apart; colour changes no frequency."""
+    """p = 0.7 f + 0.3 / K for each question. Colour does not change frequencies."""
     space = Choices((3, 2), single=False).repeat(4)
     categorical = Categorical(noise) if noise else Categorical()
     share = tensor([0.6, 0.4, 0.0, 0.1, 0.9]).expand(4, 5)
@@ -281,7 +281,7 @@ def test_choices_are_drawn_as_often_as_they_should_be(noise: Any) -> None:
 
 
 def test_colour_makes_choices_last() -> None:
-    """Under red noise neighbours in time are the same more often than by chance."""
+    """Under red noise, neighbours in time are equal more often than by chance."""
     space = Choices((2,)).repeat(20)
     same = {}
     for name, categorical in {"white": Categorical(), "red": Categorical(Coloured(2.0))}.items():
@@ -300,7 +300,7 @@ def test_full_normal_draws_its_covariance() -> None:
 
 
 def test_full_normal_is_the_root_of_its_covariance_times_noise() -> None:
-    """mean + L ε, with the numbers that the generator gives."""
+    """mean + L ε, with the generator's numbers."""
     box = Box(torch.full((2,), -99.0), torch.full((2,), 99.0))
     covariance = tensor([[4.0, -1.5], [-1.5, 1.0]])
     drawn = FullNormal().sample((tensor([1.0, 2.0]), covariance), box, 5, Draw(box, (), rng(3)))
@@ -310,7 +310,7 @@ def test_full_normal_is_the_root_of_its_covariance_times_noise() -> None:
 
 
 def test_full_normal_fits_a_shrunk_covariance() -> None:
-    """Four corners of a slanted rectangle, equal weights: n = 4, D = 2, so λ = 1/3 of what is off the diagonal goes."""
+    """Four corners of a slanted rectangle with equal weights: n = 4, D = 2, so λ = 1/3 less off the diagonal."""
     box, full = Box(torch.full((2,), -9.0), torch.full((2,), 9.0)), FullNormal()
     own = tensor([[1.0, 1.0], [-1.0, -1.0], [2.0, 1.0], [-2.0, -1.0]])
     state = full.fit(full.begin(box, (), 0.5), own, torch.full((4,), 0.25), box, Refit())
@@ -330,7 +330,7 @@ def test_one_candidate_has_no_covariance_and_can_be_drawn_from() -> None:
 
 
 def test_a_shifted_covariance_moves_on() -> None:
-    """Steps 1 and 2 of three become 0 and 1; the new last step varies as the old one, and hangs together with none."""
+    """Steps 1 and 2 of three become 0 and 1. The new last step has the old variance and no covariance."""
     box, full = Box(torch.full((3, 1), -9.0), torch.full((3, 1), 9.0)), FullNormal()
     covariance = tensor([[4.0, 1.0, 0.5], [1.0, 3.0, 0.7], [0.5, 0.7, 2.0]])
     _, moved = full.shifted((torch.zeros(3, 1), covariance), box, 1, "repeat")
@@ -338,7 +338,7 @@ def test_a_shifted_covariance_moves_on() -> None:
 
 
 def test_full_normal_beats_the_diagonal_in_a_narrow_valley() -> None:
-    """x and y have to move together: -(x - y)² · 400 - (x + y - 1.4)²."""
+    """x and y must move together: -(x - y)² · 400 - (x + y - 1.4)²."""
 
     def valley(x: Tensor) -> Tensor:
         return -400 * (x[..., 0] - x[..., 1]).square() - (x.sum(-1) - 1.4).square()
@@ -381,7 +381,7 @@ SAMPLING = [CEM(), CEM(answer="mean", warm="mean"), ICEM(), MPPI(), PredictiveSa
 
 @pytest.mark.parametrize("planner", SAMPLING, ids=lambda planner: type(planner).__name__)
 def test_planners_choose(planner: Planner) -> None:
-    """The best of 6 ** 6 sequences, found warm; batched; one-hot; the same bits for the same seed."""
+    """Finds the best of 6 ** 6 sequences from a warm start, in a batch, one-hot, with the same bits for a seed."""
     worth = torch.rand(2, 6, 5, generator=rng(7))
 
     def objective(x: Tensor) -> Tensor:

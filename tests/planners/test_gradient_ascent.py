@@ -1,4 +1,4 @@
-"""Projected gradient ascent: the gradient, the line search, and what neither may do."""
+"""Projected gradient ascent: the gradient, the line search, and the limits of both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def wavy(x: Tensor) -> Tensor:
 
 
 def algorithm_1(x: Tensor, steps: int, trials: int, step: float, decay: float) -> tuple[Tensor, list[float]]:
-    """The paper's inner loops on one sequence, as they stand there; the value after every accepted step."""
+    """The paper's inner loops for one sequence, literally. Returns the value after every accepted step."""
     value = wavy(x).item()
     accepted = [value]
     for _ in range(steps):
@@ -64,7 +64,7 @@ def test_it_is_algorithm_1(line_search: Any, step: float) -> None:
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 999), step=st.floats(1e-4, 1.0))
 def test_the_value_never_falls(direction: Any, line_search: Any, seed: int, step: float) -> None:
-    """Stopped after 0, 1, 2, … steps, the ascent from one start is at ever better points, each worth what it says."""
+    """Stopped after 0, 1, 2, … steps, an ascent is at better and better points, with the values that it reports."""
     start = torch.rand(3, 5, 2, generator=rng(seed)) * 2 - 1
     last, before = wavy(start), start
     for steps in range(1, 8):
@@ -89,9 +89,9 @@ def test_all_at_once_is_one_by_one(direction: Any) -> None:
 
 
 def test_a_sequence_that_has_ended_does_not_move_again() -> None:
-    """Momentum pushes on where the line search has failed; the published code follows it, and loses what it had."""
+    """Momentum continues after the line search fails. The published code follows it and loses its value."""
     optimum = torch.zeros(5, 2)
-    start = torch.stack([optimum, torch.full((5, 2), 0.9)])  # one has arrived, the other has far to go
+    start = torch.stack([optimum, torch.full((5, 2), 0.9)])  # one is at the optimum, the other is far away
 
     def bowl(x: Tensor) -> Tensor:
         return -x.square().sum((-1, -2))
@@ -104,7 +104,7 @@ def test_a_sequence_that_has_ended_does_not_move_again() -> None:
 
 @pytest.mark.parametrize("line_search", ["sequential", "batched"])
 def test_a_value_that_stays_is_no_improvement(line_search: Any) -> None:
-    """The gradient says up, the value stays: no step is taken, the first trial ends the ascent."""
+    """The gradient points up, but the value stays: no step is accepted, and the first trial ends the ascent."""
 
     def flat(x: Tensor) -> Tensor:
         return x.sum((-1, -2)) - x.sum((-1, -2)).detach()
@@ -116,7 +116,7 @@ def test_a_value_that_stays_is_no_improvement(line_search: Any) -> None:
 
 
 def test_nan_is_no_improvement() -> None:
-    """Beyond 0.5 everything is NaN, and the gradient points there."""
+    """Everything beyond 0.5 is NaN, and the gradient points there."""
 
     def cliff(x: Tensor) -> Tensor:
         return torch.where((x > 0.5).any(-1).any(-1), math.nan, 10 * x.sum((-1, -2)))
@@ -128,7 +128,7 @@ def test_nan_is_no_improvement() -> None:
 
 
 def test_nan_gradient_stays_in_its_row() -> None:
-    """The gradient of √|x| at 0 is infinity times the sign of 0: NaN, in one entry of one start."""
+    """The gradient of √|x| at 0 is infinity times the sign of 0, so NaN in one entry of one start."""
 
     def root(x: Tensor) -> Tensor:
         return -(x - 0.5).square().sum((-1, -2)) - 0.01 * x[..., 0, 0].abs().sqrt()
@@ -199,7 +199,7 @@ def test_a_cold_start_is_random_and_a_warm_one_is_the_elites() -> None:
     ascent.plan(objective, BOX, plan, rng=rng())
     assert torch.equal(asked[0], plan.elites)
     asked.clear()
-    GradientAscent(starts=5).plan(objective, BOX, plan, rng=rng())  # two more are random
+    GradientAscent(starts=5).plan(objective, BOX, plan, rng=rng())  # the other two are random
     assert torch.equal(asked[0][:3], plan.elites)
 
 
@@ -209,7 +209,7 @@ def test_more_starts_find_better_optima() -> None:
 
 
 def test_adams_direction_is_torchs() -> None:
-    """Of a few gradients in a row, beside a step of torch.optim.Adam with rate 1."""
+    """For a few gradients in a row, against steps of torch.optim.Adam with rate 1."""
     points = torch.zeros(3, 5, 2)
     parameter = nn.Parameter(points.clone())
     theirs, ours = torch.optim.Adam([parameter], lr=1.0), Adam(points)

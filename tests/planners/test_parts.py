@@ -1,4 +1,4 @@
-"""Distributions, noises and weightings, against what can be worked out by hand."""
+"""Distributions, noises and weightings against values computed by hand."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def moments(low: float, high: float) -> tuple[float, float]:
     [(0.0, 0.3, -2, 2), (0.5, 0.5, -2, 1), (1.0, 0.5, -2, 0), (-1.0, 0.25, 0, 2)],  # low, high in spreads of the mean
 )
 def test_truncated_normal_moments(mean: float, std: float, low: float, high: float) -> None:
-    """Cut at two spreads and at the box [-1, 1]; on a bound half a normal is left."""
+    """Cut at two spreads and at the box [-1, 1]. On a bound, half a normal is left."""
     case = draw(torch.tensor([-1.0]), torch.tensor([1.0]))
     x = drawn(TruncatedNormal(), case, torch.tensor([mean]), torch.tensor([std]), MANY)
     expected_mean, expected_variance = moments(low, high)
@@ -83,7 +83,7 @@ def test_truncated_normal_cut() -> None:
 
 @pytest.mark.parametrize("distribution", [TruncatedNormal(), ClippedNormal(), TanhNormal(), SplineKnots()])
 def test_no_spread_is_no_accident(distribution: Distribution) -> None:
-    """With std 0 every candidate is the mean, and finite."""
+    """With std 0, every candidate is the mean and finite."""
     mean = torch.tensor([[0.5, 0.9]] * 3)
     source = draw(-torch.ones(3, 2), torch.ones(3, 2))
     x = drawn(distribution, source, distribution.own(mean, source.space), torch.zeros(3, 2), 5)
@@ -107,9 +107,9 @@ def test_tanh_normal_on_any_box() -> None:
     x = torch.tensor([[0.0, -1.0, 2.0], [0.5, -2.0, 2.0]])
     u = tanh.own(x, box)
     assert u.isfinite().all()
-    assert torch.allclose(tanh.points(u, box), x, atol=0.011)  # a bound is 99 % of the way
+    assert torch.allclose(tanh.points(u, box), x, atol=0.011)  # a bound maps to 99 % of the way
     near = box.centre + torch.tensor([0.01, 0.01, 0.0])
-    assert torch.allclose(tanh.own(near, box), near, atol=1e-5)  # one unit near the centre
+    assert torch.allclose(tanh.own(near, box), near, atol=1e-5)  # near the centre both have the same unit
     with pytest.raises(ValueError, match="TanhNormal: expected a box with finite bounds"):
         tanh.begin(Box(torch.zeros(1), torch.full((1,), math.inf)), (), 0.5)
 
@@ -122,10 +122,10 @@ def test_spline_passes_through_its_knots(order: str, knots: int, horizon: int) -
     matrix = spline.matrix(at, horizon)
     assert matrix.shape == (horizon, len(at))
     assert torch.equal(matrix[at], torch.eye(len(at)))
-    assert torch.allclose(matrix.sum(1), torch.ones(horizon), atol=1e-6)  # a constant stays one
+    assert torch.allclose(matrix.sum(1), torch.ones(horizon), atol=1e-6)  # a constant stays constant
     if order != "zero" and len(at) > 1:
         line = at.float() * 0.5 + 1
-        assert torch.allclose(matrix @ line, torch.arange(horizon) * 0.5 + 1, atol=1e-5)  # and a line
+        assert torch.allclose(matrix @ line, torch.arange(horizon) * 0.5 + 1, atol=1e-5)  # and a line stays a line
     x = drawn(spline, wide(horizon, 2), torch.full((len(at), 2), 3.0), torch.ones(len(at), 2), 4)
     assert x.shape == (4, horizon, 2)
     assert torch.allclose(torch.einsum("hk,nka->nha", matrix, x[:, at]), x, atol=1e-4)  # every candidate is a spline
@@ -167,7 +167,7 @@ def test_coloured_noise_has_its_spectrum(beta: float) -> None:
 
 
 def test_smoothed_noise_is_autoregressive() -> None:
-    """Far from the start neighbours correlate with 1 - beta, as those of n_t = beta ε_t + (1 - beta) n_{t-1} do."""
+    """Far from the start, neighbours correlate by 1 - beta, as in n_t = beta ε_t + (1 - beta) n_{t-1}."""
     x = Smoothed(0.3).draw(wide(40, 1), MANY)[..., 0]
     correlation = (x[:, -1] * x[:, -2]).mean() / (x[:, -1].std() * x[:, -2].std())
     assert correlation.item() == pytest.approx(0.7, abs=0.02)
@@ -196,7 +196,7 @@ def refitted(weighting: Weighting, values: Tensor, refit: Refit, box: Box = WIDE
 
 
 def test_cem_is_equation_2() -> None:
-    """Two elites, 1 and 3: mean 2, variance 1 (biased); with α = 0.9 of them and 0.1 of mean 0.5, variance 4."""
+    """Two elites, 1 and 3: mean 2, variance 1 (biased). α = 0.9 of it and 0.1 of the old mean 0.5 and variance 4."""
     mean, std = refitted(TopK(2), VALUES, Refit(0.9, 0.9))
     assert mean.item() == pytest.approx(0.1 * 0.5 + 0.9 * 2)
     assert std.item() ** 2 == pytest.approx(0.1 * 4 + 0.9 * 1)
@@ -210,7 +210,7 @@ def test_the_centre_and_the_spread_move_each_at_its_rate() -> None:
 
 def test_cem_with_fewer_finite_values_than_elites() -> None:
     mean, std = refitted(TopK(4), VALUES, Refit())
-    assert mean.item() == pytest.approx(-1)  # of 1, 3, -7
+    assert mean.item() == pytest.approx(-1)  # the mean of 1, 3, -7
     assert std.item() ** 2 == pytest.approx((4 + 16 + 36) / 3)
 
 
@@ -218,7 +218,7 @@ def test_cem_spread_floor_and_one_elite() -> None:
     """The floor is in half widths of the box."""
     mean, std = refitted(TopK(1), VALUES, Refit(floor=0.25), Box([-3.0], [5.0]))
     assert (mean.item(), std.item()) == (1.0, 1.0)
-    assert refitted(TopK(1), VALUES, Refit())[1].item() == 0  # and not NaN
+    assert refitted(TopK(1), VALUES, Refit())[1].item() == 0  # not NaN
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
@@ -233,7 +233,7 @@ def test_mppi_standardised_does_not_know_the_scale_of_reward() -> None:
     rule = Softmax(0.5, standardise=True)
     mean, _ = refitted(rule, VALUES, Refit(spread=0))
     assert torch.allclose(mean, refitted(rule, 1000 * VALUES - 50, Refit(spread=0))[0], atol=1e-4)
-    deviation = math.sqrt(2 / 3)  # of 2, 1, 0
+    deviation = math.sqrt(2 / 3)  # of the values 2, 1, 0
     plain, _ = refitted(Softmax(0.5 * deviation, standardise=False), VALUES, Refit(spread=0))
     assert torch.allclose(mean, plain, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""What is one planner's own: iCEM's memory, CEM-GD's budget, the shift from plan to plan."""
+"""Behaviour of single planners: iCEM's memory, CEM-GD's budget, the shift from plan to plan."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bumps(x: Tensor) -> Tensor:
 
 
 class Recorder:
-    """An objective that keeps what it was asked."""
+    """An objective that records its candidates."""
 
     def __init__(self) -> None:
         self.asked: list[Tensor] = []
@@ -91,7 +91,7 @@ def test_shift_names_what_is_wrong(arguments: dict[str, Any], message: str) -> N
 
 
 def test_cem_over_a_q_function() -> None:
-    """CGP's Algorithm 1: two iterations of 64, tanh, for every state of a batch at once."""
+    """CGP's Algorithm 1: two iterations of 64, a tanh, for every state of a batch at once."""
     state = torch.linspace(-0.8, 0.8, 32)[:, None]
     cem = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())
     plan = cem.plan(lambda a: -(a - state[:, None]).square().sum(-1), Box([-1.0], [1.0]), batch=(32,), rng=rng())
@@ -100,7 +100,7 @@ def test_cem_over_a_q_function() -> None:
 
 
 def test_the_mean_as_an_answer_does_not_chase_noise() -> None:
-    """Under a noisy objective the best value seen is far too good; the mean's is not."""
+    """With a noisy objective, the best value seen is much too high. The mean's value is not."""
     source = rng()
 
     def noisy(x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def test_the_mean_as_an_answer_does_not_chase_noise() -> None:
 
 
 def test_a_mean_that_is_as_good_as_the_start_answers() -> None:
-    """On a plateau nothing is learned: the mean of the last plan is the answer, and not the plan's best."""
+    """A plateau teaches nothing. The answer is the last plan's mean, not its best."""
     cem = CEM(answer="mean", warm="mean")
     start = cem.plan(bumps, BOX, rng=rng())
     moved = replace(start, best=BOX.project(start.best + 0.5))
@@ -122,7 +122,7 @@ def test_a_mean_that_is_as_good_as_the_start_answers() -> None:
 
 
 def test_predictive_sampling_keeps_the_last_plan() -> None:
-    """The plan that came in is a candidate as it is."""
+    """The given plan is itself a candidate."""
     recorder, start = Recorder(), Plan.at(torch.full((6, 2), 0.25))
     PredictiveSampling(samples=5).plan(recorder, BOX, start, rng=rng())
     assert (recorder.asked[0] == start.best).all((-1, -2)).sum() == 1
@@ -134,7 +134,7 @@ def test_predictive_sampling_keeps_the_last_plan() -> None:
 def test_icem_population_decays_to_twice_the_elites() -> None:
     recorder = Recorder()
     ICEM(samples=40, elites=8, iterations=6, decay=1.25, carry=0.0).plan(recorder, BOX, rng=rng())
-    assert [len(x) for x in recorder.asked] == [40, 32, 25, 20, 16, 16 + 1]  # and the mean in the last
+    assert [len(x) for x in recorder.asked] == [40, 32, 25, 20, 16, 16 + 1]  # with the mean in the last iteration
 
 
 def test_icem_carries_the_best_elites_within_a_plan() -> None:
@@ -155,7 +155,7 @@ def test_icem_carries_shifted_elites_between_plans() -> None:
 
 
 def test_icem_tries_the_mean_last() -> None:
-    """With a concave objective the last iteration's last candidate, the mean, is among the best."""
+    """For a concave objective, the mean is the last candidate of the last iteration and among its best."""
     recorder = Recorder()
     plan = ICEM(alpha=1.0, iterations=2, samples=50, elites=50, carry=0.0).plan(recorder, BOX, rng=rng())
     assert torch.allclose(recorder.asked[-1][-1], recorder.asked[0].mean(0), atol=1e-5)
@@ -167,10 +167,10 @@ def test_icem_tries_the_mean_last() -> None:
 
 @pytest.mark.parametrize("line_search", ["sequential", "batched"])
 def test_cem_gd_samples_as_the_paper_says(line_search: Any) -> None:
-    """N_init = 5 × 3000 at first, N_r = 5 × 10 after (and the last plan itself), then the gradient on one sequence."""
+    """First N_init = 5 × 3000, then N_r = 5 × 10 and the last plan itself, then the gradient for one sequence."""
     recorder = Recorder()
     planner = CEMGD(cold=CEM(samples=3000, elites=300), ascent=GradientAscent(line_search=line_search))
-    calls = {1} if line_search == "sequential" else {1, 7}  # the first trial, and the seven others
+    calls = {1} if line_search == "sequential" else {1, 7}  # the first trial, and the other seven
     plan = planner.plan(recorder, BOX, rng=rng())
     assert [len(x) for x in recorder.asked[:5]] == [3000] * 5
     assert {len(x) for x in recorder.asked[5:]} <= calls
@@ -183,7 +183,7 @@ def test_cem_gd_samples_as_the_paper_says(line_search: Any) -> None:
 
 
 def test_cem_gd_has_one_distribution() -> None:
-    """Both searches draw from it, so a warm one can take up the state of a cold one."""
+    """Both searches draw from it, so a warm search can use a cold one's state."""
     for cut in (0.5, 2.0):
         recorder, normal = Recorder(), TruncatedNormal(cut)
         planner = CEMGD(CEM(samples=200, distribution=normal), CEM(samples=10, elites=1, distribution=normal))
@@ -206,7 +206,7 @@ def test_cem_gd_is_cem_then_ascent() -> None:
 
 
 def test_grad_cem_with_no_gradient_to_follow_is_cem() -> None:
-    """On a plateau no step improves, and what is left is CEM on the same draws."""
+    """On a plateau no step improves, so the result equals CEM with the same draws."""
 
     def plateau(x: Tensor) -> Tensor:
         return x.sum((-1, -2)).detach().round() + 0 * x.sum((-1, -2))
@@ -219,7 +219,7 @@ def test_grad_cem_with_no_gradient_to_follow_is_cem() -> None:
 
 
 def test_rows_of_a_plan_are_merged_with_all_they_have() -> None:
-    """Row 1 of three is another search's: its elites in their order, its state; as many elites as both have."""
+    """Row 1 of three is from another search: its elites in order, its state, as many elites as the smaller one."""
     whole = CEM(samples=20, elites=6).plan(bumps, BOX, batch=(3,), rng=rng())
     part = CEM(samples=20, elites=4).plan(bumps, BOX, batch=(1,), rng=rng(1))
     merged = whole.merged(part, torch.tensor([1]))

@@ -1,4 +1,4 @@
-"""What holds for every model of the world: checks for tests/dynamics and tests/mbrl."""
+"""The rules for every model: checks for tests/dynamics and tests/mbrl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from elites.dynamics import Dynamics, Return
 from elites.networks import library
 
-P = 6  # particles that are asked for
+P = 6  # particles asked for
 
 
 def rng(seed: int = 0) -> Generator:
@@ -26,15 +26,15 @@ def no_noise(drawn: Any, t: int) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, two problems (2, S) and four candidates of three steps for each (2, 4, 3, A)."""
+    """A model, two problems (2, S), and four candidates of three steps for each (2, 4, 3, A)."""
 
     name: str
     make: Callable[[], Dynamics[Any]]
     state: Tensor
     actions: Tensor
-    at_step: Callable[[Any, int], Any] = no_noise  # what was drawn for a horizon -> for its step t alone
+    at_step: Callable[[Any, int], Any] = no_noise  # a draw for a horizon -> the draw for its step t
     networks: bool = False
-    lost: float = 0.0  # by a rough rollout, of the largest change of a state
+    lost: float = 0.0  # the largest error of a rough rollout, relative to the largest change of a state
     tolerance: float = 1e-5
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ def type_and_device_are_kept(case: Case) -> None:
 
 
 def candidates_do_not_know_each_other(case: Case) -> None:
-    """Nor do problems: others are as they were."""
+    """Other candidates and problems do not change a state."""
     states, other = case.rolled(), case.actions.clone()
     other[1, 2] = -other[1, 2]
     changed = case.rolled(actions=other)
@@ -107,7 +107,7 @@ def an_action_has_no_effect_before_its_time(case: Case) -> None:
 
 
 def the_same_draw_gives_the_same_states(case: Case) -> None:
-    """Bit for bit; another one others, unless it is deterministic."""
+    """Bit for bit. Another draw gives other states, unless the model is deterministic."""
     model = case.make()
     drawn = model.draw(case.particles(model), 3, rng())
     first, again = (model.rollout(case.state, case.actions, drawn) for _ in range(2))
@@ -120,7 +120,7 @@ def the_same_draw_gives_the_same_states(case: Case) -> None:
 
 
 def it_is_a_step_after_another(case: Case) -> None:
-    """Every particle, from where it was, under what was drawn for it."""
+    """Every particle steps from its own state with its own draw."""
     model = case.make()
     drawn = model.draw(case.particles(model), 3, rng())
     states = model.rollout(case.state, case.actions, drawn)
@@ -143,7 +143,7 @@ def noise_of_each_candidates_own(case: Case) -> None:
 
 
 def its_gradient_is_a_finite_difference_or_refused(case: Case) -> None:
-    """Towards state and actions; of a model without one, before anything is rolled out."""
+    """For state and actions. A model without a gradient refuses before a rollout."""
     model = case.make()
     drawn = model.draw(case.particles(model), 3, rng())
     state, actions = case.state.clone().requires_grad_(), case.actions.clone().requires_grad_()

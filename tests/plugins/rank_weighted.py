@@ -1,4 +1,4 @@
-"""A planner of one's own: candidates weighted by rank, as CMA-ES recombines them (Hansen 2016, eq. 49)."""
+"""A user's own planner: candidates weighted by rank, as CMA-ES recombines them (Hansen 2016, eq. 49)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from elites.planners import ClippedNormal, Problem, Refit, SamplingPlanner, Sear
 
 @dataclass(frozen=True)
 class LogRanks:
-    """w_i ∝ ln(k + 1) - ln i for the i-th best of k: which candidates count, and how much."""
+    """w_i ∝ ln(k + 1) - ln i for the i-th best of k."""
 
     parents: int  # k
 
@@ -25,7 +25,7 @@ class LogRanks:
 
 @dataclass(frozen=True)
 class RankWeighted(SamplingPlanner):
-    """The hyperparameters, each with its range; `plan`, and `begin` for ask and tell, come from SamplingPlanner."""
+    """The hyperparameters with their ranges. `plan` and `begin` (ask and tell) come from SamplingPlanner."""
 
     samples: Count = 100
     iterations: Count = 5

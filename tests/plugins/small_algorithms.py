@@ -1,4 +1,4 @@
-"""Algorithms that only the tests have: what the frame has to carry beside Q-learning from single transitions."""
+"""Algorithms for tests only: other kinds than Q-learning from single transitions."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def lambda_returns(reward: Tensor, following: Tensor, discount: float, trace: fl
 
 @dataclass(frozen=True)
 class Burst(Algorithm):
-    """Advantage-weighted regression over whole episodes of the whole buffer; a normal, or for choices a softmax.
+    """Advantage-weighted regression over whole episodes of the whole buffer, with a normal, or a softmax for choices.
 
-    keep: whether data is used again. If not, it is a segment that is used and dropped.
+    keep: whether data is used again. If not, every segment is used once and dropped.
     """
 
     pace: Pace = Pace(updates=1, every=100)
@@ -82,7 +82,7 @@ class Burst(Algorithm):
 
     @torch.no_grad()
     def returns(self, nets: Any, data: Replay) -> tuple[Tensor, Tensor, Tensor]:
-        """States, raw actions and λ-returns of all that is held, an episode after another."""
+        """States, raw actions and λ-returns of all stored rows, episode by episode."""
         states, actions, found = [], [], []
         for episode in data.episodes():
             following = nets.value(episode.next_state).squeeze(-1) * ~episode.terminated
@@ -124,7 +124,7 @@ class Dual(nn.Module):
 
 @dataclass(frozen=True)
 class Sampled(Algorithm):
-    """MPO without trust regions: several actions a state, weights from a softmax, its temperature by the dual."""
+    """MPO without trust regions: several actions for each state, softmax weights, the temperature by the dual."""
 
     batch: Count = 64
     samples: Count = 16
@@ -174,7 +174,7 @@ class Sampled(Algorithm):
 
 @dataclass(frozen=True)
 class ClosedForm(Algorithm):
-    """Fitted Q-iteration by ridge regression on quadratic features: weights are set, and nothing descends."""
+    """Fitted Q-iteration by ridge regression on quadratic features: it sets weights, without a descent."""
 
     pace: Pace = Pace(updates=2, every=50, learning_starts=50)
     discount: Fraction = 0.9
@@ -187,7 +187,7 @@ class ClosedForm(Algorithm):
         return Nets(spaces, rng, {"q": Part(q, optimizer=None)})
 
     def grid(self, nets: Any) -> Tensor:
-        """Every action that it considers (G, A)."""
+        """All actions considered (G, A)."""
         space = nets.spaces.action
         if isinstance(space, Choices):
             return space.rows(torch.arange(space.sizes[0]).unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""Environments that begin their episodes themselves: what is a transition, and what can be gone on with."""
+"""Environments with autoreset: which rows are transitions, and which episodes can be resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHERS = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 
 
 class Count(gymnasium.Env[Any, Any]):
-    """Observes (its number, its episode, its step): the length of an episode follows from the first two alone."""
+    """Observes (its number, its episode, its step). The first two decide the length of an episode."""
 
     observation_space = Box(-np.inf, np.inf, (3,), np.float64)
     action_space = Box(-1, 1, (1,), np.float32)
@@ -50,7 +50,7 @@ class Count(gymnasium.Env[Any, Any]):
 
 
 class Watcher(Learner):
-    """Acts by what it sees alone, and remembers all."""
+    """Acts only by its observation, and records everything."""
 
     def __init__(self) -> None:
         self.rng, self.seen, self.begun = torch.Generator(), list[tuple[Any, ...]](), list[list[int]]()
@@ -100,7 +100,7 @@ def went(folder: Path, envs: VectorEnv[Any, Any, Any], steps: int) -> tuple[Watc
 
 @pytest.mark.parametrize("mode", OTHERS)
 def test_the_same_transitions_as_where_nothing_begins_by_itself(tmp_path: Path, mode: AutoresetMode) -> None:
-    """Episodes of one length end together, so that all environments come equally far."""
+    """Episodes of equal length end together, so all environments have the same number of transitions."""
     (one, first), (other, second) = (
         went(tmp_path / each.name, environments(each, (4,)), 60) for each in (AutoresetMode.DISABLED, mode)
     )
@@ -114,7 +114,7 @@ def test_the_same_transitions_as_where_nothing_begins_by_itself(tmp_path: Path, 
 
 @pytest.mark.parametrize("mode", OTHERS)
 def test_episodes_of_other_lengths(tmp_path: Path, mode: AutoresetMode) -> None:
-    """Each environment's transitions are the first of those that it has where nothing begins by itself."""
+    """Each environment's transitions are the first ones that it has without autoreset."""
     whole, _ = went(tmp_path / "whole", environments(AutoresetMode.DISABLED, (3, 5, 4)), 300)
     part, loop = went(tmp_path / "part", environments(mode, (3, 5, 4)), 120)
     assert len(part.seen) >= 120
@@ -134,7 +134,7 @@ def test_episodes_of_other_lengths(tmp_path: Path, mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_agent_hears_where_episodes_begin(tmp_path: Path, mode: AutoresetMode) -> None:
-    """After the last transition of the one and before the first of the next."""
+    """After the last transition of one episode and before the first transition of the next."""
     agent, _ = went(tmp_path, environments(mode, (3,), 2), 13)
     assert agent.begun == [[True, True]] * 3
 
@@ -186,7 +186,7 @@ def test_it_is_said_that_a_run_is_not_resumed_bit_for_bit(tmp_path: Path, mode: 
 
 
 def test_a_film_is_of_an_episode_whose_seed_is_known(tmp_path: Path) -> None:
-    """The first one's alone, where others begin by themselves."""
+    """Only of the first episode, if environments begin the others automatically."""
     _, loop = went(tmp_path, environments(AutoresetMode.SAME_STEP, (3, 5, 4), 1), 40)
     assert loop.progress.best
     assert loop.progress.best.total == 1 + 2 + 3
@@ -225,7 +225,7 @@ def test_a_mode_that_nobody_knows() -> None:
 
 
 class Signs(gymnasium.Env[Any, Any]):
-    """Two buttons, numbered from 3 on; the second one moves on."""
+    """Two buttons, numbered from 3 on. The second button moves on."""
 
     observation_space = Box(-np.inf, np.inf, (1,), np.float32)
     action_space = Discrete(2, start=3)
@@ -290,7 +290,7 @@ def test_an_action_as_its_space_has_it() -> None:
     envs = Lockstep(SyncVectorEnv([Signs], autoreset_mode=AutoresetMode.DISABLED))
     assert envs.executed(np.array([4], dtype=np.int32)).dtype == np.int64
     box = Lockstep(environments(AutoresetMode.DISABLED, (3,)))
-    assert box.executed(np.array([[2.0]])).tolist() == [[1.0]]  # of another precision: inside its bounds
+    assert box.executed(np.array([[2.0]])).tolist() == [[1.0]]  # another precision: inside its own bounds
     assert box.executed(np.array([[0.5]])).dtype == np.float32
 
 
@@ -315,7 +315,7 @@ def test_a_reset_ends_all_waiting() -> None:
 
 
 def test_what_is_ignored_is_no_step_of_an_episode() -> None:
-    """Nor is what it is paid."""
+    """Its reward does not count either."""
     progress, no = Progress(0, 2), np.zeros(2, dtype=bool)
     observation = np.zeros((2, 3))
     step = Step(observation, np.array([5.0, 1.0]), observation, no, no, no, np.array([True, False]), np.array([1]))
@@ -326,7 +326,7 @@ def test_what_is_ignored_is_no_step_of_an_episode() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_episode_begins_once(tmp_path: Path, mode: AutoresetMode) -> None:
-    """For an agent that has lessons then."""
+    """An agent with lessons is told once."""
     asked: list[bool] = []
 
     class Student(Watcher):
@@ -342,7 +342,7 @@ def test_an_episode_begins_once(tmp_path: Path, mode: AutoresetMode) -> None:
 
 
 def test_observations_of_another_shape(tmp_path: Path) -> None:
-    """Of environments that are not ours, so that nobody knows which gave them."""
+    """The environments are not ours, so it is not known which of them gave the observation."""
 
     class Odd(SyncVectorEnv):
         taken = 0

@@ -1,4 +1,4 @@
-"""`elites bench`: what it counts, measures and compares, without a clock; with other libraries, see tests/mbrl."""
+"""`elites bench`: its counts, measurements and comparisons, without a clock. tests/mbrl has other libraries."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ SMALL = Setting(observation=3, action=2, members=2, particles=4, horizon=3, roun
 
 
 def without_noise(setting: Any) -> dict[str, Tensor]:
-    """Networks whose log variance is so low that a draw is the mean, float for float."""
+    """Networks with a log variance so low that every draw is the mean, bit for bit."""
     state, _ = given(setting)
     state["min_log_var"].fill_(-200.0)
     state["mlp.biases.3"][..., setting.observation :] = -400.0
-    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # which are zero in a new network
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))  # they are 0 in a new network
     return state
 
 
@@ -44,7 +44,7 @@ def without_noise(setting: Any) -> dict[str, Tensor]:
 
 
 def test_ratios_are_paired() -> None:
-    """Each with its own round: the ratio of the medians would be 4."""
+    """Ratios are taken within a round. The ratio of the medians would be 4."""
     assert measures.paired([2.0, 4.0, 9.0], [1.0, 1.0, 3.0]) == 3.0
     with pytest.raises(ValueError, match="shorter"):
         measures.paired([1.0, 2.0], [1.0])
@@ -68,12 +68,12 @@ def test_rows_have_quartiles_and_ratios_to_the_same_plan_or_to_a_cem_as_large() 
     assert [mppi[f"plan_ms_{key}"] for key in ("q1", "median", "q3")] == pytest.approx([2, 3, 4])
     assert (cem["planner"], cem["by"], cem["noise"], cem["size"]) == ("cem 50", "torch", "independent", [3, 2])
     assert [row["speed_by_reference"] for row in (theirs, cem, gradient)] == pytest.approx([1, 2, 1])
-    assert mppi["speed_by_reference"] is None  # there is no CEM 500 in this round
+    assert mppi["speed_by_reference"] is None  # this round has no CEM 500
     assert cem["time_by_floor"] == pytest.approx(4)
     assert (cem["rollouts"], cem["gflop"], cem["floor_gflop_per_s"]) == pytest.approx((50, 3, 6000))
     assert (cem["held_mb"], cem["peak_mb"]) == (2, 1)
     *_, kernel, _ = comparison.rows_of(found, SMALL, "torch")
-    assert kernel["speed_by_reference"] == pytest.approx(2)  # of the same plan, not of the CEM
+    assert kernel["speed_by_reference"] == pytest.approx(2)  # against the same plan, not against the CEM
 
 
 def test_tables() -> None:
@@ -93,7 +93,7 @@ def test_tables() -> None:
 
 
 def test_operations_of_a_small_plan_by_hand() -> None:
-    """Layers of 5 × 200, twice 200 × 200, 200 × 6; two rollouts of 10 rows, and one of 4 there and back."""
+    """Layers of 5 × 200, twice 200 × 200, 200 × 6; two rollouts of 10 rows, and one of 4 with a gradient."""
     floor = measures.Floor(SMALL, given(SMALL)[0])
     products = 5 * 200 + 200 * 200 + 200 * 200 + 200 * 6
     assert floor.operations(Counter({(10, False): 2, (4, True): 1})) == 2 * products * 3 * (10 + 10 + 4 + 4)
@@ -118,12 +118,12 @@ def test_what_a_plan_rolls_out_is_counted() -> None:
     state, observations = given(SMALL)
     plan = ours(Contender("cem 50", by()), SMALL, state)
     assert plan(observations[0]) == {(10 * 4, False): 5}
-    assert plan(observations[1]) == {(11 * 4, False): 1, (10 * 4, False): 4}  # warm: the start is one of them
+    assert plan(observations[1]) == {(11 * 4, False): 1, (10 * 4, False): 4}  # warm: the start is one of the candidates
     plan = ours(Contender("cem_gd", by(), "common"), SMALL, state)
     plan(observations[0])
     work = plan(observations[1])
     assert 1 <= work[4, True] <= 10
-    assert 1 <= work[7 * 4, False] <= 10  # of eight step lengths the first is tried alone, with its gradient
+    assert 1 <= work[7 * 4, False] <= 10  # the first of eight step lengths is tried alone, with its gradient
     assert work.keys() == {(11 * 4, False), (10 * 4, False), (4, True), (7 * 4, False)}
 
 
@@ -169,7 +169,7 @@ def test_a_plan_by_another_than_it_says_is_refused() -> None:
 
 
 def by() -> str:
-    """Whichever of ours plans in this process."""
+    """One of our contenders that can plan in this process."""
     return "kernel" if peers.absent("kernel", "cpu") is None else "torch"
 
 
@@ -191,7 +191,7 @@ def test_what_a_plan_allocates_and_frees_is_its_peak() -> None:
 
 
 def test_what_the_first_plan_keeps_is_held_and_what_it_drops_is_not() -> None:
-    """A buffer that grows at its first use and stays, beside one that only the first use needs."""
+    """A buffer grows at its first use and stays. Another is needed only at the first use."""
     kept: list[Tensor] = []
 
     def use(_: None) -> None:
@@ -206,7 +206,7 @@ def test_what_the_first_plan_keeps_is_held_and_what_it_drops_is_not() -> None:
 
 
 def test_the_step_around_other_libraries_is_our_rollouts() -> None:
-    """Particles outermost, so many with each network in turn."""
+    """Particles are the outer axis, with equal numbers for each network."""
     state = without_noise(SMALL)
     step, model = peers.stepping(SMALL, state), ensemble(SMALL, state)
     first, actions = torch.tensor([0.3, -0.2, 0.1]), torch.rand(5, 3, 2, generator=Generator().manual_seed(0))
@@ -302,12 +302,12 @@ def test_a_worker_ends_with_whoever_asked(tmp_path: Path) -> None:
 
 
 def workers(folder: Path) -> list[int]:
-    """The processes that were told of this folder."""
+    """The processes with this folder in their arguments."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             told = str(folder) in (process / "cmdline").read_text()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if told:
             found.append(int(process.name))

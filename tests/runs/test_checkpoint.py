@@ -1,4 +1,4 @@
-"""Checkpoints: whole, or refused."""
+"""Checkpoints are complete, or refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_is_damaged_is_refused_and_the_one_before_it_used(tmp_path: Path, d
 
 
 def test_every_single_byte_counts(tmp_path: Path) -> None:
-    """Of 200 random flips of a bit none goes unseen."""
+    """All of 200 random bit flips are found."""
     path = checkpoint.write(tmp_path, STATE)
     chance = random.Random(0)
     for suffix in (".json", ".safetensors"):
@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_killed_between_the_two_files(tmp_path: Path) -> None:
-    """Tensors without their document are no checkpoint, and the next one takes their place."""
+    """Tensors without their document are no checkpoint. The next checkpoint replaces them."""
     checkpoint.write(tmp_path, {"count": 1})
     checkpoint.write(tmp_path, {"count": 2, "tensor": torch.ones(3)}).unlink()
     (tmp_path / "000002.json.part").write_bytes(b'{"sta')

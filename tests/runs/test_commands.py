@@ -1,4 +1,4 @@
-"""The command `elites`: what it lists, where a run's settings come from, and what it says of mistakes."""
+"""The command `elites`: its lists, the sources of a run's settings, and its error messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """In this process: (exit code, stdout, stderr)."""
+    """Runs a command in this process: (exit code, stdout, stderr)."""
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setenv("COLUMNS", "100")
 
@@ -103,7 +103,7 @@ def test_mistakes_in_one_line(run: Any, arguments: list[str], message: str) -> N
 
 
 def test_who_reads_may_have_had_enough() -> None:
-    """As `elites pets --help | head` has."""
+    """As in `elites pets --help | head`."""
     reading, writing = os.pipe()
     os.close(reading)
     line = [sys.executable, "-m", "elites", "pets", "--help"]
@@ -160,7 +160,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def settings(kind: Any, *flags: Any) -> Any:
-    """What a command line comes to."""
+    """The settings that a command line gives."""
     with kind.asked(None, [*map(str, flags), "--quiet"], "elites") as found:
         return found.settings
 
@@ -196,7 +196,7 @@ def test_a_preset_by_its_name_is_found_anywhere(tmp_path: Path, monkeypatch: pyt
     assert settings(pets, "--config", "fast") == settings(pets, "--config", pets.CONFIGS / "fast.yaml")
     with pytest.raises(ValueError, match=r"--config fasst: expected a file or one of CartPole, .*, fast"):
         settings(pets, "--config", "fasst")
-    (tmp_path / "fast").write_text("horizon: 3\n")  # a file of one's own comes first
+    (tmp_path / "fast").write_text("horizon: 3\n")  # a user's own file comes first
     assert settings(pets, "--config", "fast").horizon == 3
 
 
@@ -211,7 +211,7 @@ def test_the_defaults_are_the_main_jobs() -> None:
 
 @pytest.mark.parametrize("kinded", [True, False])
 def test_a_run_of_another_kind_is_told(tmp_path: Path, kinded: bool) -> None:
-    """By its own word, or where the first edition wrote it, by its keys."""
+    """By its own key, or in old files by their other keys."""
     for kind, found, other in ((pets, PETSSettings(), learn), (learn, LearnSettings(), pets)):
         name = kind.__name__.rpartition(".")[2]
         folder = tmp_path / name
@@ -286,7 +286,7 @@ def test_what_a_command_line_asks_train_for(tmp_path: Path) -> None:
 
 
 def test_signals_are_the_commands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within `asked`, and not a moment longer."""
+    """Only inside `asked`."""
     before = signal.getsignal(signal.SIGINT)
     with pets.asked(None, ["--quiet"], "elites pets") as run:
         assert signal.getsignal(signal.SIGINT) != before

@@ -1,4 +1,4 @@
-"""What is drawn: the sizes, the phases, and an angle without its jumps."""
+"""Drawings: the sizes, the phases, and an angle without jumps."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Task:
 
 
 class Wheel:
-    """Stands for a PETS that has seen 10 transitions of a wheel, in [0, 2π), which turns by 1.5 at every step."""
+    """A stand-in for PETS with 10 transitions of a wheel, in [0, 2π), which turns by 1.5 at every step."""
 
     task, config = Task(), PETSConfig(horizon=4)
-    replay = range(30)  # of which the last 10 are the episode
+    replay = range(30)  # the last 10 are the episode
     observed = 2
 
     def predict(self, start: int, steps: int) -> tuple[Any, Any]:
@@ -61,13 +61,13 @@ def test_the_entries_that_are_foreseen_worst() -> None:
     came = np.array([[0.0, 0.0, 0.0, 5.0], [2.0, 10.0, 1.0, 5.0]])
     particles = came + np.array([[[1.0, 1.0, np.nan, 0.0]], [[3.0, -1.0, 0.0, 0.0]]])  # mean errors of 2, 0, none, 0
     found = Foreseen([(np.arange(2), came, particles)])
-    assert found.worst(1).tolist() == [2]  # what is not a number is worst of all
+    assert found.worst(1).tolist() == [2]  # NaN is the worst
     assert found.worst(2).tolist() == [0, 2]
     assert found.spread.tolist() == [2.0, 10.0, 1.0, 1e-6]
 
 
 def segment(first: int, errors: list[list[float]]) -> Any:
-    """errors: (T, S), of the particles' mean. What comes goes from 0 to 1 and from 0 to 10 in the first segment."""
+    """errors: (T, S), of the particles' mean. The real entries go from 0 to 1 and from 0 to 10 in the first segment."""
     came = np.zeros((len(errors), 2))
     if first == 1:
         came[-1] = [1.0, 10.0]
@@ -75,7 +75,7 @@ def segment(first: int, errors: list[list[float]]) -> Any:
 
 
 def test_the_segments_from_the_one_foreseen_best_on() -> None:
-    """Errors are in units of an entry's spread, 1 and 10; a segment cut short by the episode's end is left out."""
+    """Errors are in units of an entry's spread, 1 and 10. A segment that the episode's end cuts short is left out."""
     errors: list[list[list[float]]] = [[[0.5, 0], [0.5, 0]], [[0, 4], [0, 0]], [[np.nan, 0], [0, 0]], [[0, -3], [0, 3]]]
     found = Foreseen([segment(2 * i + 1, error) for i, error in enumerate([*errors, [[0, 0]]])])
     assert np.allclose(found.errors, [[0.5, 0], [0, 0.2], [np.inf, 0], [0, 0.3], [0, 0]])
@@ -83,13 +83,13 @@ def test_the_segments_from_the_one_foreseen_best_on() -> None:
 
 
 def test_every_step_counts_alike_for_an_entry() -> None:
-    """The first entry's errors are 1, 1 and 0, the second's 0, 0 and 15 of 10: by segments it would be the worse."""
+    """The first entry's errors are 1, 1 and 0; the second's are 0, 0 and 15 of 10, which would be worse by segments."""
     found = Foreseen([segment(1, [[1, 0], [1, 0]]), segment(3, [[0, 15]])])
     assert found.worst(1).tolist() == [0]
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Of a PNG."""
+    """The size of a PNG."""
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", data[16:24])
@@ -97,7 +97,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 class Run:
-    """As much of a Watched as pictures look at."""
+    """The parts of a Watched that pictures use."""
 
     env, seed, schedule = "Walk-v0", 3, Episodes(1, 3)
     spec = best = None
@@ -128,7 +128,7 @@ def test_the_sizes_of_the_pictures(tmp_path: Path) -> None:
     assert size_of(tmp_path / "predictions.png") == (1008, 288)  # two entries side by side
     before = sorted(tmp_path.iterdir())
     predictions(agent, Run(tmp_path, ROWS[:1]), tmp_path / "none.png")  # type: ignore[arg-type]
-    assert sorted(tmp_path.iterdir()) == before  # nothing was planned
+    assert sorted(tmp_path.iterdir()) == before  # nothing was planned, so nothing is drawn
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_frames_of_a_film(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, steps: int, frames: int, fps: float
 ) -> None:
-    """Some 30 a second, and 500 at most."""
+    """About 30 a second, at most 500."""
     written: list[int] = []
 
     class Camera:

@@ -1,4 +1,4 @@
-"""Checkpoints of this release and of those before it are loaded and gone on with; others are refused in one line."""
+"""Checkpoints of this release and earlier ones load and resume. Others are refused in one line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_there_is_one_of_each_kind_and_format() -> None:
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
 def test_a_checkpoint_of_a_release_is_loaded_and_gone_on_with(tmp_path: Path, folder: Path) -> None:
-    """On any processor, so their bits are not looked at."""
+    """Works on any processor, so the test does not compare bits."""
     shutil.copytree(folder, tmp_path / "run")
     state, watching = checkpoint.newest(tmp_path / "run/checkpoints", pytest.fail), Rows()
     summary = train(settings_of(tmp_path / "run"), tmp_path / "run", resume=True, observers=[watching])
@@ -71,7 +71,7 @@ def test_one_of_a_later_release_is_refused(tmp_path: Path) -> None:
 
 
 def first_edition(folder: Path, state: dict[str, Any]) -> None:
-    """As the first edition wrote it: without a format, and the replay in whole columns."""
+    """A checkpoint of format 1: without a format, and with whole columns of the replay."""
     path = checkpoint.write(folder, state)
     document = json.loads(path.read_text())
     del document["document"], document["format"], document["segments"]
@@ -106,7 +106,7 @@ def test_one_that_cannot_be_converted_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_the_old_units_stays_the_same_function(tmp_path: Path) -> None:
-    """The kept checkpoint of format 2: what its ensemble predicts, computed by hand without any units."""
+    """The stored checkpoint of format 2: its ensemble's predictions, computed by hand without units."""
     shutil.copytree(OLD_UNITS, tmp_path / "run")
     agent, _ = load_pets(tmp_path / "run")
     tensors = safetensors.torch.load_file(max(OLD_UNITS.glob("checkpoints/0*.safetensors")))

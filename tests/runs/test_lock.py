@@ -1,4 +1,4 @@
-"""A run's folder is one process's."""
+"""A run's folder belongs to one process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_in_use_by_another_process_until_it_is_dead(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     assert (tmp_path / NAME).exists()
-    with Lock(tmp_path):  # taken over
+    with Lock(tmp_path):  # the lock is taken over
         assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
     assert not list(tmp_path.iterdir())
 
@@ -72,7 +72,7 @@ def of(**changed: object) -> str:
 
 @pytest.mark.parametrize("text", [of(start="another"), of(pid=2**22 + 1), of(pid=2**22 + 1, start=None)], ids=range(3))
 def test_a_dead_owner_is_taken_over(tmp_path: Path, text: str) -> None:
-    """Its number is nobody's, or that of a process which began at another time."""
+    """No process has its number, or a process that started at another time."""
     (tmp_path / NAME).write_text(text)
     with Lock(tmp_path):
         pass
@@ -80,7 +80,7 @@ def test_a_dead_owner_is_taken_over(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", [of(), of(start=None)], ids=["started", "unknown"])
 def test_a_living_one_is_not(tmp_path: Path, text: str) -> None:
-    """One whose start nobody knows lives as long as its number does."""
+    """If the start of the owner is not known, its number decides."""
     (tmp_path / NAME).write_text(text)
     with pytest.raises(ValueError, match="in use by this process"), Lock(tmp_path):
         pass
@@ -96,14 +96,14 @@ def test_on_another_host_nobody_knows_whether_it_lives(tmp_path: Path) -> None:
 
 
 def test_half_a_lock(tmp_path: Path) -> None:
-    """Whoever wrote it was interrupted."""
+    """The writer was interrupted."""
     (tmp_path / NAME).write_text('{"host": ')
     with pytest.raises(ValueError, match="expected the folder's owner, found other text"), Lock(tmp_path):
         pass
 
 
 def test_of_many_that_take_over_one_does(tmp_path: Path) -> None:
-    """And every other is refused or comes after it: never are two inside."""
+    """All others are refused or come later. Two are never inside."""
     inside, most, guard = [0], [0], threading.Lock()
     begin = threading.Barrier(8)
 

@@ -1,4 +1,4 @@
-"""The loop: what it records, how it stops, and that it goes on as if it never had."""
+"""The loop: its records, its stops, and resuming as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEDULE = Episodes(random_episodes=2, episodes=4, evaluation_episodes=2, checkp
 
 
 class Drift(gymnasium.Env[Any, Any]):
-    """A noisy walk of up to 7 steps; `surprise` is called at every step."""
+    """A noisy walk of at most 7 steps. `surprise` is called at every step."""
 
     observation_space = Box(-np.inf, np.inf, (1,), np.float64)
     action_space = Box(-1, 1, (1,), np.float32)
@@ -44,7 +44,7 @@ class Drift(gymnasium.Env[Any, Any]):
 
 
 class Counter(Learner):
-    """An agent that draws, and remembers everything that it is told."""
+    """An agent that draws random numbers and records everything."""
 
     def __init__(self) -> None:
         self.rng, self.seen, self.lessons = torch.Generator().manual_seed(0), list[list[float]](), 0
@@ -87,9 +87,9 @@ def loop(
     stop: Callable[[], bool] = lambda: False,
     observers: Sequence[Observer] = (),
 ) -> Loop:
-    """A new one, or one that goes on with what is in the folder."""
+    """A new loop, or one that resumes the run in the folder."""
     resumed = (folder / "config.yaml").exists()
-    random.seed(99 if list(folder.glob("checkpoints/*.json")) else 0)  # a user's own draws: it goes on elsewhere
+    random.seed(99 if list(folder.glob("checkpoints/*.json")) else 0)  # a user's own draws differ after a resume
     run = RunFolder.resume(folder) if resumed else RunFolder.begin(folder, {})
     made = Loop(agent or Counter(), env, run, schedule, 0, stop=stop, observers=observers)
     if state := run.load(pytest.fail):
@@ -98,13 +98,13 @@ def loop(
 
 
 def outcome(finished: Loop) -> tuple[Any, Any]:
-    """All that must not depend on interruptions."""
+    """The results that must not depend on interruptions."""
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in finished.rows]
     return timeless, finished.agent.seen  # type: ignore[attr-defined]
 
 
 class Crash(BaseException):
-    """The process is gone, as if it had been killed."""
+    """The process ends, as if it were killed."""
 
 
 def test_phases_and_figures(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_phases_and_figures(tmp_path: Path) -> None:
     assert len(summary["random_returns"]) == len(summary["evaluation_returns"]) == 2
     assert summary["best_return"] == max(summary["episode_returns"])
     assert summary["last_three_mean"] == pytest.approx(np.mean(summary["episode_returns"][-3:]))
-    lengths = [row["length"] for row in finished.rows[:6]]  # evaluation is not learned from
+    lengths = [row["length"] for row in finished.rows[:6]]  # evaluation steps are not for learning
     assert summary["env_steps"] == len(finished.agent.seen) == sum(lengths)  # type: ignore[attr-defined]
     assert summary["lessons"] > 2
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
@@ -161,7 +161,7 @@ def test_stopped_at_any_step_it_ends_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("checkpoint_s", "steps"), [(0.0, 9), (1e9, 31)])
 def test_interrupted_again_and_again(tmp_path: Path, checkpoint_s: float, steps: int) -> None:
-    """Every process lasts for so many steps, the repeated ones among them, and then is gone without a word."""
+    """Every process runs for some steps, replayed steps included, and then dies."""
     schedule = Episodes(2, 4, 2, checkpoint_s=checkpoint_s)
     uninterrupted = loop(tmp_path / "whole", Drift(), schedule=schedule)
     uninterrupted()
@@ -195,7 +195,7 @@ def test_stopped_it_saves_and_leaves(tmp_path: Path) -> None:
     assert not found.finished
     assert not (tmp_path / "stopped/summary.json").exists()
     again = loop(tmp_path / "stopped", Drift(), schedule=schedule)
-    assert sum(row["length"] for row in again.rows) + len(again.progress.actions[0]) == 30  # nothing is lost
+    assert sum(row["length"] for row in again.rows) + len(again.progress.actions[0]) == 30  # nothing was lost
     again()
     uninterrupted = loop(tmp_path / "whole", Drift())
     assert uninterrupted().finished
@@ -226,7 +226,7 @@ def test_an_observation_that_is_not_finite(tmp_path: Path) -> None:
     said = r"Drift: expected finite numbers of 32 bits at step 3 of episode 3, got .*; the last checkpoint is .*json"
     with pytest.raises(ValueError, match=said):
         broken()
-    assert len(loop(tmp_path, Drift()).progress.actions[0]) == 2  # saved up to the step before
+    assert len(loop(tmp_path, Drift()).progress.actions[0]) == 2  # saved up to the last step
 
 
 def test_an_environment_that_is_not_reproducible(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loop by the schedule in steps: several environments at once, evaluations in between, lessons at the end."""
+"""The loop by a schedule in steps: several environments at once, evaluations during learning, lessons at the end."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SELDOM = replace(SCHEDULE, checkpoint_s=1e9)
 
 
 class Crash(BaseException):
-    """The process is gone, as if it had been killed."""
+    """The process ends, as if it were killed."""
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """From 100 times its seed's hundredth on, with noise; ends by itself beyond ±2, and by truncation after 7 steps."""
+    """Starts at its seed's last two digits, with noise. Terminates beyond ±2, and is truncated after 7 steps."""
 
     observation_space = Box(-np.inf, np.inf, (2,), np.float64)
     action_space = Box(-1, 1, (1,), np.float32)
@@ -57,7 +57,7 @@ class Walk(gymnasium.Env[Any, Any]):
 
 
 class Student(Learner):
-    """Draws, remembers, and learns by drawing."""
+    """Draws, records, and learns by drawing."""
 
     def __init__(self) -> None:
         self.rng, self.seen = torch.Generator().manual_seed(0), list[list[float]]()
@@ -105,7 +105,7 @@ def loop(
     shown: Callable[[], Any] = lambda: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Loop:
-    """A new one, or one that goes on with what is in the folder."""
+    """A new loop, or one that resumes the run in the folder."""
     resumed = (folder / "config.yaml").exists()
     run = RunFolder.resume(folder) if resumed else RunFolder.begin(folder, {})
     envs = together([Walk(surprise) for _ in range(count)])
@@ -123,7 +123,7 @@ def student(of: Loop) -> Student:
 
 
 def outcome(finished: Loop) -> tuple[Any, ...]:
-    """All that must not depend on interruptions."""
+    """The results that must not depend on interruptions."""
     timeless = [{k: v for k, v in row.items() if k not in ("steps_per_s", "act_ms")} for row in finished.rows]
     agent = student(finished)
     return timeless, agent.seen, agent.improved, agent.finished, agent.begun, agent.rng.get_state().tolist()
@@ -143,7 +143,7 @@ def test_phases_and_figures(tmp_path: Path) -> None:
 
 
 def test_no_step_leads_from_one_episode_to_the_next(tmp_path: Path) -> None:
-    """Autoreset: what follows an episode's last step is the episode's own last observation. Its mark tells which."""
+    """With autoreset, the observation after an episode's last step is of the same episode. Its mark tells which."""
     finished = loop(tmp_path)
     finished()
     seen = np.array(student(finished).seen)  # at, mark, action, reward, next at, next mark, terminated
@@ -160,7 +160,7 @@ def test_no_step_leads_from_one_episode_to_the_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_interrupted_again_and_again(tmp_path: Path, count: int) -> None:
-    """Every process lasts for so many calls of a step, in evaluations as well, and then is gone without a word."""
+    """Every process runs for some calls of step, also in evaluations, and then dies."""
     uninterrupted = loop(tmp_path / "whole", count=count)
     uninterrupted()
     folder = tmp_path / "broken"
@@ -206,7 +206,7 @@ def test_stopped_in_an_evaluation_and_at_the_end(tmp_path: Path) -> None:
     assert stopped.progress.evaluated == 0
     assert not stopped().finished
     again = loop(tmp_path / "a", schedule=SELDOM)
-    assert student(again).finished == 3  # nothing is lost
+    assert student(again).finished == 3  # nothing was lost
     again()
     uninterrupted = loop(tmp_path / "whole", schedule=SELDOM)
     uninterrupted()
@@ -249,7 +249,7 @@ def test_what_is_all_at_random_is_refused() -> None:
 
 
 def test_an_evaluation_by_hand() -> None:
-    """At every step the same action: the return of each episode is that of the same seed gone through alone."""
+    """The action is constant. The return of each episode equals that of the same seed played alone."""
     agent = Student()
     envs = together([Walk(), Walk(), Walk()])
     found = evaluate(agent, envs, lambda *_: True)
@@ -279,7 +279,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     said = r"Walk: expected finite numbers of 32 bits at step"
     with pytest.raises(ValueError, match=said + r" \d of episode \d+, .*; the last checkpoint is .*000001.json"):
         loop(tmp_path / "a", lambda: sometimes(40), schedule=SELDOM)()
-    assert loop(tmp_path / "a").progress.steps == 39  # the 40th is of the first environment's 14th step
+    assert loop(tmp_path / "a").progress.steps == 39  # step 40 is in the first environment's 14th step
     calls.clear()
     with pytest.raises(ValueError, match=said + r" 3 of evaluation episode 1, got reward .*000001.json"):
         loop(tmp_path / "b", shown=lambda: sometimes(5), schedule=SELDOM)()
@@ -290,7 +290,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
 
 
 def test_a_number_too_large_for_32_bits(tmp_path: Path) -> None:
-    """It is finite in the environment and would not be in the replay buffer."""
+    """It is finite in the environment, but not in the replay buffer."""
     broken = loop(tmp_path, lambda: 1e39 if len(student(broken).seen) > 40 else None)
     with pytest.raises(ValueError, match=r"finite numbers of 32 bits at step .*1.e\+39"):
         broken()
@@ -298,7 +298,7 @@ def test_a_number_too_large_for_32_bits(tmp_path: Path) -> None:
 
 
 def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
-    """In the loop and in an evaluation: nothing of it is learned from."""
+    """In the loop and in an evaluation. Nothing is learned from it."""
     for which, where in (("envs", "episode 2"), ("evaluation", "evaluation episode 2")):
         broken = loop(tmp_path / which)
         envs = broken.envs.envs if which == "envs" else broken.evaluation
@@ -310,7 +310,7 @@ def test_an_episode_that_begins_with_what_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_an_episode_later_that_begins_so(tmp_path: Path) -> None:
-    """What came before is kept, and goes on once the environment is well again."""
+    """The run before it is saved, and resumes when the environment works again."""
     broken = loop(tmp_path, count=1, schedule=SELDOM)
     walk: Any = broken.envs.envs.envs[0].env  # type: ignore[attr-defined]
     walk._seen = lambda seen=walk._seen: np.full(2, np.nan) if walk.age == 0 and broken.progress.steps > 40 else seen()
@@ -338,7 +338,7 @@ def test_an_agent_that_diverges_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_every_row_is_in_tensorboard_once(tmp_path: Path) -> None:
-    """However they come: several at once, and on going on."""
+    """Also for several rows at once, and after a resume."""
     loop(tmp_path, schedule=Steps(12, 30, 15, 2))()
     longer = loop(tmp_path)
     longer()

@@ -1,4 +1,4 @@
-"""What a person sees, and what is measured."""
+"""The lines on the screen, and the measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elites.runs.schedule import Episodes
 
 
 class Run:
-    """As much of a Watched as the screen looks at."""
+    """The parts of a Watched that the screen uses."""
 
     env, folder = "Walk-v0", Path("outputs/walk")
     agent = SimpleNamespace(TOLD=("surprise", "what is not in a row"))
@@ -85,9 +85,9 @@ def test_the_wall_time_goes_on_after_a_resume(monkeypatch: pytest.MonkeyPatch) -
     now[0] += 30
     assert first.wall_s == 30
     state = first.state_dict()
-    now[0] = 5.0  # another process's clock
+    now[0] = 5.0  # the clock of another process
     second = meter.Meter()
-    now[0] += 2  # until it is loaded
+    now[0] += 2  # the time until it is loaded
     second.load_state_dict(state)
     assert second.wall_s == 30
     now[0] += 4

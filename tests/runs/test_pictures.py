@@ -1,4 +1,4 @@
-"""What a run's pictures and film hold: their lines, sizes and frames."""
+"""A run's pictures and film: their lines, sizes and frames."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from elites.runs.film import film
 from elites.runs.progress import Best
 from elites.runs.schedule import Episodes, Steps
 
-SLOPE, HORIZON, LENGTH = 1.7, 4, 10  # of the angle: several turns in an episode
+SLOPE, HORIZON, LENGTH = 1.7, 4, 10  # of the angle, which makes several turns in an episode
 PARTICLES = np.linspace(-0.2, 0.2, 41)
 
 
 class Foresees:
-    """A PETS as far as the picture asks: entries (angle, 1, 2, …), of which the first grows by SLOPE at every step."""
+    """A stand-in for PETS: entries (angle, 1, 2, …). The first grows by SLOPE at every step."""
 
     config = SimpleNamespace(horizon=HORIZON)
     observed = 2
@@ -30,12 +30,12 @@ class Foresees:
         self.before = before
 
     def predict(self, start: int, steps: int) -> tuple[Any, Any]:
-        """What came is unwrapped within a segment, and begins in (-π, π]; the particles lie around it."""
+        """Real states are unwrapped within a segment and begin in (-π, π]. The particles are around them."""
         step = np.arange(start - self.before + 1, start - self.before + 1 + steps)
         angle = SLOPE * step
         angle = angle - 2 * np.pi * np.round(angle[0] / (2 * np.pi))
         came = np.stack([angle, *(entry + 0.1 * step for entry in range(1, self.size))], 1)
-        errors = 1 + np.arange(self.size)  # the later, the worse
+        errors = 1 + np.arange(self.size)  # later entries are worse
         return came, came + PARTICLES[:, None, None] * errors + 0.01 * errors
 
 
@@ -49,7 +49,7 @@ EPISODES += [{"phase": "learning", "episode": 2, "length": LENGTH, "return": 4.0
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every figure that is drawn."""
+    """All figures drawn."""
     drawn: list[Any] = []
     real = pictures.new_figure
 
@@ -71,7 +71,7 @@ def predicted(figures: list[Any], size: int, tmp_path: Path, **options: Any) -> 
 
 
 def test_an_angle_goes_on_where_the_last_segment_ended(figures: list[Any], tmp_path: Path) -> None:
-    """Without a jump by full turns, and the particles with it."""
+    """Without a jump by full turns, with the particles."""
     axes = predicted(figures, 2, tmp_path).axes[0]
     came = [line for line in axes.lines if line.get_color() == "black"]
     middle = [line for line in axes.lines if line.get_color() == pictures.BLUE]
@@ -87,7 +87,7 @@ def test_an_angle_goes_on_where_the_last_segment_ended(figures: list[Any], tmp_p
 
 
 def test_the_axis_is_of_what_came(figures: list[Any], tmp_path: Path) -> None:
-    """With half of its range above and below, whatever is foreseen."""
+    """With half of its range above and below, for all predictions."""
     axes = predicted(figures, 2, tmp_path).axes[1]
     assert axes.get_ylim() == pytest.approx((1.1 - 0.45, 2.0 + 0.45))
 
@@ -104,19 +104,19 @@ def test_a_picture_is_as_large_as_what_it_shows(
     assert len(figure.axes) == columns * rows
     shown = [axes.get_title() for axes in figure.axes if axes.axison]
     names = ["observation[0]", "observation[1]", *["reward"] * size][:size]
-    assert shown == (names if size <= 9 else names[-9:])  # those that are foreseen worst, in their order
+    assert shown == (names if size <= 9 else names[-9:])  # the worst predicted ones, in their order
     assert ("foreseen worst" in figure.get_suptitle()) == (size > 9)
 
 
 def test_the_entries_foreseen_worst(figures: list[Any], tmp_path: Path) -> None:
-    """Errors count in units of each entry's own range: the angle's is 15.3, the others' is 0.9."""
+    """Errors are in units of each entry's own range: 15.3 for the angle, 0.9 for the others."""
     figure = predicted(figures, 4, tmp_path, most=2)
     assert [axes.get_title() for axes in figure.axes] == ["reward", "reward"]
     assert "the 2 of 4 entries foreseen worst" in figure.get_suptitle()
 
 
 class ForeseesLong(Foresees):
-    """Of 26 steps, six segments and a half; the errors of the segments differ, that of the rest is the least."""
+    """26 steps are six segments and a half. The segments' errors differ; the half one's is the smallest."""
 
     ERRORS: ClassVar = [0.5, 0.1, 0.4, 0.9, 0.2, 0.3, 0.0]
 
@@ -156,12 +156,12 @@ def test_a_long_episode_is_shown_where_it_was_foreseen_best_worst_and_in_between
         assert list(came.get_xdata()) == list(middle.get_xdata()) == steps
         np.testing.assert_allclose(came.get_ydata(), 1 + 0.1 * np.array(steps))
         np.testing.assert_allclose(middle.get_ydata() - came.get_ydata(), 2 * ForeseesLong.ERRORS[steps[0] // 4])
-        centre = 1 + 0.1 * np.mean(steps)  # what came spans 0.3, with as much above and below
+        centre = 1 + 0.1 * np.mean(steps)  # the real states span 0.3, with as much above and below
         assert axes.get_ylim() == pytest.approx((centre - 0.3, centre + 0.3))
 
 
 def test_a_row_has_one_scale(figures: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of the segment in which most came; so a segment in which little came looks so."""
+    """The scale of the segment with the largest range, so a segment with a small range looks small."""
     real = ForeseesLong.predict
 
     def predict(self: Any, start: int, steps: int) -> tuple[Any, Any]:
@@ -177,7 +177,7 @@ def test_a_row_has_one_scale(figures: list[Any], tmp_path: Path, monkeypatch: py
 def test_four_segments_are_drawn_whole_and_five_are_not(
     figures: list[Any], tmp_path: Path, length: int, panels: int
 ) -> None:
-    """Seven entries: a panel for each, or three for each of the six foreseen worst."""
+    """Seven entries: a panel for each, or three panels for each of the six worst predicted ones."""
     figure = long_picture(figures, 7, length, tmp_path / "a.png")
     assert sum(axes.axison for axes in figure.axes) == panels
     assert ("the 6 of 7 entries foreseen worst" in figure.get_suptitle()) == (panels == 18)
@@ -207,14 +207,14 @@ def test_few_points_are_marked(figures: list[Any], tmp_path: Path, count: int, m
 
 
 def test_a_run_without_an_episode_has_a_picture_without_a_line(figures: list[Any], tmp_path: Path) -> None:
-    """And nobody is warned of that."""
+    """Without a warning."""
     pictures.returns(run([]), tmp_path / "returns.png")
     assert not figures[0].axes[0].lines
     assert figures[0].axes[0].get_legend() is None
 
 
 class Filmed(gymnasium.Env[Any, Any]):
-    """Whose picture is the number of its step, and of its seed."""
+    """An environment whose picture shows its step and its seed."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
     observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
@@ -239,7 +239,7 @@ class Filmed(gymnasium.Env[Any, Any]):
     [(30, 100, 1), (10, 100, 1), (44, 7, 1), (46, 7, 2), (100, 60, 3), (30, 500, 1), (30, 501, 2), (60, 1500, 3)],
 )
 def test_frames_of_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: int, steps: int, stride: int) -> None:
-    """Thirty a second, or where an episode is long, 500 in all; as fast as the world."""
+    """Thirty a second, or 500 in all for a long episode; the film runs in real time."""
     import imageio.v2
 
     frames: list[Any] = []

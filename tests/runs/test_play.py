@@ -1,4 +1,4 @@
-"""`elites play`: the episodes of a run's evaluations once more, others, and a film of the best."""
+"""`elites play`: a run's evaluations again, other episodes, and a film of the best."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Played:
-    """The command in an empty folder, in which it leaves nothing."""
+    """Runs the command in an empty folder, which stays empty."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -84,7 +84,7 @@ def by_hand(folder: Path, seed: int, env: str = "Pendulum-v1") -> float:
 
 
 def test_the_last_evaluation_is_played_again(play: Played, learned: Path) -> None:
-    """Bit for bit: the same episodes, so many at once."""
+    """Bit for bit: the same episodes, equally many at once."""
     summary = json.loads((learned / "summary.json").read_text())
     found = json.loads(play(learned, "--episodes", 3, "--json")[0])
     assert found["mean"] == summary["final_evaluation_mean"]
@@ -127,7 +127,7 @@ def test_another_environment(play: Played, learned: Path) -> None:
 
 
 def test_a_plan_is_played(play: Played, planned: Path) -> None:
-    """From a cold start: the same again, whatever was played before."""
+    """From a cold start: the same again after any other episodes."""
     first = json.loads(play(planned, "--episodes", 2, "--json")[0])
     assert first["lengths"] == [10, 10]
     assert json.loads(play(planned, "--episodes", 2, "--json")[0]) == first
@@ -144,7 +144,7 @@ def test_the_best_is_filmed(play: Played, learned: Path, tmp_path: Path, named: 
 
 
 def test_the_film_is_of_the_best(play: Played, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its actions, after its seed, come to its return."""
+    """Its actions after its seed give its return."""
     filmed: list[Any] = []
     monkeypatch.setattr("elites.runs.commands.play.film", lambda *arguments: filmed.append(arguments))
     found = json.loads(play(learned, "--episodes", 3, "--video", "--json")[0])
@@ -182,7 +182,7 @@ def test_mistakes_in_one_line(play: Played, learned: Path, tmp_path: Path, capsy
 
 
 def test_a_policy_that_waits_is_played_by_what_explores(play: Played, tmp_path: Path) -> None:
-    """CGP's, offline, in a run that has not ended: its search."""
+    """An offline CGP run that has not ended plays by its search."""
     settings = LearnSettings(
         env="Pendulum-v1",
         agent=CGP(architecture=Architecture((8, 8)), batch=8, mode="offline"),

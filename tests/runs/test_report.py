@@ -1,4 +1,4 @@
-"""`elites report`: the page it makes of a few small runs, and the line it says where it cannot."""
+"""`elites report`: its page for a few small runs, and its errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VOID = {"meta", "img", "br"}
 
 
 def make(folder: Path, returns: list[float], ended: bool = True, **settings: Any) -> Path:
-    """A run's folder: one episode of random actions with return -5, then these."""
+    """Makes a run's folder: one random episode with return -5, then episodes with these returns."""
     planner = {"name": "cem", "cold": {"samples": 100}, "proposal": {"name": "normal"}}
     settings = {"env": "elites/Toy-v0", "planner": planner, "seed": 0, "horizon": 7} | settings
     lines = [HEADER, "1,random,50,-5.0,50,True,,"]
@@ -44,7 +44,7 @@ def make(folder: Path, returns: list[float], ended: bool = True, **settings: Any
 
 
 class Nesting(HTMLParser):
-    """Checks that every tag is closed where it should be; collects the text."""
+    """Checks that every tag is closed in the right place, and collects the text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def rows(page: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """The command, in an empty folder."""
+    """Runs the command in an empty folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -96,7 +96,7 @@ def page(report: Callable[..., None], tmp_path: Path) -> Callable[..., str]:
         report(*folders, "--out", tmp_path / "out.html")
         text = (tmp_path / "out.html").read_text()
         Nesting(text)
-        assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)  # nothing from elsewhere
+        assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)  # nothing from other files
         assert "<script" not in text
         return text
 
@@ -117,14 +117,14 @@ def test_one_line_with_the_path_of_the_page(
 def test_the_page_is_in_the_folder_that_holds_the_runs(
     report: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And nothing is left where one stands."""
+    """The working directory stays unchanged."""
     first, second = make(Path("outputs/group/first"), [1.0]), make(Path("outputs/second"), [1.0])
     for runs, expected in (
         ([], "outputs/report.html"),
         ([second], "outputs/report.html"),
         ([first, second], "outputs/report.html"),
         ([first], "outputs/group/report.html"),
-        ([second, Path("outputs/report.html")], "outputs/report.html"),  # as `outputs/*` has it
+        ([second, Path("outputs/report.html")], "outputs/report.html"),  # as in `outputs/*`
         ([make(tmp_path / "elsewhere/run", [1.0])], f"{tmp_path}/elsewhere/report.html"),
         ([tmp_path / "elsewhere/run", second], f"{tmp_path}/report.html"),
     ):
@@ -148,7 +148,7 @@ def test_figures_of_every_run(page: Callable[..., str], tmp_path: Path) -> None:
     plain = ["12.50", "31.25", "375.1", "200", "1:02:05", "3"]
     assert found["firstcem, horizon 7"] == ["0", "6.000", "3.000", *plain]
     assert found["secondcem, horizon 8"] == ["0", "9.000", "4.000", *plain]
-    assert re.findall("<b>(.*?)</b>", text) == ["9.000", "4.000"]  # the others are the same in both runs
+    assert re.findall("<b>(.*?)</b>", text) == ["9.000", "4.000"]  # other figures are equal in both runs
 
 
 def test_the_best_is_that_of_its_environment(page: Callable[..., str], tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_seeds_are_one_group_with_a_mean_as_far_as_all_have_come(page: Callable[
         make(tmp_path / "other", [1.0], horizon=9),
     ]
     text = page(*runs)
-    assert text.count("<li>") == 2  # of the legend
+    assert text.count("<li>") == 2  # items of the legend
     chart = text[text.index("<svg") : text.index("</svg>")]
     points = re.findall(r"<title>cem, horizon 7, mean of 2 seeds, episode (\d+): (\S+)</title>", chart)
     assert points == [("1", "-5.000"), ("2", "2.000"), ("3", "3.500")]
@@ -201,7 +201,7 @@ def test_seeds_are_one_group_with_a_mean_as_far_as_all_have_come(page: Callable[
 
 
 def test_the_kind_of_run_sets_nothing_apart(page: Callable[..., str], tmp_path: Path) -> None:
-    """As runs of the first edition have none."""
+    """Old runs have no kind."""
     text = page(make(tmp_path / "old", [1.0]), make(tmp_path / "new", [1.0], kind="pets", seed=1))
     assert text.count("<li>") == 1
     assert "Differences in the settings" not in text
@@ -215,7 +215,7 @@ def test_figures_of_the_model(page: Callable[..., str], tmp_path: Path) -> None:
 
 
 def test_evaluations_are_drawn_by_step(page: Callable[..., str], tmp_path: Path) -> None:
-    """Of runs without a model, which have no planner but an agent."""
+    """Runs without a model have an agent instead of a planner."""
     for name, final in (("td3", 4.0), ("sac", 5.0)):
         folder = make(tmp_path / name, [1.0, 2.0])
         (folder / "config.yaml").write_text(yaml.safe_dump({"env": "Toy-v0", "agent": {"name": name}, "seed": 0}))
@@ -262,7 +262,7 @@ def test_ticks_are_round_numbers_inside() -> None:
 
 def test_a_run_that_goes_on_is_shown_as_far_as_it_got(page: Callable[..., str], tmp_path: Path) -> None:
     going = make(tmp_path / "going", [-9.0, -6.0, -7.0, -8.0], ended=False)
-    more = make(tmp_path / "more", [1.0, 2.0, 3.0], planner={"name": "mppi"})  # it had ended and was gone on with
+    more = make(tmp_path / "more", [1.0, 2.0, 3.0], planner={"name": "mppi"})  # it had ended and was resumed
     with (more / "metrics.csv").open("a") as file:
         file.write("5,learning,250,8.0,50,True,0.1,0.9\n")
     begun = make(tmp_path / "begun", [1.0], planner={"name": "icem"}, ended=False)
@@ -298,7 +298,7 @@ def test_every_string_is_escaped(page: Callable[..., str], tmp_path: Path) -> No
     second = make(tmp_path / "second", [1.0], env=bad, planner={"name": bad, "x": 1})
     (first / "predictions.png").write_bytes(PNG)
     (first / "best.mp4").write_bytes(b"a film")
-    text = page(first, second)  # which looks for <script
+    text = page(first, second)  # it looks for <script
     assert bad in Nesting(text).text
     assert "<title>2 runs in &lt;script&gt;alert(&quot;1&quot;)&amp;{0}$title</title>" in text
 

@@ -15,7 +15,7 @@ from elites.runs.saving import Saver
 def test_a_checkpoint_that_takes_long_is_written_less_often(
     monkeypatch: pytest.MonkeyPatch, takes: float, every: float
 ) -> None:
-    """A twentieth of the time, at most."""
+    """At most 5 % of the time."""
     now, heard = [100.0], list[str]()
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""Rows that only grow are written once, and what interrupts a checkpoint leaves the last good one."""
+"""Rows that only grow are written once. An interrupted checkpoint leaves the last good one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from elites.runs import files, segments
 from elites.runs.checkpoint import Checkpoints
 
 WIDTH = 100
-ROW = 4 * (WIDTH + 1) + 1  # bytes
+ROW = 4 * (WIDTH + 1) + 1  # bytes of a row
 
 
 def rows(first: int, beyond: int) -> Grown:
-    """Row k tells k."""
+    """Rows in which row k holds k."""
     number = torch.arange(first, beyond)
     columns = {
         "state": number[:, None].expand(-1, WIDTH).float().clone(),
@@ -45,7 +45,7 @@ def same(found: Grown, expected: Grown) -> bool:
 
 @contextmanager
 def bytes_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Those of every file, in their order."""
+    """The sizes of all files written, in order."""
     sizes: list[int] = []
     write = files.replace
 
@@ -60,7 +60,7 @@ def bytes_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def test_what_a_checkpoint_costs_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By bytes: 400 checkpoints of 50 rows more each, by halves; a plain copy of all would grow without end."""
+    """In bytes: 400 checkpoints with 50 new rows each, in two halves. Plain copies of all rows would only grow."""
     monkeypatch.setattr(segments, "FULL", 1000 * ROW)
     saved, costs = Checkpoints(tmp_path), []
     for number in range(1, 401):
@@ -71,7 +71,7 @@ def test_what_a_checkpoint_costs_does_not_grow_with_the_rows(tmp_path: Path, mon
     early, late = costs[100:200], costs[300:]
     assert sum(late) < 1.1 * sum(early)
     assert max(costs) < 1000 * ROW + 30_000
-    assert sum(costs) < 6 * 20_000 * ROW  # a row is written some log2(1000 / 50) times
+    assert sum(costs) < 6 * 20_000 * ROW  # a row is written about log2(1000 / 50) times
     assert len(list(tmp_path.glob("rows-*"))) < 20_000 / 500 + 10
 
 
@@ -87,7 +87,7 @@ def test_segments_are_merged_as_a_binary_counter_counts(tmp_path: Path) -> None:
 
 
 def test_a_segment_is_written_once(tmp_path: Path) -> None:
-    """What is named by two checkpoints is one file, which the second does not touch."""
+    """Two checkpoints share the file. The second one does not change it."""
     saved = Checkpoints(tmp_path)
     saved.write(state(0, 100))
     first = next(tmp_path.glob("rows-000001-0.safetensors")).stat()
@@ -118,10 +118,10 @@ def test_rows_that_a_full_ring_has_dropped_are_dropped(tmp_path: Path, monkeypat
         first = max(0, beyond - 110)
         saved.write(state(first, beyond))
         assert same(saved.newest(pytest.fail)["replay"]["rows"], rows(first, beyond))
-        assert len(list(tmp_path.glob("rows-*"))) <= 9  # of two checkpoints
+        assert len(list(tmp_path.glob("rows-*"))) <= 9  # files of two checkpoints
     saved.write(state(975, 1000))
     assert [(each.begin, each.end) for each in saved._segments["replay.rows"]] == [(975, 1000)]
-    saved.write(state(890, 1000))  # another agent's
+    saved.write(state(890, 1000))  # rows of another agent
     held = sum(each.end - each.begin for each in saved._segments["replay.rows"])
     assert 110 <= held <= 110 + 2 * 40
 
@@ -135,7 +135,7 @@ def test_files_that_no_kept_checkpoint_names_are_removed(tmp_path: Path) -> None
     saved.write(state(0, 60))
     found = {path.name for path in tmp_path.iterdir()}
     named = {each.file for each in saved._segments["replay.rows"]}
-    assert "a copy.safetensors" in found  # somebody's own
+    assert "a copy.safetensors" in found  # a user's own file
     assert not [name for name in found if name.endswith(".part")]
     assert named <= found
     assert {name for name in found if name.startswith("rows-")} - named <= {"rows-000005-0.safetensors"}
@@ -144,13 +144,13 @@ def test_files_that_no_kept_checkpoint_names_are_removed(tmp_path: Path) -> None
 
 
 def test_no_rows_yet(tmp_path: Path) -> None:
-    """Their columns are known all the same."""
+    """The columns are known already."""
     saved = Checkpoints(tmp_path)
     saved.write(state(0, 0))
     assert same(saved.newest(pytest.fail)["replay"]["rows"], rows(0, 0))
     saved.write(state(0, 5))
     assert same(saved.newest(pytest.fail)["replay"]["rows"], rows(0, 5))
-    saved.write(state(5, 5))  # an agent that has let go of all
+    saved.write(state(5, 5))  # an agent that dropped all rows
     assert same(saved.newest(pytest.fail)["replay"]["rows"], rows(5, 5))
 
 
@@ -165,7 +165,7 @@ def test_another_process_goes_on_with_the_segments(tmp_path: Path, monkeypatch: 
 
 
 def test_one_that_goes_on_from_an_older_checkpoint(tmp_path: Path) -> None:
-    """Where the newest is damaged, its rows have no place in what follows: these have other contents."""
+    """If the newest checkpoint is damaged, its rows are not reused: the new rows have other contents."""
     first = Checkpoints(tmp_path)
     first.write(state(0, 100))
     path = first.write(state(0, 150))
@@ -181,7 +181,7 @@ def test_one_that_goes_on_from_an_older_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        lambda: rows(20, 150),  # numbered anew: other rows by the same numbers
+        lambda: rows(20, 150),  # other rows with the same numbers
         lambda: Grown({name: column[3:] for name, column in rows(0, 153).columns.items()}, 0),
         lambda: Grown({name: column[:60] for name, column in rows(0, 100).columns.items()}, 40),
         lambda: Grown({**rows(0, 100).columns, "more": torch.zeros(100)}, 0),
@@ -211,7 +211,7 @@ def test_a_damaged_segment_is_a_damaged_checkpoint(tmp_path: Path, damage: Calla
 
 
 class Killed(BaseException):
-    """The process is gone: nothing more of it runs."""
+    """The process ends: nothing runs after it."""
 
 
 def full_disk() -> BaseException:
@@ -220,7 +220,7 @@ def full_disk() -> BaseException:
 
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[], BaseException]) -> Iterator[list[str]]:
-    """The n-th write, sync or rename raises, and where the process is killed, so does every one that it tries then."""
+    """The n-th write, sync or rename raises. If the process is killed, all later ones raise too."""
     calls: list[str] = []
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,14 +228,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[], Ba
             calls.append(name)
             if len(calls) == number or (len(calls) > number and error is Killed):
                 if name == "write":
-                    call(args[0], args[1][: len(args[1]) // 2])  # half of it is on the disk
+                    call(args[0], args[1][: len(args[1]) // 2])  # half of the data is on the disk
                 raise error()
             return call(*args, **options)
 
         return instead
 
     class File:
-        """A file whose writes are counted."""
+        """A file that counts its writes."""
 
         def __init__(self, file: Any) -> None:
             self.file = file
@@ -266,7 +266,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[], Ba
 def test_whatever_fails_the_last_good_checkpoint_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
 ) -> None:
-    """The n-th write, sync and rename of a checkpoint, for every n, until it has none that could fail."""
+    """The n-th write, sync or rename of a checkpoint fails, for every n that exists."""
     for number in range(1, 100):
         folder = tmp_path / str(number)
         before = Checkpoints(folder)
@@ -283,7 +283,7 @@ def test_whatever_fails_the_last_good_checkpoint_is_found(
         expected = (5, 115) if found["count"] == 115 else (0, 110)
         assert same(found["replay"]["rows"], rows(*expected))
         assert found["count"] == expected[1]
-        goes_on = after if error is Killed else before  # another process, or this one once there is room again
+        goes_on = after if error is Killed else before  # another process, or this one when there is space again
         goes_on.write(state(10, 130))
         assert same(Checkpoints(folder).newest(pytest.fail)["replay"]["rows"], rows(10, 130))
         assert not list(folder.glob("*.part"))

@@ -1,4 +1,4 @@
-"""A run from a value: anywhere, several at once, and what ends it before its time."""
+"""A run from settings: anywhere, several at once, and its early ends."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 
 def test_four_runs_in_four_threads(tmp_path: Path, expected: list[Any]) -> None:
-    """They leave the process's generators alone, and get what four runs one after another get."""
+    """They leave the global generators alone, and give the same as four runs one by one."""
     random.seed(5), np.random.seed(5), torch.manual_seed(5)  # noqa: NPY002
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]  # noqa: NPY002
     with ThreadPoolExecutor(4) as pool:
@@ -113,7 +113,7 @@ def test_stopped_in_a_thread_and_gone_on_with_in_another(
 
 
 def test_the_wall_time_of_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An evaluation that takes 1,000 s counts after a resume, too, and slows no episode down."""
+    """An evaluation of 1,000 s counts after a resume too, and does not slow episodes down."""
     clock, later = time.perf_counter, [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock() + later[0])
 
@@ -144,7 +144,7 @@ def test_settings_and_summaries_pickle(tmp_path: Path) -> None:
 
 
 def test_the_main_threads_generators_are_seeded_and_kept(tmp_path: Path) -> None:
-    """What a user's environment draws from them is drawn again by an equal run, and after a stop."""
+    """A user's environment draws the same numbers in an equal run, and after a stop."""
     draws: list[list[float]] = [[], [], []]
 
     class Drawing(Observer):
@@ -169,7 +169,7 @@ def test_the_kind_of_a_run_is_in_its_folder(tmp_path: Path) -> None:
         assert settings_of(tmp_path / str(number)) == settings
         assert (tmp_path / f"{number}/config.yaml").read_text().startswith(f"kind: {('learn', 'pets')[number]}\n")
     assert kinds.build({"env": "Pendulum-v1", "agent": "td3"}) == LearnSettings(env="Pendulum-v1", agent=TD3())
-    assert isinstance(kinds.build({"env": "Pendulum-v1", "horizon": 3}), PETSSettings)  # the first edition's
+    assert isinstance(kinds.build({"env": "Pendulum-v1", "horizon": 3}), PETSSettings)  # old settings without a kind
     with pytest.raises(ValueError, match=r"settings: name: unknown runsettings 'lern'; did you mean 'learn'\?"):
         kinds.build({"kind": "lern"})
 
@@ -195,7 +195,7 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    """While it runs, in whatever thread; and nothing of it is touched."""
+    """While it runs, in any thread. Nothing in it changes."""
     refused: list[str] = []
 
     class Meddling(Observer):
@@ -262,7 +262,7 @@ def test_what_an_observer_hears(tmp_path: Path) -> None:
         *range(1, 161)
     ]
     assert {status.phase for status in listening.statuses} == {"random", "learning", "evaluation", "final"}
-    assert [status.total for status in listening.statuses][29] == 0.0  # of the next episode
+    assert [status.total for status in listening.statuses][29] == 0.0  # the next episode begins
     lengths = [status.length for status in listening.statuses if status.phase == "random"]
     assert lengths == [*range(1, 30), 0, *range(1, 11)]
     assert listening.run.env == "Pendulum-v1"
@@ -278,7 +278,7 @@ def test_what_an_observer_hears(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["began", "row", "status", "saving", "saved", "ended", "close", "tell"])
 def test_an_observer_that_raises_is_dropped(tmp_path: Path, method: str, expected: list[Any]) -> None:
-    """The run goes on, and says so once."""
+    """The run continues and reports it once."""
     calls: list[int] = []
 
     def fail(*_: Any) -> None:
@@ -310,7 +310,7 @@ def test_where_nobody_speaks_it_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_metrics_are_there_though_their_folder_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """metrics.csv is an observer's, too."""
+    """metrics.csv is written by an observer too."""
 
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
@@ -325,7 +325,7 @@ def test_metrics_are_there_though_their_folder_is_full(tmp_path: Path, monkeypat
 
 
 class Endless(gymnasium.Env[Any, Any]):
-    """Nobody said how long its episodes are; they are 30 steps. `surprise` is called at every step, with its number."""
+    """Without a limit of steps; episodes end after 30. `surprise` is called at every step, with its number."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
@@ -382,7 +382,7 @@ SHAPE = r"expected an observation of shape \(2,\) at {}, got one of \(3,\); the 
     [(77, "step 17 of episode 3"), (105, "step 13 of evaluation episode 1"), (12, "step 12 of episode 1")],
 )
 def test_an_environment_that_fails(tmp_path: Path, kind: Any, said: str, at: int, where: str) -> None:
-    """Which, at which step, what came; all before it is saved, and goes on as if nothing had been."""
+    """The message names the environment, the step and the error. The run before it is saved and can be resumed."""
     Endless.surprise = staticmethod(kind(at))
     with pytest.raises(EnvironmentFault, match="^Endless-v0: " + said.format(where)) as found:
         train(ENDLESS, tmp_path / "run")
@@ -423,7 +423,7 @@ def test_an_environment_whose_reset_fails(
 
 
 def test_an_environment_that_fails_in_its_constructor(tmp_path: Path) -> None:
-    """Which, and the last line; no folder is made."""
+    """The message names the environment and the last line of the error. No folder is made."""
     Endless.surprise = "constructor"
     with pytest.raises(ValueError, match=r"^env: expected to make Endless-v0, got AttributeError: attribute 'mjXX'$"):
         train(ENDLESS, tmp_path / "run")
@@ -433,7 +433,7 @@ def test_an_environment_that_fails_in_its_constructor(tmp_path: Path) -> None:
 
 
 def test_more_than_fits_into_memory(tmp_path: Path) -> None:
-    """It is said what was to be held and what would fit, and the run goes on with less."""
+    """The message names the memory needed and the memory free. The run resumes with less."""
     much = replace(PETS_RUN, planner=CEM(samples=2**42, elites=2, iterations=1))
     with pytest.raises(OutOfMemory) as found:
         train(much, tmp_path)
@@ -445,7 +445,7 @@ def test_more_than_fits_into_memory(tmp_path: Path) -> None:
 
 
 def test_environments_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those to learn in and those to be evaluated in, whatever a run ends with."""
+    """The environments for learning and for evaluations, after any end of a run."""
     closed: list[int] = []
     monkeypatch.setattr(Endless, "close", lambda env: closed.append(1))
     train(replace(ENDLESS, num_envs=3), tmp_path / "a")
@@ -469,7 +469,7 @@ def test_another_error_of_an_agent_comes_out_as_it_is(tmp_path: Path) -> None:
 
 
 def test_mujocos_warnings_go_into_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each once; and nothing beside whoever started it."""
+    """Each once, and no file in the working directory."""
     import mujoco
 
     heard: list[str] = []
@@ -480,7 +480,7 @@ def test_mujocos_warnings_go_into_the_folder(tmp_path: Path, monkeypatch: pytest
         model = mujoco.MjModel.from_xml_string(f"<mujoco>{ball}</mujoco>")
 
         def unstable(step: int) -> None:
-            data = mujoco.MjData(model)  # each of which warns once
+            data = mujoco.MjData(model)  # each warns once
             data.qpos[0] = np.nan
             mujoco.mj_step(model, data)
 
@@ -492,7 +492,7 @@ def test_mujocos_warnings_go_into_the_folder(tmp_path: Path, monkeypatch: pytest
         assert all(text.startswith("MuJoCo: ") for text in listening.said)
         assert not heard
         unstable(0)
-        assert len(heard) >= 1  # a user's own is set again
+        assert len(heard) >= 1  # the user's own handler is set again
     finally:
         mujoco.set_mju_user_warning(None)
 
