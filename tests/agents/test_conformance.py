@@ -280,7 +280,7 @@ def test_actions_stay_in_the_box(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
-    """The agent learns the same on [-1, 1]² and [-4, 0] × [-3, 5], bit for bit, because they differ by powers of two."""
+    """The agent learns the same on [-1, 1]² and [-4, 0] × [-3, 5], bit for bit: they differ by powers of two."""
     small, large = Box([-1.0, -1.0], [1.0, 1.0]), Box([-4.0, -3.0], [0.0, 5.0])
     states, moves = torch.randn(40, 3, generator=rng(1)), small.uniform(40, rng(2)).mul(64).round().div(64)
     never, learned, actions = np.zeros(40, dtype=bool), [], []

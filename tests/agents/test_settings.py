@@ -45,7 +45,7 @@ def test_an_agents_defaults_are_its_papers(name: str) -> None:
 
 # CGP, Table 2; Algorithm 1 starts at N(0, 1), before the tanh, and refits without smoothing
 PI_CEM_SETTINGS = {"samples": 64, "iterations": 2, "elites": 6, "alpha": 1.0, "spread": 1.0, "floor": 0.0}
-# CEM-GD (Huang et al.), sec. 3: CEM 500 is n = 100, m = 5, and N_init = 15000, N_r = 50; sec. 2.2 and 3: G, J, η_init, ρ, k
+# CEM-GD (Huang et al.), sec. 3: CEM 500 has n = 100, m = 5; N_init = 15000, N_r = 50, G, J, η_init, ρ, k
 CEM_500 = {"samples": 100, "iterations": 5, "elites": 10, "alpha": 0.9, "spread": 0.5, "floor": 0.0}
 COLD = CEM_500 | {"samples": 3000, "elites": 300}
 WARM = CEM_500 | {"samples": 10, "elites": 1}
