@@ -314,6 +314,7 @@ def workers(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes in /proc, which only Linux has")
 def test_ctrl_c_leaves_nobody_behind(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks/benchmark.py"), *TINY, "--by", "torch", "--planner", "cem"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
