@@ -158,7 +158,8 @@ class PETS(Learner):
     def summary(self) -> dict[str, float | str]:
         times = self.plan_ms or [float("nan")]
         median, late = (round(float(np.percentile(times, share)), 1) for share in (50, 95))
-        return {"plan_ms_median": median, "plan_ms_p95": late, "fallbacks": self.fallbacks}
+        found: dict[str, float | str] = {"plan_ms_median": median, "plan_ms_p95": late, "fallbacks": self.fallbacks}
+        return found | ({"engine": self.model.engine} if self.model.engine else {})  # None before the first rollout
 
     @torch.no_grad()
     def predict(self, start: int, steps: int, particles: int = 100) -> tuple[Array, Array]:

@@ -200,6 +200,12 @@ def kernels() -> list[str]:
     return [name.decode() for name in names if name]
 
 
+def engine(device: torch.device | str = "cpu") -> str:
+    """What computes float32 networks on a device: `kernel` with its instruction set, or `torch`."""
+    found = kernels() if torch.device(device).type == "cpu" else []
+    return f"kernel {found[0]}" if found else "torch"
+
+
 def choose(kernel: str) -> None:
     """Chooses one of `kernels`, for tests. Compiled networks made before no longer work."""
     LIBRARY.elites_choose(kernels().index(kernel))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from elites.cli import Screen
+from elites.networks import library
 from elites.runs.observers import Observer, Status, Watched
 from elites.runs.progress import Row
 
@@ -22,7 +23,8 @@ class OnScreen(Observer):
 
     def began(self, run: Watched) -> None:
         self._run = run
-        self.screen.line(f"{run.env} in {run.folder}")
+        engine = library.engine(run.agent.rng.device)
+        self.screen.line(f"{run.env} in {run.folder}; engine: {engine}")
 
     def tell(self, text: str) -> None:
         self.screen.warn(text)

@@ -30,8 +30,8 @@ commands:
   elites play outputs/Pendulum-v1-td3-0 --video
   elites report                              # all runs below outputs/
 
-`elites COMMAND --help` lists the flags of a command. For pets and learn it also lists every setting:
-`elites pets --planner mppi --help`. `elites --version` prints the release.
+`elites COMMAND --help` lists its flags, and of pets and learn every setting: `elites pets --planner mppi --help`.
+`elites --version` names the release and the engine that computes its networks.
 """
 
 
@@ -42,11 +42,18 @@ def main() -> None:
     cli.run(lambda: dispatch(command, arguments, program), program)
 
 
+def version() -> str:
+    """`elites 0.1.0 (kernel avx2)`, or without a kernel `elites 0.1.0 (torch)`."""
+    from elites.networks import library  # imports torch, which --help does not need
+
+    return f"elites {elites.__version__} ({library.engine()})"
+
+
 def dispatch(command: str, arguments: Sequence[str], program: str) -> None:
     if command in ("-h", "--help", "help"):
         print(HELP, end="")
     elif command in ("-V", "--version"):
-        print(f"elites {elites.__version__}")
+        print(version())
     elif command in COMMANDS:
         importlib.import_module(f"elites.runs.commands.{command}").main(arguments, program)
     else:

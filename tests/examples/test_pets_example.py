@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+from elites.networks import library
 from elites.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert len(summary["episode_returns"]) == 3
     assert summary["env_steps"] == 5 * 12
     assert summary["fallbacks"] == 0
+    assert summary["engine"] == library.engine().split()[0]
     rows = list(csv.DictReader((whole / "metrics.csv").read_text().splitlines()))
     assert [row["phase"] for row in rows] == ["random"] * 2 + ["learning"] * 3
     assert float(rows[-1]["model_rmse"]) > 0
@@ -90,7 +91,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
 
 def test_what_a_person_sees(whole: Path) -> None:
     said = (whole / "stderr").read_text().splitlines()
-    assert said[0] == f"elites/CartpoleSwingup-v0 in {whole}"
+    assert said[0] == f"elites/CartpoleSwingup-v0 in {whole}; engine: {library.engine()}"
     assert said[1].startswith("episode   1/5  random")
     assert "rmse" in said[5]
     assert said[6].startswith("best return ")
@@ -147,6 +148,7 @@ def test_killed_at_twenty_random_moments(whole: Path, tmp_path: Path) -> None:
     assert killed >= 20
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGINT to one process")
 def test_ctrl_c_and_resume(whole: Path, tmp_path: Path) -> None:
     process = start(*TINY, "--out", tmp_path / "run")
     assert process.stderr
@@ -196,10 +198,13 @@ def test_no_checkpoint_is_intact(stopped: Path) -> None:
 
 
 def no_file_above(size: int) -> Callable[[], None]:
-    """Limits the size of files, as if the disk were full."""
+    """As if the disk were full: files of more than so many bytes cannot be written."""
+    import resource
+
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_full_disk(whole: Path, stopped: Path) -> None:
     done = run("--resume", stopped, "--quiet", preexec_fn=no_file_above(4096))
     assert done.returncode == 2
@@ -242,8 +247,12 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
         (["--config", "wrong.yaml"], "wrong.yaml: horizon: expected an integer of at least 1, got 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
         (["--resume", "nowhere"], "nowhere: expected the folder of a run, found no config.yaml in it"),
-        (["--resume", "nowhere", "--seed", "3"], "--resume keeps the run's own settings"),
-        (["--out", "/dev/null/run"], "Not a directory: '/dev/null/run'"),
+        (["--resume", "nowhere", "--seed", "3"], "--resume goes on with the run's own settings"),
+        pytest.param(
+            ["--out", "/dev/null/run"],
+            "Not a directory: '/dev/null/run'",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/null"),
+        ),
         (["--device", "quantum"], "--device quantum: "),
         (["--device", "cuda"], "--device cuda: ") if not torch.cuda.is_available() else (["--set", "x"], "KEY=VALUE"),
         (["--set", "termination=hopper"], "termination: expected one of never, Hopper-v5, "),

@@ -15,6 +15,7 @@ import yaml
 
 import elites
 from elites.agents import SAC
+from elites.networks import library
 from elites.planners import CEMGD, MPPI
 from elites.runs import LearnSettings, PETSSettings, Summary, kinds
 from elites.runs.commands import learn, main, pets, training
@@ -22,8 +23,8 @@ from elites.runs.commands import learn, main, pets, training
 ROOT = Path(__file__).parents[2]
 
 
-def command(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+def command(*arguments: Any, cwd: Path = ROOT, **others: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | others
     line = [sys.executable, "-m", "elites", *map(str, arguments)]
     return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -56,12 +57,17 @@ def test_help_and_version(run: Any) -> None:
     for name, text in main.COMMANDS.items():
         assert f"  {name:<8}{text}\n" in main.HELP
     assert max(map(len, main.HELP.splitlines())) <= 120
-    assert run("--version") == run("-V") == (0, f"elites {elites.__version__}\n", "")
+    assert run("--version") == run("-V") == (0, f"elites {elites.__version__} ({library.engine()})\n", "")
+
+
+def test_the_version_names_the_engine(tmp_path: Path) -> None:
+    done = command("--version", cwd=tmp_path, ELITES_NATIVE="0")
+    assert done.stdout == f"elites {elites.__version__} (torch)\n"
 
 
 def test_as_a_module_from_anywhere(tmp_path: Path) -> None:
     done = command("--version", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"elites {elites.__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"elites {elites.__version__} ({library.engine()})\n", "")
     done = command("play", "nowhere", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "elites play: nowhere: expected the folder of a run, found no config.yaml in it\n"

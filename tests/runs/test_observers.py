@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from elites.cli import Screen
+from elites.networks import library
 from elites.runs import OnScreen, Status, Steps, faults, memory, meter
 from elites.runs.schedule import Episodes
 
@@ -21,7 +22,7 @@ class Run:
     """The parts of a Watched that the screen uses."""
 
     env, folder = "Walk-v0", Path("outputs/walk")
-    agent = SimpleNamespace(TOLD=("surprise", "what is not in a row"))
+    agent = SimpleNamespace(TOLD=("surprise", "what is not in a row"), rng=torch.Generator())
 
     def __init__(self, schedule: Any) -> None:
         self.schedule = schedule
@@ -47,7 +48,7 @@ def test_the_figures_that_an_agent_wants_told() -> None:
     row = {"episode": 3, "phase": "learning", "env_steps": 90, "return": -1.25, "length": 30, "terminated": False}
     figures = {"model_rmse": 0.012345, "surprise": 1234.5, "steps_per_s": 812.34, "act_ms": 12.4}
     assert seen(Episodes(2, 3), row | figures) == [
-        "Walk-v0 in outputs/walk",
+        f"Walk-v0 in outputs/walk; engine: {library.engine()}",
         "episode   3/5  learning       30 steps  return     -1.25    812.3 steps/s  act 12 ms  surprise 1.23e+03",
     ]
 
@@ -106,6 +107,7 @@ def test_the_most_memory_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> No
         assert measured.peak_mb == most
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 @pytest.mark.parametrize(("platform", "expected"), [("linux", 512.0), ("darwin", 0.5)])
 def test_the_unit_of_a_peak(monkeypatch: pytest.MonkeyPatch, platform: str, expected: float) -> None:
     """KiB on Linux, bytes on macOS."""
