@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
+from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
+
+import elites
 
 ROOT = Path(__file__).parents[1]
 NO_COMPILER = {"CC": "false", "CXX": "false"}
+COMPILES = sys.platform != "win32" and shutil.which("g++")  # Windows' compiler does not know the kernel's C++
 FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs"]
 USERS_PROGRAM = """
 import envs, planners, agents, dynamics  # the user's
@@ -49,7 +56,7 @@ def checkout(tmp_path: Path) -> Path:
 def python(tmp_path: Path) -> Path:
     """An interpreter with this one's dependencies, and no `elites`."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
-    interpreter = tmp_path / "venv/bin/python"
+    interpreter = tmp_path / ("venv/Scripts/python.exe" if sys.platform == "win32" else "venv/bin/python")
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(run(interpreter, "-c", code, cwd=tmp_path).strip())
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # a path whose .pth files are not read
@@ -84,12 +91,24 @@ def test_wheel(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None
     for folder in FOLDERS:
         expected |= {f"elites/{folder}/{name}" for name in modules(checkout / folder)}
     expected |= {f"elites/configs/{p.relative_to(ROOT / 'configs')}" for p in (ROOT / "configs").rglob("*.yaml")}
-    assert {name for name in names if not name.endswith((".so", ".pyd"))} == expected
-    assert any(name.startswith("elites/networks/_kernel.") for name in names) or not shutil.which("g++")
+    assert {name for name in names if not name.endswith(".so")} == expected
+    kernel = {"elites/networks/_kernel.abi3.so"} if COMPILES else set()
+    assert {name for name in names if "_kernel." in name} == kernel
+    assert wheel.name.startswith(f"elites-{elites.__version__}-cp310-abi3-")  # one wheel for every Python
     install(python, tmp_path, wheel)
     where = run(python, "main.py", cwd=user).split()
     assert all(str(tmp_path / "venv") in path for path in where)
     the_command_works(python, user)
+
+
+def test_the_wheel_for_every_platform(checkout: Path, python: Path, user: Path, tmp_path: Path) -> None:
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist"]
+    run(sys.executable, *build, cwd=checkout, ELITES_PURE="1")
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name == f"elites-{elites.__version__}-py3-none-any.whl"
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith((".so", ".pyd", ".cpp", ".h"))]
+    install(python, tmp_path, wheel)
+    assert run(python.parent / "elites", "--version", cwd=user) == f"elites {elites.__version__} (torch)\n"
 
 
 def the_command_works(python: Path, user: Path) -> None:
@@ -116,7 +135,15 @@ def test_editable_without_a_compiler(checkout: Path, python: Path, user: Path, m
 def test_editable_with_the_kernel(checkout: Path, python: Path, user: Path) -> None:
     install(python, checkout, "--config-settings", "editable_mode=strict", "--editable", ".")
     code = "from elites.networks import library; print(*library.kernels())"
-    assert "baseline" in run(python, "-c", code, cwd=user) or not shutil.which("g++")
+    assert "baseline" in run(python, "-c", code, cwd=user) or not COMPILES
+
+
+def test_a_build_replaces_the_kernel_of_an_earlier_one(checkout: Path, python: Path) -> None:
+    """Python prefers a kernel that is named for its version."""
+    stale = checkout / f"networks/_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
+    stale.touch()
+    install(python, checkout, "--editable", ".", **NO_COMPILER)
+    assert not stale.exists()
 
 
 def test_the_source_distribution_has_the_kernel(checkout: Path, tmp_path: Path) -> None:
@@ -125,6 +152,64 @@ def test_the_source_distribution_has_the_kernel(checkout: Path, tmp_path: Path) 
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "networks/kernel").iterdir()} <= names
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml")} <= names
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml"} <= names
+    assert not {name.partition("/")[0] for name in names} & {"results", "outputs", "tests", "docs", "benchmarks"}
+
+
+@pytest.fixture
+def metadata(checkout: Path, tmp_path: Path) -> Message:
+    """What package indexes read."""
+    readme = checkout / "README.md"
+    readme.write_text(readme.read_text() + '<img src="docs/pictures/swingup.png"> [the planners](configs/planners)\n')
+    run(sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", tmp_path, cwd=checkout)
+    return email.message_from_string((tmp_path / "elites.egg-info/PKG-INFO").read_text())
+
+
+def test_every_file_names_the_same_version_licence_and_addresses(metadata: Message) -> None:
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert metadata["License-Expression"] == citation["license"] == "MIT"
+    assert str(citation["version"]) == metadata["Version"] == elites.__version__
+    assert (citation["repository-code"], citation["url"]) == (urls["Source"], urls["Documentation"])
+    links = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text())["contact_links"]
+    assert all(link["url"].startswith((urls["Source"], urls["Documentation"])) for link in links)
+    assert urls["Source"] in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_readme_on_an_index_leads_into_the_release(metadata: Message) -> None:
+    text, repository = str(metadata.get_payload()), "https://github.com/elites-mpc/elites"
+    shown = re.findall(r"""(?:\]\(|(?:src|srcset|href)=")([^)\s"]+)""", text)
+    assert all(target.startswith(("https://", "#")) for target in shown)
+    assert f'<img src="{repository}/raw/v{elites.__version__}/docs/pictures/swingup.png">' in text
+    assert f"[the planners]({repository}/blob/v{elites.__version__}/configs/planners)" in text
+
+
+def test_the_changelog_has_this_version_below_what_comes() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(elites.__version__)} \(\d{{4}}-\d\d-\d\d\)", headings[1])
+
+
+def test_the_oldest_versions_are_those_promised(metadata: Message) -> None:
+    """Of every dependency that a user can install; Python 3.14 has a bound of its own."""
+    wanted = [each.partition("; ") for each in metadata.get_all("Requires-Dist", [])]
+    users = [name for name, _, of in wanted if not re.search('>= "3.14"|"(?:dev|docs)"', of)]
+    promised = re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)$", "\n".join(users), re.MULTILINE)
+    tried = re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE)
+    assert len(promised) == len(users)
+    assert versions(tried) == versions(promised)
+
+
+def versions(pairs: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """1.26 and 1.26.0 are one."""
+    return {name: (*version.split("."), "0", "0")[:3] for name, version in pairs}
+
+
+def test_python_3_10_can_read_every_hint() -> None:
+    """Its typing.get_type_hints refuses a bare ClassVar, and a dataclass's hints are read when one is made."""
+    for path in (path for folder in ["elites", *FOLDERS] for path in (ROOT / folder).rglob("*.py")):
+        assert not re.search(r": ClassVar\b(?!\[)", path.read_text()), path
 
 
 def test_bare_checkout(checkout: Path, python: Path, user: Path) -> None:
