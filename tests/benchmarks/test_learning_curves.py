@@ -71,7 +71,7 @@ def test_runs_with_evaluations_are_compared_by_them(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text((tmp_path / "all.csv").read_text() + "late,0,final,,900,1.0,,\n")
     done = draw("--csv", tmp_path / "all.csv")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "expected evaluations of every run after as many steps" in done.stderr
+    assert "expected evaluations of all runs at equal steps" in done.stderr
 
 
 def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
