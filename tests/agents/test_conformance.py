@@ -90,6 +90,8 @@ def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100)
 TUNED: dict[str, dict[str, Any]] = {
     "sac": {"critic_rate": 3e-3, "policy_rate": 3e-3},  # its temperature starts at 1, far from its target
 }
+SEARCHES = ("cgp", "cgp offline", "qgp", "qgp offline", "qt_opt")  # a step takes long, and few steps suffice
+STEPS = {"burst": 1600, "segment": 1600} | dict.fromkeys(SEARCHES, 600)
 
 
 def regret(agent: Agent) -> float:
@@ -103,7 +105,7 @@ def regret(agent: Agent) -> float:
 def test_every_agent_solves_an_easy_task(name: str) -> None:
     width = {} if name in SMALL else {"architecture": {"hidden": [64, 64]}}
     agent = Agent(made(name, **width, **TUNED.get(name, {})), 1, UNIT, seed=0)
-    learn(agent, 1600 if name in ("burst", "segment") else 1000)
+    learn(agent, STEPS.get(name, 1000))
     agent.finish()
     assert regret(agent) < 0.15
     assert not agent.unfinished

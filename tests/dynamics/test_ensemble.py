@@ -16,7 +16,7 @@ from elites.dynamics import Dynamics, EnsembleConfig, ProbabilisticEnsemble, Ret
 from elites.dynamics.ensemble import PETS_NETWORKS, soft_variance
 from elites.features import Features
 from elites.networks.architecture import Architecture
-from elites.planners import CEMGD
+from elites.planners import CEM, CEMGD, GradientAscent
 
 
 def rng(seed: int = 0) -> Generator:
@@ -266,7 +266,8 @@ def test_nothing_waits_for_the_device(propagation: Any, noise: Any, best: int | 
     functions = {"terminated": lambda s, a, n: n[:, 0] > 3, "terminal_value": lambda s: s[:, 0]}
     returns = Return(model, lambda s, a, n: -n.square().sum(1), risk=0.1, particles=4, noise=noise, **functions)  # type: ignore[arg-type]
     box, state = Box([-1.0, -1.0], [1.0, 1.0]).repeat(6).to(device="meta"), torch.zeros(2, 3, device="meta")
-    plan = CEMGD().plan(returns.at(state, rng()), box, batch=(2,), rng=rng())
+    planner = CEMGD(cold=CEM(samples=8, iterations=2, elites=2), ascent=GradientAscent(steps=2))
+    plan = planner.plan(returns.at(state, rng()), box, batch=(2,), rng=rng())
     assert plan.best.device.type == "meta"
     assert plan.best.shape == (2, 6, 2)
 
