@@ -53,7 +53,7 @@ PYGAME = [  # Gymnasium draws with it; pygame has no wheels for Python 3.14, its
     "pygame-ce>=2.5.6; python_version >= '3.14'",
 ]
 RUNS = [*PLOTS, *PYGAME, "imageio-ffmpeg>=0.5", "tensorboard>=2.16.2"]
-ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2"]
+ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2"]  # older ones fail to export
 # No bounds: who develops takes the versions of constraints.txt.
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 DEVELOPMENT = [
