@@ -153,6 +153,8 @@ def _commented(cls: type) -> dict[str, str]:
         body: Any = ast.parse(source).body[0]
     except (OSError, TypeError, SyntaxError):
         return {}
+    if not isinstance(body, ast.ClassDef):  # Python 3.13 and later may find other lines for a class without a file
+        return {}
     of_line = {
         token.start[0]: _text(token.string)
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
