@@ -43,7 +43,7 @@ class LearnSettings(Steps, RunSettings):
     def title(self) -> str:
         agent = config.dump(self)["agent"]
         mode = f"-{agent['mode']}" if agent.get("mode") == "offline" else ""
-        return f"{self.env.rpartition('/')[2]}-{agent['name'].rpartition(':')[2]}{mode}-{self.seed}"
+        return f"{self.env_name}-{agent['name'].rpartition(':')[2]}{mode}-{self.seed}"
 
     def report(self, summary: Summary) -> str:
         if summary.final_evaluation_mean is not None:

@@ -32,7 +32,7 @@ class PETSSettings(PETSConfig, Episodes, RunSettings):
 
     def title(self) -> str:
         planner = config.dump(self)["planner"]["name"].rpartition(":")[2]
-        return f"{self.env.rpartition('/')[2]}-{planner}-{self.seed}"
+        return f"{self.env_name}-{planner}-{self.seed}"
 
     def report(self, summary: Summary) -> str:
         return REPORT.format(**summary.as_dict())

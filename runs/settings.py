@@ -37,6 +37,11 @@ class RunSettings(Schedule, ABC):
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Learner:
         """A new agent. env: one of its environments. Only the spaces and the id are used."""
 
+    @property
+    def env_name(self) -> str:
+        """The id without the module and the namespace before it, which a folder cannot have in its name."""
+        return self.env.rpartition(":")[2].rpartition("/")[2]
+
     @abstractmethod
     def title(self) -> str:
         """The default name of the run's folder."""

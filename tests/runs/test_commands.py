@@ -206,6 +206,12 @@ def test_a_preset_by_its_name_is_found_anywhere(tmp_path: Path, monkeypatch: pyt
     assert settings(pets, "--config", "fast").horizon == 3
 
 
+def test_a_folder_is_named_without_module_and_namespace() -> None:
+    for env in ("Sailing-v0", "elites/Sailing-v0", "my_package.sailing:Sailing-v0", "sailing:my/Sailing-v0"):
+        assert PETSSettings(env=env, seed=3).title() == "Sailing-v0-cem_gd-3"
+        assert LearnSettings(env=env).title() == "Sailing-v0-cgp-0"
+
+
 def test_the_defaults_are_the_main_jobs() -> None:
     assert settings(pets) == PETSSettings(env="elites/CartpoleSwingup-v0", planner=CEMGD())
     assert settings(learn, "--agent", "sac", "--num-envs", 2, "--env", "Hopper-v5") == LearnSettings(
