@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from elites.runs.progress import Best
 
@@ -23,6 +23,9 @@ def film(best: Best, spec: EnvSpec, path: Path, progress: Callable[[str], None])
         os.environ.setdefault("MUJOCO_GL", "egl")  # else MuJoCo does too
     from imageio.v2 import get_writer
 
+    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    if "rgb_array" not in getattr(creator, "metadata", {}).get("render_modes", ["rgb_array"]):
+        raise ValueError(f"{spec.id} has no render mode rgb_array")
     env = gymnasium.make(spec, render_mode="rgb_array")
     try:
         env.reset(seed=best.seed)

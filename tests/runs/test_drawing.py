@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 
 from elites.agents import PETS, PETSConfig
 from elites.runs import Pictures, Status, Summary
-from elites.runs.film import film
 from elites.runs.foreseen import Foreseen, foreseen
 from elites.runs.pictures import predictions, returns
-from elites.runs.progress import Best
 from elites.runs.schedule import Episodes
 
 TURN = 2 * np.pi
@@ -176,54 +173,6 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     pictures.ended(summary(True))
     assert run.told == ['no plots: they need pip install "elites[runs]"']
-
-
-@pytest.mark.parametrize(
-    ("rate", "steps", "frames", "fps"), [(60, 40, 20, 30.0), (30, 1100, 367, 10.0), (20, 7, 7, 20.0)]
-)
-def test_the_frames_of_a_film(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, steps: int, frames: int, fps: float
-) -> None:
-    """About 30 a second, at most 500."""
-    written: list[int] = []
-
-    class Camera:
-        metadata = {"render_fps": rate}  # noqa: RUF012
-        at, closed = 0, False
-
-        def reset(self, seed: int) -> None:
-            assert seed == 9
-
-        def step(self, action: Any) -> None:
-            assert action == self.at
-            self.at += 1
-
-        def render(self) -> int:
-            return self.at
-
-        def close(self) -> None:
-            Camera.closed = True
-
-    class Writer:
-        def __init__(self, path: Path, fps: float, macro_block_size: int) -> None:
-            self.path, self.fps = path, fps
-
-        def __enter__(self) -> None:
-            written.clear()
-
-        def __exit__(self, *_: object) -> None:
-            self.path.write_text(str(self.fps))
-
-        def append_data(self, frame: int) -> None:
-            written.append(frame)
-
-    monkeypatch.setattr(gymnasium, "make", lambda spec, render_mode: Camera())
-    monkeypatch.setattr("imageio.v2.get_writer", Writer)
-    film(Best(1.0, 9, np.arange(steps)), None, tmp_path / "best.mp4", lambda text: None)  # type: ignore[arg-type]
-    assert len(written) == frames
-    assert written[:2] == [1, 1 + -(-steps // frames)]
-    assert float((tmp_path / "best.mp4").read_text()) == fps
-    assert Camera.closed
 
 
 def test_a_pets_is_what_predictions_are_of() -> None:

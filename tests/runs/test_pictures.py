@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from elites.runs import pictures
 from elites.runs.film import film
@@ -217,6 +218,7 @@ class Filmed(gymnasium.Env[Any, Any]):
     """An environment whose picture shows its step and its seed."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 30}
+    closed: ClassVar[bool] = False
     observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,))
 
     def __init__(self, render_mode: str | None = None, fps: int = 30) -> None:
@@ -232,6 +234,9 @@ class Filmed(gymnasium.Env[Any, Any]):
 
     def render(self) -> Any:
         return self.count, self.seed
+
+    def close(self) -> None:
+        Filmed.closed = True
 
 
 @pytest.mark.parametrize(
@@ -271,3 +276,12 @@ def test_frames_of_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: 
     assert options["fps"] == pytest.approx(fps / stride)
     assert said[-1] == f"filming  step {shown[-1][0] - 1}/{steps}"
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+    assert Filmed.closed
+
+
+def test_an_environment_without_pictures_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Filmed, "metadata", {"render_modes": []})
+    for entry_point in (Filmed, f"{Filmed.__module__}:Filmed"):
+        spec = EnvSpec("Filmed-v0", entry_point)
+        with pytest.raises(ValueError, match="Filmed-v0 has no render mode rgb_array"):
+            film(Best(0.0, 11, np.zeros((3, 1), np.float32)), spec, tmp_path / "film.mp4", lambda text: None)
