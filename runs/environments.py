@@ -23,6 +23,8 @@ def make(name: str, episode_steps: int | None = None) -> gymnasium.Env[Any, Any]
     try:
         return gymnasium.make(name, max_episode_steps=episode_steps)
     except gymnasium.error.Error as error:
+        if f"elites/{name}" in gymnasium.registry:
+            raise ValueError(f"env: {name} does not exist; did you mean 'elites/{name}'?") from error
         raise ValueError(f"env: {' '.join(str(error).split())}") from error
     except Exception as error:  # from the environment's constructor or its imports
         raise ValueError(f"env: expected to make {name}, got {in_a_line(error)}") from error

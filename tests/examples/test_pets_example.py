@@ -198,7 +198,7 @@ def test_no_checkpoint_is_intact(stopped: Path) -> None:
 
 
 def no_file_above(size: int) -> Callable[[], None]:
-    """As if the disk were full: files of more than so many bytes cannot be written."""
+    """Limits the size of files, as if the disk were full."""
     import resource
 
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -238,6 +238,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--env", "CartpoleSwingup-v0"], "env: CartpoleSwingup-v0 does not exist; did you mean 'elites/Cartpole"),
         (["--env", "elites/CartpolSwingup-v0"], "doesn't exist in namespace elites. Did you mean: `CartpoleSwingup`?"),
         (["--env=CartPole-v1", "--planner=cem_gd"], "GradientAscent: expected a Box, as choices have no gradient, got"),
         (["--planner", "cem_dg"], "planner.name: unknown planner 'cem_dg'; did you mean 'cem_gd'?"),
@@ -247,7 +248,7 @@ def test_other_environments(tmp_path: Path, env: str) -> None:
         (["--config", "wrong.yaml"], "wrong.yaml: horizon: expected an integer of at least 1, got 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
         (["--resume", "nowhere"], "nowhere: expected the folder of a run, found no config.yaml in it"),
-        (["--resume", "nowhere", "--seed", "3"], "--resume goes on with the run's own settings"),
+        (["--resume", "nowhere", "--seed", "3"], "--resume keeps the run's own settings"),
         pytest.param(
             ["--out", "/dev/null/run"],
             "Not a directory: '/dev/null/run'",
