@@ -80,9 +80,12 @@ def section(env: str, results: list[Result]) -> str:
     groups = grouped(results)
     rmse, coverage = (curves(groups, key) for key in MODEL)
     evaluations = curves(groups, "evaluation", "env_steps")
-    charts = [chart("Return", curves(groups, "return"), 640, 380)]
+    returns = curves(groups, "return")
     if evaluations:
-        charts = [chart("Return of evaluations", evaluations, 640, 380, along="step"), *charts]
+        large = chart("Return of evaluations", evaluations, 640, 380, along="step")
+        charts = [large, chart("Return", returns, 320, 260)]
+    else:
+        charts = [chart("Return", returns, 640, 380)]
     if rmse or coverage or not evaluations:
         charts += [
             chart("Held-out RMSE, in spreads of the targets", rmse, 320, 180, 0),

@@ -31,6 +31,7 @@ polyline { fill: none; stroke: var(--colour); stroke-linejoin: round } .random, 
 .grid, .level { stroke: var(--rule); stroke-width: 1 } .level { stroke: var(--soft) }
 details { margin: 1.5rem 0 } summary { cursor: pointer }
 img, video { display: block; width: 100%; border-radius: 6px; background: #fff }
+figure:only-child > video { max-width: 20rem }
 @media (max-width: 45rem) {
   .beside { grid-template-columns: minmax(0, 1fr) } .charts figure:first-child text { font-size: 18px } }
 </style></head><body><h1>$title</h1>
