@@ -44,3 +44,8 @@ def models() -> ModuleType:
 @pytest.fixture(scope="session")
 def divergence() -> ModuleType:
     return loaded("divergence")
+
+
+@pytest.fixture(scope="session")
+def film() -> ModuleType:
+    return loaded("film")
