@@ -79,7 +79,7 @@ def draw(name: str, planners: dict[str, Planner], out: Path) -> None:
     columns = min(4, len(planners))
     rows = math.ceil(len(planners) / columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(3.4 * columns, 3.75 * rows + 0.4), squeeze=False, layout="constrained"
+        rows, columns, figsize=(2 * columns, 2.35 * rows + 0.3), squeeze=False, layout="constrained"
     )
     for axis in axes.flat[len(planners) :]:
         axis.set_axis_off()
@@ -97,14 +97,14 @@ def draw(name: str, planners: dict[str, Planner], out: Path) -> None:
         points = torch.cat(asked)
         when = torch.cat([torch.full((len(x),), i / max(len(asked) - 1, 1)) for i, x in enumerate(asked)])
         axis.contourf(side, side, heights, levels=24, cmap="Greys_r", alpha=0.75)
-        axis.scatter(*points.T, c=when, cmap="plasma", s=9, linewidths=0, clip_on=False, zorder=3)
-        axis.plot(*optimum, marker="*", color="white", markeredgecolor="black", markersize=17, zorder=4)
-        axis.plot(*plan.best[0], marker="X", color="#00b3a4", markeredgecolor="black", markersize=9, zorder=5)
-        axis.set_title(f"{label}\n{len(points)} candidates · finds it {100 * found:.0f} % of the time", fontsize=9)
+        axis.scatter(*points.T, c=when, cmap="plasma", s=4, linewidths=0, clip_on=False, zorder=3)
+        axis.plot(*optimum, marker="*", color="white", markeredgecolor="black", markersize=11, zorder=4)
+        axis.plot(*plan.best[0], marker="X", color="#00b3a4", markeredgecolor="black", markersize=6, zorder=5)
+        axis.set_title(f"{label}\n{len(points)} candidates · found in {100 * found:.0f} %", fontsize=8)
         axis.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect="equal")
-    figure.suptitle(f"{name.capitalize()}: dark is low, bright is high; ★ the best point, ✖ the answer", fontsize=11)
+    figure.suptitle(f"{name.capitalize()}: dark is low, bright is high; ★ the optimum, ✖ the answer", fontsize=9)
     out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out / f"landscape_{name}.png", dpi=90)
+    figure.savefig(out / f"landscape_{name}.png", dpi=160)
     plt.close(figure)
     print(out / f"landscape_{name}.png")
 

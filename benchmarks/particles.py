@@ -144,8 +144,9 @@ def draw(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     found = panels(rows)
-    figure, axes = plt.subplots(1, len(found), figsize=(4 * len(found), 3.6), squeeze=False, layout="constrained")
-    for axis, (title, panel) in zip(axes[0], found.items(), strict=True):
+    lines = -(-len(found) // 2)
+    figure, axes = plt.subplots(lines, 2, figsize=(8, 2.9 * lines), squeeze=False, layout="constrained")
+    for axis, (title, panel) in zip(axes.flat, found.items(), strict=True):
         for noise in dict.fromkeys(row["noise"] for row in panel):
             curve = {int(row["particles"]): float(row["rank"]) for row in panel if row["noise"] == noise}
             axis.plot(COUNTS, [curve[count] for count in COUNTS], "o-", ms=4, label=noise)
@@ -153,10 +154,11 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.set_xticks(COUNTS, [str(count) for count in COUNTS])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("rank correlation with many particles")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("rank correlation")
     axes[0, 0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=120)
 
 
 def table(rows: list[Row]) -> str:
