@@ -58,9 +58,12 @@ ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 DEVELOPMENT = [
     "build",
+    "codespell[toml]",
     "hypothesis",
     "import-linter",
+    "ipykernel",
     "mypy",
+    "nbclient",
     "pre-commit",
     "pytest",
     "pytest-xdist",
@@ -69,7 +72,7 @@ DEVELOPMENT = [
     "types-PyYAML",
 ]
 
-# ELITES_PURE=1 builds the wheel for every platform. It has no kernel, and torch computes everything.
+# ELITES_PURE=1 builds a wheel for every platform. It has no kernel, and torch computes everything.
 PURE = os.environ.get("ELITES_PURE", "0") != "0"
 # The kernel calls nothing of Python, so one wheel serves every version from 3.10 on. Free-threaded builds refuse that.
 LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -87,7 +90,7 @@ KERNEL = Extension(
 
 
 class BuildKernel(build_ext):
-    """Promises no file that was not built, as an editable install in strict mode would look for it."""
+    """Leaves out a file that was not built, because a strict editable install would look for it."""
 
     def run(self) -> None:
         """Removes kernels of earlier builds from the checkout: Python could prefer them to the new one."""
@@ -128,10 +131,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     install_requires=[
-        "torch>=2.4",
+        "torch>=2.8",
         "numpy>=1.26",
         "gymnasium[mujoco]>=1.1",
-        "pillow>=9.1",
+        "pillow>=10.1",
         "pyyaml>=6.0",
         "safetensors>=0.4.4",
     ],

@@ -201,7 +201,7 @@ def kernels() -> list[str]:
 
 
 def engine(device: torch.device | str = "cpu") -> str:
-    """What computes float32 networks on a device: `kernel` with its instruction set, or `torch`."""
+    """The engine of float32 networks on a device: `kernel` with its instruction set, or `torch`."""
     found = kernels() if torch.device(device).type == "cpu" else []
     return f"kernel {found[0]}" if found else "torch"
 

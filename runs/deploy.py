@@ -44,7 +44,11 @@ if file.endswith(".onnx"):
 else:
     import torch
     torch.set_num_threads(int(threads))
-    policy = torch.export.load(file).module(check_guards=False)
+    program = torch.export.load(file)
+    try:
+        policy = program.module(check_guards=False)
+    except TypeError:  # an older torch, which checks no guards
+        policy = program.module()
     act = lambda x: policy(torch.from_numpy(x)).detach().numpy()
 
 actions, seconds = [], []

@@ -54,7 +54,7 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the repository with a small kernel, so that building leaves nothing in the repository."""
+    """A copy of the repository with a small kernel, so that builds leave nothing in the original."""
     ignored = shutil.ignore_patterns(".*", "build", "dist", "outputs", "*.egg-info", "__pycache__", "*.so")
     copy = Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=ignored))
     (copy / "networks/kernel/kernel.cpp").write_text(KERNEL)
@@ -136,7 +136,7 @@ def the_command_works(python: Path, user: Path) -> None:
     rows = {line.split()[0]: line.split() for line in told.splitlines() if line.split()}
     assert rows["random_episodes"][1] == "10"
     assert rows["planner.samples"][1] == "100"
-    assert "n, per iteration" in told
+    assert "n, candidates per iteration" in told
     assert {path.name for path in user.iterdir()} == {*FOLDERS, "main.py"}
 
 

@@ -30,8 +30,8 @@ commands:
   elites play outputs/Pendulum-v1-td3-0 --video
   elites report                              # all runs below outputs/
 
-`elites COMMAND --help` lists its flags, and of pets and learn every setting: `elites pets --planner mppi --help`.
-`elites --version` names the release and the engine that computes its networks.
+`elites COMMAND --help` lists the flags of a command. For pets and learn it also lists every setting:
+`elites pets --planner mppi --help`. `elites --version` prints the release and the engine.
 """
 
 

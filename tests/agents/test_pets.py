@@ -1,4 +1,4 @@
-"""PETS on a task that is small enough to understand."""
+"""PETS on a task that is small enough to be understood."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = PETSConfig(
 
 
 class Reach(gymnasium.Env[Any, Any]):
-    """A point on a line that should reach 1 with steps of at most 0.3. It starts between -1 and 0 and has 10 steps."""
+    """A point on a line that should be at 1; steps of up to 0.3. It starts between -1 and 0, and has 10 steps."""
 
     observation_space = Box(-np.inf, np.inf, (1,), np.float64)
     action_space = Box(-0.3, 0.3, (1,), np.float32)
@@ -75,7 +75,7 @@ def test_a_reward_that_is_learned(tmp_path: Path) -> None:
 
 
 def best_return(episode: int) -> float:
-    """The return if it moves to 1 as fast as possible."""
+    """As fast as it can, to 1."""
     env = Reach()
     at, total = env.reset(seed=episode_seed(0, episode))[0], 0.0
     for _ in range(10):
@@ -94,12 +94,12 @@ def test_equal_seeds_equal_runs(tmp_path: Path) -> None:
 
 
 def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
-    """A second agent continues from there exactly as the first one does."""
+    """What another agent goes on with from there is what this one goes on with."""
     quick = replace(SMALL, training=Training(epochs=3), train_every=25)
     agent, other = (PETS(quick, Task(reward), Reach(), seed) for seed in (0, 1))
     run(agent, tmp_path, episodes=1)
     state = json.loads(json.dumps(agent.state_dict(), default=lambda tensor: None)).keys()
-    assert state == agent.state_dict().keys()  # only tensors and JSON values
+    assert state == agent.state_dict().keys()  # nothing but tensors and what JSON has
     other.load_state_dict(checkpoint.read(checkpoint.write(tmp_path / "elsewhere", agent.state_dict())))
     for step in range(30):
         observation = np.array([0.1 * step - 1])
@@ -115,7 +115,7 @@ def test_saved_in_the_middle_of_an_episode(tmp_path: Path) -> None:
 
 
 def told(agent: PETS, *transition: Any) -> None:
-    """A transition of one environment."""
+    """Of one environment."""
     agent.observe(Transition.one(*transition, truncated=False))
 
 
@@ -129,14 +129,14 @@ def test_when_it_learns(tmp_path: Path) -> None:
 
     quick = replace(SMALL, training=Training(epochs=1))
     run(Noted(quick, Task(reward), Reach(), 0), tmp_path / "episodes", evaluation_episodes=2)
-    assert lessons == [30, 40, 50, 60, 70, 80]  # the last one before its evaluation
+    assert lessons == [30, 40, 50, 60, 70, 80]  # the last one before it is evaluated
     lessons.clear()
     run(Noted(replace(quick, train_every=4), Task(reward), Reach(), 0), tmp_path / "steps")
     assert lessons == list(range(30, 80, 4))
 
 
 def test_plans_that_find_nothing_finite_are_counted(tmp_path: Path) -> None:
-    """The model's reward is NaN in the second learning episode. The agent continues and reports it."""
+    """The reward of the model is NaN in the second learning episode: the agent goes on, and says so."""
     broken = False
 
     def sometimes(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
