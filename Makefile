@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := elites networks planners dynamics envs agents runs examples benchmarks tests docs README.md setup.py
 PACKAGES := networks planners dynamics envs agents runs
 
-.PHONY: demo test test-slow test-mbrl lint format typing docs figures bench check clean
+.PHONY: demo test test-slow test-mbrl lint format typing docs notebooks figures bench check clean
 
 demo: .venv/installed          ## the main job
 	$(BIN)/python examples/pets.py --planner cem_gd
@@ -21,6 +21,7 @@ test-mbrl: .venv-mbrl/peers  ## against mbrl-lib, Stable-Baselines3, SBX and oth
 lint: .venv/installed
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/codespell
 
 format: .venv/installed
 	$(BIN)/ruff check --fix $(CODE)
@@ -33,6 +34,10 @@ typing: .venv/installed build/typing  ## mypy, and the direction of imports
 
 docs: .venv/installed build/typing  ## the site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/check_site.py build/site
+
+notebooks: .venv/installed     ## runs docs/notebooks/ and stores what comes out, some 2 minutes
+	$(BIN)/python docs/run_notebooks.py
 
 figures: .venv/installed       ## the pictures of docs/, some 8 minutes
 	$(BIN)/python benchmarks/landscape.py --out docs/pictures
