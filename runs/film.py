@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,8 @@ def film(best: Best, spec: EnvSpec, path: Path, progress: Callable[[str], None])
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame's environments look for a screen
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         os.environ.setdefault("MUJOCO_GL", "egl")  # else MuJoCo does too
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ValueError('it needs pip install "elites[runs]"')
     from imageio.v2 import get_writer
 
     creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point

@@ -285,3 +285,9 @@ def test_an_environment_without_pictures_is_refused(tmp_path: Path, monkeypatch:
         spec = EnvSpec("Filmed-v0", entry_point)
         with pytest.raises(ValueError, match="Filmed-v0 has no render mode rgb_array"):
             film(Best(0.0, 11, np.zeros((3, 1), np.float32)), spec, tmp_path / "film.mp4", lambda text: None)
+
+
+def test_a_film_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'it needs pip install "elites\[runs\]"'):
+        film(Best(0.0, 11, np.zeros((3, 1), np.float32)), EnvSpec("Filmed-v0", Filmed), tmp_path / "x.mp4", str)
