@@ -1,36 +1,23 @@
-"""The scripts of docs/ as modules, by their files: nothing is put on the path."""
+"""The scripts of docs/ as modules."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / f"docs/{name}.py")
-    assert spec
-    assert spec.loader
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from scripts import loaded
 
 
 @pytest.fixture(scope="session")
 def prose() -> ModuleType:
-    return loaded("prose")
+    return loaded("docs/prose.py")
 
 
 @pytest.fixture(scope="session")
 def run_notebooks() -> ModuleType:
-    return loaded("run_notebooks")
+    return loaded("docs/run_notebooks.py")
 
 
 @pytest.fixture(scope="session")
 def check_site() -> ModuleType:
-    return loaded("check_site")
+    return loaded("docs/check_site.py")
