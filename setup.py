@@ -10,7 +10,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs", "configs"]
-WITHIN = ["planners.distributions", "runs.bench", "runs.commands", "runs.report"]
+WITHIN = ["agents.algorithms", "planners.distributions", "runs.bench", "runs.commands", "runs.report"]
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 REPOSITORY = "https://github.com/elites-mpc/elites"

@@ -2,19 +2,19 @@
 
 from elites.agents.agent import Agent
 from elites.agents.algorithm import Algorithm, Losses
-from elites.agents.cgp import CGP
-from elites.agents.ddpg import DDPG
+from elites.agents.algorithms.cgp import CGP
+from elites.agents.algorithms.ddpg import DDPG
+from elites.agents.algorithms.qgp import QGP
+from elites.agents.algorithms.qt_opt import QtOpt
+from elites.agents.algorithms.sac import SAC
+from elites.agents.algorithms.td3 import TD3
 from elites.agents.learner import Learner, Transition
 from elites.agents.mpc import MPC, Report, Returns
 from elites.agents.nets import Nets, Optimizer, Part
 from elites.agents.pace import Pace
 from elites.agents.pets import PETS, PETSConfig
 from elites.agents.plan_value import PlanValue, ValueLearning
-from elites.agents.qgp import QGP
-from elites.agents.qt_opt import QtOpt
 from elites.agents.replay import Episode, Grown, Replay, Rows
-from elites.agents.sac import SAC
-from elites.agents.td3 import TD3
 from elites.agents.units import Spaces
 from elites.config import choices
 

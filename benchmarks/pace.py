@@ -32,7 +32,7 @@ import torch
 
 from elites import cli
 from elites.agents import AGENTS, Agent, Algorithm, Transition
-from elites.agents.searched import PI_CEM, Searched
+from elites.agents.algorithms.searched import PI_CEM, Searched
 from elites.envs import sizes
 from elites.runs.bench.sb3 import LIBRARIES, model_for
 from elites.runs.environments import make

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from elites.agents import Agent, QtOpt
-from elites.agents.searched import PI_CEM, Searched
+from elites.agents.algorithms.searched import PI_CEM, Searched
 from elites.networks.critics import Critics
 from elites.networks.policies import Policy
 from elites.planners import CEM

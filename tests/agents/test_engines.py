@@ -10,7 +10,7 @@ import torch
 
 from elites import Box, config
 from elites.agents import AGENTS, Agent, Algorithm, Transition
-from elites.agents.sac import Temperature
+from elites.agents.algorithms.sac import Temperature
 from elites.networks import library
 from elites.networks.learning import gradients_of
 

@@ -11,7 +11,7 @@ from torch import Generator, tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from elites import Box
-from elites.agents.searched import PI_CEM
+from elites.agents.algorithms.searched import PI_CEM
 from elites.networks import library
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics

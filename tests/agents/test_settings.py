@@ -9,7 +9,7 @@ import pytest
 
 from elites import config
 from elites.agents import CGP, DDPG, QGP, SAC, TD3, Algorithm, Pace, PETSConfig, QtOpt
-from elites.agents.searched import PI_CEM
+from elites.agents.algorithms.searched import PI_CEM
 from elites.networks import Architecture
 from elites.planners import CEM, CEMGD, GradientAscent, Planner, TanhNormal, TruncatedNormal
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elites import Box
 from elites.agents import SAC, TD3, Agent, Rows
-from elites.agents.q_learning import QLearning
+from elites.agents.algorithms.q_learning import QLearning
 from elites.runs.bench.sb3 import model_for
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from elites.agents.algorithms.q_learning import QLearning, QNets, smoothed
 from elites.agents.nets import Nets
-from elites.agents.q_learning import QLearning, QNets, smoothed
 from elites.agents.replay import Rows
 from elites.fields import NonNegative
 from elites.networks.critics import Critics

@@ -8,9 +8,9 @@ from typing import Literal
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic
+from elites.agents.algorithms.q_learning import ActorCritic
+from elites.agents.algorithms.searched import Searched
 from elites.agents.replay import Replay, Rows
-from elites.agents.searched import Searched
 from elites.agents.units import Spaces
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from elites.agents.algorithm import Losses
+from elites.agents.algorithms.q_learning import QLearning, QNets
 from elites.agents.nets import Optimizer, Part
-from elites.agents.q_learning import QLearning, QNets
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
 from elites.fields import Count, Positive

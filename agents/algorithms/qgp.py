@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from elites.agents.cgp import CGP
-from elites.agents.q_learning import ActorCritic
+from elites.agents.algorithms.cgp import CGP
+from elites.agents.algorithms.q_learning import ActorCritic
 from elites.agents.replay import Rows
 from elites.networks.climbing import climb
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import ActorCritic, DeterministicPolicy
+from elites.agents.algorithms.q_learning import ActorCritic, DeterministicPolicy
 from elites.agents.replay import Replay
 from elites.fields import Count
 from elites.networks.climbing import climb

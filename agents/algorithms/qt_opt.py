@@ -8,9 +8,9 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.q_learning import QNets
+from elites.agents.algorithms.q_learning import QNets
+from elites.agents.algorithms.searched import Searched
 from elites.agents.replay import Replay
-from elites.agents.searched import Searched
 from elites.agents.units import Spaces
 
 
