@@ -35,7 +35,7 @@ def film(best: Best, spec: EnvSpec, path: Path, progress: Callable[[str], None])
         rate = env.metadata.get("render_fps", 30)
         stride = max(1, round(rate / 30), -(-len(best.actions) // MOST_FRAMES))
         beside = path.with_name("part." + path.name)
-        writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2)
+        writer: Any = get_writer(beside, fps=rate / stride, macro_block_size=2, ffmpeg_log_level="error")
         with writer:
             for step, action in enumerate(best.actions):
                 env.step(action)

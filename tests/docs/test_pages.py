@@ -8,6 +8,7 @@ import re
 import runpy
 import textwrap
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 
@@ -52,7 +53,8 @@ def test_the_reference_has_every_public_name() -> None:
         module = importlib.import_module(f"elites.{package}")
         for name in module.__all__:
             thing = getattr(module, name)
-            if inspect.isclass(thing) or inspect.isfunction(thing):
+            alias = get_origin(thing) is not None  # Python 3.10 takes aliases such as Objective for classes
+            if not alias and (inspect.isclass(thing) or inspect.isfunction(thing)):
                 assert thing.__module__ in listed or thing in (dict, str), f"{package}.{name}"
 
 

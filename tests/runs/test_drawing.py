@@ -141,7 +141,7 @@ def test_the_grid_of_predictions(tmp_path: Path, entries: int, expected: tuple[i
 
     agent: Any = Wide()
     predictions(agent, Run(tmp_path, ROWS), tmp_path / "a.png")  # type: ignore[arg-type]
-    assert size_of(tmp_path / "a.png") == expected
+    assert size_of(tmp_path / "a.png") == pytest.approx(expected, abs=1)  # some versions of matplotlib round down
 
 
 def test_a_users_own_plots_are_left_alone(tmp_path: Path) -> None:
