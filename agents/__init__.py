@@ -11,6 +11,7 @@ from elites.agents.algorithms.td3 import TD3
 from elites.agents.learner import Learner, Transition
 from elites.agents.mpc import MPC, Report, Returns
 from elites.agents.nets import Nets, Optimizer, Part
+from elites.agents.network import Network
 from elites.agents.pace import Pace
 from elites.agents.pets import PETS, PETSConfig
 from elites.agents.plan_value import PlanValue, ValueLearning
@@ -38,6 +39,7 @@ __all__ = [
     "Learner",
     "Losses",
     "Nets",
+    "Network",
     "Optimizer",
     "PETSConfig",
     "Pace",

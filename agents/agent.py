@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Agent(Learner):
         self.steps = 0  # steps of learning
         self.updates, self.finished = 0, 0  # calls of the algorithm's `update` and `finish`
         self._tally = Tally()
-        self._raw: Tensor | None = None  # (N, A): the last actions before clipping
+        self._columns: Mapping[str, Tensor] = {}  # (N, *E): of the last actions
 
     def begin(self, which: Array) -> None:
         for where in np.flatnonzero(which):
@@ -43,15 +43,15 @@ class Agent(Learner):
         states = torch.from_numpy(state.reshape(-1, state.shape[-1])).to(self.rng.device)
         if explore or self.unfinished:
             found = self.algorithm.explore(self.nets, states)
-            action, raw = found if isinstance(found, tuple) else (found, None)
-            self._raw = raw if explore else self._raw
+            action, columns = found if isinstance(found, tuple) else (found, {})
+            self._columns = columns if explore else self._columns
         else:
             action = self.algorithm.exploit(self.nets, states)
         taken = self.spaces.to_env(action)
         return taken if state.ndim > 1 else taken[0]
 
     def act_at_random(self, count: int) -> Array:
-        self._raw = None
+        self._columns = {}
         return self.spaces.to_env(self.spaces.action.uniform(count, self.rng))
 
     def observe(self, step: Transition) -> None:
@@ -65,8 +65,10 @@ class Agent(Learner):
             "truncated": step.truncated,
             "where": step.where,
         }
-        if "raw_action" in self.replay.schema:
-            rows["raw_action"] = action if self._raw is None else self._raw[torch.as_tensor(step.where)]
+        where = torch.as_tensor(step.where)
+        rows |= {name: column[where] for name, column in self._columns.items()}
+        if "raw_action" in self.replay.schema and "raw_action" not in rows:
+            rows["raw_action"] = self.algorithm.raw(self.nets, action)
         self.replay.extend(rows)
 
     def improve(self, steps: int) -> None:
@@ -79,6 +81,7 @@ class Agent(Learner):
 
     def update(self) -> None:
         step = self.updates + 1
+        self.algorithm.prepare(self.nets, self.replay)
         self._descend(self.algorithm.update(self.nets, self.replay, step))
         self.updates = step
 

@@ -41,12 +41,19 @@ class Algorithm(Checked, ABC):
         return transitions(spaces.state_size, spaces.action_size)
 
     @abstractmethod
-    def explore(self, nets: OwnNets, state: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Actions that collect data. For a column `raw_action`, also the actions before clipping."""
+    def explore(self, nets: OwnNets, state: Tensor) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
+        """Actions that collect data, and the rows of more columns: `raw_action` is the action before clipping."""
+
+    def raw(self, nets: OwnNets, action: Tensor) -> Tensor:
+        """The raw actions of actions that did not come from `explore`, for a column `raw_action`."""
+        return action
 
     @abstractmethod
     def exploit(self, nets: OwnNets, state: Tensor) -> Tensor:
         """The best actions so far."""
+
+    def prepare(self, nets: OwnNets, data: Replay) -> None:
+        """Runs before every update."""
 
     @abstractmethod
     def update(self, nets: OwnNets, data: Replay, step: int) -> Losses:

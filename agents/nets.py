@@ -31,12 +31,13 @@ class Optimizer(Checked):
     decay: NonNegative = 0.0  # weight decay
     clip: Positive | None = None  # the gradient's largest norm
     momentum: Fraction = 0.0  # for sgd
+    epsilon: Positive = 1e-8  # of adam and adamw, added to the root of the mean square
 
     def over(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         if self.kind == "sgd":
             return torch.optim.SGD(parameters, self.rate, momentum=self.momentum, weight_decay=self.decay)
         kind = Adam if self.kind == "adam" else AdamW
-        return kind(parameters, self.rate, weight_decay=self.decay, fused=True)
+        return kind(parameters, self.rate, eps=self.epsilon, weight_decay=self.decay, fused=True)
 
 
 @dataclass(frozen=True, eq=False)

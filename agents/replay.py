@@ -43,6 +43,7 @@ class Rows:
     next_state: Tensor
     terminated: Tensor
     truncated: Tensor
+    discount: Tensor
 
     def __init__(self, columns: Mapping[str, Tensor]) -> None:
         vars(self).update(columns)
@@ -59,6 +60,28 @@ class Episode(Rows):
         self.begins, self.ends, self.length = begins, ends, len(columns["terminated"])
 
 
+class Segments(Rows):
+    """Stretches of episodes (R, L, *E), in the order of time. within (R, L): which transitions there are."""
+
+    def __init__(self, columns: Mapping[str, Tensor], within: Tensor) -> None:
+        super().__init__(columns)
+        self.columns, self.within = columns, within
+
+    def ahead(self, discount: float) -> Rows:
+        """The first transitions (R, *E), with the rewards and the next state of the whole stretch (n-step returns).
+
+        It adds a column: `discount` (R), the factor of the value of the next state.
+        """
+        length = self.within.shape[1]
+        powers = discount ** torch.arange(length, dtype=self.reward.dtype, device=self.reward.device)
+        count = self.within.sum(1)
+        last = (torch.arange(len(count), device=count.device), count - 1)
+        columns = {name: column[:, 0] for name, column in self.columns.items()}
+        columns |= {name: self.columns[name][last] for name in ("next_state", *ENDS)}
+        columns["reward"] = (self.reward * powers * self.within).sum(1)
+        return Rows(columns | {"discount": discount ** count.to(powers.dtype)})
+
+
 class Replay:
     """Transitions in the order of collection. When `capacity` is reached, new rows replace the oldest."""
 
@@ -72,6 +95,7 @@ class Replay:
         self._first = 0  # the number of the oldest stored row; rows are numbered in the order of collection
         self._origin = 0  # row k is at place (k - origin) modulo capacity
         self._ages: dict[int, int] = {}  # steps of the running episode in each environment
+        self._environments = 1  # the largest index of an environment so far, plus 1
 
     def _hold(self, columns: dict[str, Tensor]) -> None:
         """Stores these columns. On a CPU, rows are written through NumPy, which is ten times as fast."""
@@ -101,6 +125,7 @@ class Replay:
         for where, end in zip(values["where"].tolist(), ended, strict=True):
             times.append(self._ages.get(where, 0))
             self._ages[where] = 0 if end else times[-1] + 1
+            self._environments = max(self._environments, where + 1)
         values["time"] = self._as_written("time", times)
         count = len(times)
         if count > self.capacity:  # only the last rows fit
@@ -149,6 +174,35 @@ class Replay:
         self._require_rows()
         index = torch.randint(len(self), (rows,), generator=rng, device=self.device)
         return Rows(self._sampled.rows(index))
+
+    def segments(self, rows: int, length: int, rng: Generator) -> Segments:
+        """Random transitions and those that follow them in their episodes: (rows, length, *E), with replacement."""
+        self._require_rows()
+        number = torch.randint(len(self), (rows,), generator=rng, device=self.device)  # from the oldest row on
+        numbers, within = [number], [torch.ones(rows, dtype=torch.bool, device=self.device)]
+        for _ in range(length - 1):
+            number, found = self._following(number)
+            numbers.append(number)
+            within.append(within[-1] & found)
+        places = (torch.stack(numbers, 1) + (self._first - self._origin)) % self.capacity
+        columns = {name: column[places] for name, column in self._columns.items() if name not in PLACES}
+        return Segments(columns, torch.stack(within, 1))
+
+    def _following(self, number: Tensor) -> tuple[Tensor, Tensor]:
+        """The next transitions of these rows' episodes, and whether they are stored; if not, the rows themselves.
+
+        All environments step together, so the next one is at most two steps of all of them away.
+        """
+        others = torch.arange(1, 2 * self._environments, device=self.device)
+        candidates = number.unsqueeze(1) + others  # (R, C)
+        stored = candidates < len(self)
+        shift = self._first - self._origin
+        here, there = (number + shift) % self.capacity, (candidates + shift) % self.capacity
+        where, time = self._columns["where"], self._columns["time"]
+        follows = (where[there] == where[here].unsqueeze(1)) & (time[there] == time[here].unsqueeze(1) + 1) & stored
+        first = candidates.gather(1, follows.int().argmax(1, keepdim=True)).squeeze(1)
+        found = follows.any(1)
+        return torch.where(found, first, number), found
 
     def all(self) -> Rows:
         """All rows (n, *E), oldest first."""
@@ -208,3 +262,4 @@ class Replay:
         place = (self._first - self._origin) % self.capacity
         columns = {name: column[len(column) - held :].to(self.device) for name, column in rows.columns.items()}
         self._hold({name: column.roll(place, 0) for name, column in columns.items()})
+        self._environments = 1 + int(columns["where"].max()) if held else 1

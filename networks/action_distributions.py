@@ -39,6 +39,10 @@ class ActionDistribution(ABC):
         """ln π of stored raw actions (R, A) -> (R,)."""
 
     @abstractmethod
+    def repeated(self: Kind, count: int) -> Kind:
+        """Every row `count` times in a row: R · count rows."""
+
+    @abstractmethod
     def mode(self) -> Tensor:
         """The action of the most likely raw action (R, A)."""
 
@@ -62,6 +66,9 @@ class PointAction(ActionDistribution):
 
     def log_density(self, raw: Tensor) -> Tensor:
         raise ValueError(_NO_DENSITY)
+
+    def repeated(self, count: int) -> PointAction:
+        return PointAction(self.action.repeat_interleave(count, 0))
 
     def mode(self) -> Tensor:
         return self.action
@@ -104,6 +111,10 @@ class NormalAction(ActionDistribution):
             return normal.sum(-1)
         return (normal - squash.log_slope(raw)).sum(-1)
 
+    def repeated(self, count: int) -> NormalAction:
+        mean, log_std = (x.repeat_interleave(count, 0) for x in (self.mean, self.log_std))
+        return NormalAction(mean, log_std, self.squashed)
+
     def mode(self) -> Tensor:
         return self.mean.tanh() if self.squashed else self.mean
 
@@ -136,6 +147,9 @@ class CategoricalAction(ActionDistribution):
 
     def log_density(self, raw: Tensor) -> Tensor:
         return (raw * self._log_shares()).sum(-1)
+
+    def repeated(self, count: int) -> CategoricalAction:
+        return CategoricalAction(self.logits.repeat_interleave(count, 0), self.sizes)
 
     def mode(self) -> Tensor:
         return self._one_hot(self.logits)

@@ -34,12 +34,20 @@ def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
     return _loss(climber, key, climber.there(state), (policy, critics), state, composed)
 
 
-def soft_climb(policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """The mean of α ln π(a) - min_j Q_j(s, a) for sampled actions a; and ln π(a) (R), without a gradient."""
+def soft_climb(
+    policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, rng: Generator, penalty: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The mean of α ln π(a) - min_j Q_j(s, a) for sampled actions a; and ln π(a) (R), without a gradient.
+
+    If the head has no bounds, a is the raw action, and the loss has penalty · ‖a - clip(a)‖ besides.
+    """
     both = _ready(policy, critics, state) if policy.head == NORMAL else None
     if both is None:
-        action, density = policy.sample(state, rng)
-        return (alpha * density - critics.values(state, action).amin(0)).mean(), density.detach()
+        action, raw, density = policy.sample_raw(state, rng)
+        loss = alpha * density - critics.values(state, action if policy.head.bounded else raw).amin(0)
+        if not policy.head.bounded:
+            loss = loss + penalty * outside(raw)
+        return loss.mean(), density.detach()
     noise = torch.randn((len(state), both[0].outputs // 2), generator=rng)
 
     def composed() -> Tensor:
@@ -51,6 +59,11 @@ def soft_climb(policy: Policy, critics: Critics, state: Tensor, alpha: Tensor, r
     climber = idle(both[0], key, lambda: _NormalClimber(*both, *state.shape, members))
     loss, density = climber.there(state, noise, alpha.item())
     return _loss(climber, key, loss, (policy, critics), state, composed), density
+
+
+def outside(raw: Tensor) -> Tensor:
+    """How far raw actions (R, A) are outside the unit cube: ‖a - clip(a)‖ (R)."""
+    return (raw - raw.clamp(-1, 1)).square().sum(-1).clamp_min(1e-12).sqrt()  # the root has no slope at 0
 
 
 def _ready(policy: Policy, critics: Critics, state: Tensor) -> tuple[CompiledMLP, CompiledMLP] | None:

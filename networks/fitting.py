@@ -40,10 +40,10 @@ def bellman(
     critics: Critics,
     rows: Any,
     action: Tensor,
-    discount: float,
+    discount: float | Tensor,
     entropy: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """r + γ min_j Q_j(s', a') (R) for `Rows` of a replay. After a termination, γ is 0.
+    """r + γ min_j Q_j(s', a') (R) for `Rows` of a replay. After a termination, γ is 0. γ can be one for each row (R).
 
     entropy: (α, ln π(a') (R)), for r + γ (min_j Q_j(s', a') - α ln π(a')).
     """
@@ -52,7 +52,8 @@ def bellman(
     density = () if entropy is None else entropy[1:]
     networks = ready(critics.mlp, state, action, reward, *density) if type(critics) is Critics else None
     fits = networks is not None and _fits(networks, state, action, reward, terminated, *density)
-    if networks is None or not fits or terminated.dtype is not torch.bool or not terminated.is_contiguous():
+    fits &= terminated.dtype is torch.bool and terminated.is_contiguous()
+    if networks is None or not fits or isinstance(discount, Tensor):
         future = critics.values(state, action).amin(0)
         if entropy is not None:
             future = future - entropy[0] * entropy[1]

@@ -16,6 +16,7 @@ from elites.networks.action_distributions import ActionDistribution, Categorical
 from elites.spaces import Choices, Space
 
 LOG_STD = (-20.0, 2.0)
+NEAR_ONE = 1 - 1e-6
 
 
 class Head(ABC):
@@ -37,6 +38,10 @@ class Head(ABC):
     def __call__(self, outputs: Tensor, parameters: Tensor | None) -> ActionDistribution:
         """(R, outputs), (parameters,) or None -> the distribution at these R states."""
 
+    def raw(self, action: Tensor) -> Tensor:
+        """Raw actions (R, A) for actions in unit space that did not come from this head."""
+        return action
+
 
 @dataclass(frozen=True)
 class Deterministic(Head, Checked):
@@ -56,13 +61,13 @@ class NormalHead(Head, Checked):
     bound: `sample` is the tanh of the sample (SAC). `mean` is the tanh of only the mean (AWAC). `none` is no tanh (MPO,
     AWR). spread: from the `state`, from a `free` parameter, or `fixed`. std: the fixed spread, and the spread for
     outputs of 0. form: the standard deviation of an output x. `exp` is std · e^x, with its ln in [-20, 2]. `softplus`
-    is std · softplus(x) / ln 2 + 1e-6 (MPO).
+    is std · softplus(x) / ln 2 + 1e-6 (MPO). `sigmoid` is 2 std · sigmoid(x) + 1e-4 (DSPG).
     """
 
     bound: Literal["sample", "mean", "none"] = "sample"
     spread: Literal["state", "free", "fixed"] = "state"
     std: Positive = 1.0
-    form: Literal["exp", "softplus"] = "exp"
+    form: Literal["exp", "softplus", "sigmoid"] = "exp"
 
     def outputs(self, space: Space) -> int:
         return (2 if self.spread == "state" else 1) * space.shape[0]
@@ -73,6 +78,9 @@ class NormalHead(Head, Checked):
     @property
     def bounded(self) -> bool:
         return self.bound == "sample"
+
+    def raw(self, action: Tensor) -> Tensor:
+        return action.clamp(-NEAR_ONE, NEAR_ONE).atanh() if self.bounded else action
 
     def __call__(self, outputs: Tensor, parameters: Tensor | None) -> NormalAction:
         mean = outputs
@@ -88,6 +96,8 @@ class NormalHead(Head, Checked):
     def _log_std(self, raw: Tensor) -> Tensor:
         if self.form == "softplus":
             return (functional.softplus(raw) * (self.std / math.log(2)) + 1e-6).log()
+        if self.form == "sigmoid":
+            return (raw.sigmoid() * (2 * self.std) + 1e-4).log()
         return (raw if self.std == 1 else raw + math.log(self.std)).clamp(*LOG_STD)
 
 

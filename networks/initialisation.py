@@ -9,7 +9,9 @@ from torch import Generator, Tensor, nn
 
 
 @torch.no_grad()
-def initialise(name: str, weight: Tensor, bias: Tensor, fan_in: int, fan_out: int, rng: Generator) -> None:
+def initialise(
+    name: str, weight: Tensor, bias: Tensor, fan_in: int, fan_out: int, rng: Generator, *, last: bool = False
+) -> None:
     """Fills a layer's weight and bias in place from a generator. The names are those of `Architecture`."""
     if name == "uniform":
         for parameter in (weight, bias):
@@ -22,6 +24,9 @@ def initialise(name: str, weight: Tensor, bias: Tensor, fan_in: int, fan_out: in
         _uniform(weight, math.sqrt(6 / (fan_in + fan_out)), rng)
     elif name == "variance_scaling":  # of 1/3 over the outputs: U(±√(3 · 1/3 / out))
         _uniform(weight, 1 / math.sqrt(fan_out), rng)
+    elif name == "orthogonal":
+        for each in weight if weight.ndim == 3 else [weight]:
+            nn.init.orthogonal_(each, 1 if last else math.sqrt(2), generator=rng)
     bias.zero_()
 
 

@@ -34,10 +34,10 @@ class MLP(nn.Module):
         a = architecture
         self.activation: Function = ACTIVATIONS[a.activation]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in itertools.pairwise([inputs, *a.hidden, outputs]):
+        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise([inputs, *a.hidden, outputs])):
             shapes = ((fan_out, fan_in), (fan_out,)) if linear else ((count, fan_in, fan_out), (count, 1, fan_out))
             weight, bias = (torch.empty(shape, device=rng.device) for shape in shapes)
-            initialise(a.initialisation, weight, bias, fan_in, fan_out, rng)
+            initialise(a.initialisation, weight, bias, fan_in, fan_out, rng, last=layer == len(a.hidden))
             self.weights.append(nn.Parameter(weight))
             self.biases.append(nn.Parameter(bias))
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -56,3 +56,20 @@ def from_2(state: State) -> State:
 
 
 CONVERTERS: dict[Any, Callable[[State], State]] = {1: from_1, 2: from_2}
+
+
+def settings_converted(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping of a run of another release, in the names of this one."""
+    found = dict(mapping)
+    agent = found.get("agent")
+    if isinstance(agent, Mapping) and "architecture" in agent:
+        one, own = agent["architecture"], dict(agent)
+        del own["architecture"]
+        rates = {f"{of}_optimizer": {"rate": own.pop(old)} for of, old in RATES.items() if old in own}
+        if own.get("name") == "sac" and rates:
+            own["temperature_rate"] = rates["policy_optimizer"]["rate"]
+        found["agent"] = own | {"network": {"name": "plain", "policy": one, "value": one, **rates}}
+    return found
+
+
+RATES = {"policy": "policy_rate", "value": "critic_rate"}  # their names before networks had optimizers

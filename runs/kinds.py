@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elites import config
+from elites.runs.conversion import settings_converted
 from elites.runs.folder import RunFolder
 from elites.runs.learn import LearnSettings
 from elites.runs.pets import PETSSettings
@@ -44,7 +45,7 @@ def kind_of(mapping: Mapping[str, Any]) -> str:
 def mapping_of(folder: Path) -> dict[str, Any]:
     """The mapping in a run's config.yaml."""
     RunFolder.resume(folder)
-    return config.load(folder / "config.yaml")
+    return settings_converted(config.load(folder / "config.yaml"))
 
 
 def settings_of(folder: Path) -> RunSettings:

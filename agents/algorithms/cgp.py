@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.q_learning import ActorCritic
 from elites.agents.algorithms.searched import Searched
+from elites.agents.nets import Part
 from elites.agents.replay import Replay, Rows
 from elites.agents.units import Spaces
 
@@ -26,9 +27,8 @@ class CGP(Searched):
     mode: Literal["online", "offline"] = "online"
     search_for: Literal["policy", "target"] = "policy"
 
-    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng)}
-        return ActorCritic(spaces, rng, parts)
+    def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
+        return {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng)}
 
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
@@ -43,7 +43,7 @@ class CGP(Searched):
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 2."""
-        batch = data.sample(self.batch, nets.rng)
+        batch = self.sample(nets, data)
         following = self.following(nets, batch)
         yield self.critics_loss(nets, batch, following)
         if self.mode == "online" and step % self.policy_every == 0:
@@ -56,7 +56,7 @@ class CGP(Searched):
         return max(1, updates // self.policy_every) if self.mode == "offline" else 0
 
     def finish(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
-        batch = data.sample(self.batch, nets.rng)
+        batch = self.sample(nets, data)
         yield (
             "policy",
             self.policy_loss(nets, batch, self.following(nets, batch) if self.search_for == "target" else None),

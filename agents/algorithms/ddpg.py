@@ -11,7 +11,7 @@ from elites.agents.algorithms.q_learning import ActorCritic, DeterministicPolicy
 from elites.agents.replay import Replay
 from elites.fields import Count
 from elites.networks.climbing import climb
-from elites.networks.fitting import bellman, fit
+from elites.networks.fitting import fit
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class DDPG(DeterministicPolicy):
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1."""
-        batch = data.sample(self.batch, nets.rng)
+        batch = self.sample(nets, data)
         with torch.no_grad():
-            target = bellman(nets.slow.critics, batch, nets.slow.policy.action(batch.next_state), self.discount)
+            target = self.target(nets, batch, nets.slow.policy.action(batch.next_state))
         yield "critics", *fit(nets.critics, batch.state, batch.action, target)
 
         if step % self.policy_every == 0:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from elites.agents.algorithm import Algorithm
-from elites.agents.nets import Nets, Optimizer, Part
+from elites.agents.algorithms.networked import Networked
+from elites.agents.nets import Nets, Part
+from elites.agents.replay import Replay, Rows
 from elites.agents.units import Spaces
-from elites.fields import Count, Fraction, NonNegative, Positive, Rate
+from elites.fields import Count, NonNegative, Rate
 from elites.networks.acting import perturbed
-from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics
-from elites.networks.engine import LearningPrecision
-from elites.networks.heads import Head
+from elites.networks.fitting import bellman
 from elites.networks.policies import Policy
 from elites.spaces import Box
 
@@ -31,36 +28,32 @@ class ActorCritic(QNets):
 
 
 @dataclass(frozen=True)
-class QLearning(Algorithm):
+class QLearning(Networked):
     """Hyperparameters; the defaults are the CGP paper's (Simmons-Edler et al. 2019, Table 2)."""
 
-    RENAMED: ClassVar[Mapping[str, str]] = {"width": "architecture.hidden"}
-
-    architecture: Architecture = Architecture((256, 256))  # the architecture of the critics and the policy
     critics: Count = 2  # number of Q-functions; with 2, the smaller value is the target, as in TD3
-    critic_rate: Positive = 1e-3  # learning rate of the Q-functions
-    policy_rate: Positive = 1e-3  # learning rate of the policy
-    batch: Count = 128  # transitions of an update
-    discount: Fraction = 0.99  # factor of the reward for every step
     tau: Rate = 0.005  # τ: slow ← slow + τ (fast - slow)
     policy_every: Count = 1  # updates of the critics for one update of the policy
     target_every: Count = 2  # updates of the critics for one update of the slow copies
-    learning: LearningPrecision = "bfloat16x3"  # number format of products on a processor with tiles; else float32
+    n_step: Count = 1  # rewards in a target, before the value of the state that follows
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.architecture.normalise_inputs:
-            raise ValueError("architecture.normalise_inputs: expected false, as these inputs are never measured")
+    def sample(self, nets: Nets, data: Replay) -> Rows:
+        """A minibatch. With n_step > 1, `reward` and `next_state` are those of n steps."""
+        if self.n_step == 1:
+            return data.sample(self.batch, nets.rng)
+        return data.segments(self.batch, self.n_step, nets.rng).ahead(self.discount)
+
+    def target(
+        self, nets: QNets, batch: Rows, next_action: Tensor, entropy: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """r + γ min_j Q'_j(s', a') (R), as in `bellman`."""
+        discount = self.discount if self.n_step == 1 else batch.discount
+        return bellman(nets.slow.critics, batch, next_action, discount, entropy)
 
     def new_critics(self, spaces: Spaces, rng: Generator) -> Part:
-        critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.architecture, rng)
+        critics = Critics(spaces.state_size, spaces.action_size, self.critics, self.network.value, rng)
         critics.mlp.precision = self.learning
-        return Part(critics, Optimizer(self.critic_rate), slow=True)
-
-    def new_policy(self, spaces: Spaces, rng: Generator, head: Head | None = None, slow: bool = False) -> Part:
-        policy = Policy(spaces.state_size, spaces.box, self.architecture, rng, head)
-        policy.mlp.precision = self.learning
-        return Part(policy, Optimizer(self.policy_rate), slow)
+        return Part(critics, self.network.value_optimizer, slow=True)
 
 
 @dataclass(frozen=True)
@@ -69,9 +62,8 @@ class DeterministicPolicy(QLearning):
 
     exploration_noise: NonNegative = 0.1  # spread of the noise on actions that collect data
 
-    def build(self, spaces: Spaces, rng: Generator) -> ActorCritic:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
-        return ActorCritic(spaces, rng, parts)
+    def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
+        return {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
 
     def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
         action = nets.policy.action(state)

@@ -10,25 +10,28 @@ from torch import Generator, Tensor
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.q_learning import QNets
 from elites.agents.algorithms.searched import Searched
+from elites.agents.nets import Part
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
+from elites.networks.critics import Critics
 
 
 @dataclass(frozen=True)
 class QtOpt(Searched):
     """Q-learning without a policy network."""
 
-    def build(self, spaces: Spaces, rng: Generator) -> QNets:
-        nets = QNets(spaces, rng, {"critics": self.new_critics(spaces, rng)})
+    def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
+        critics = self.new_critics(spaces, rng)
         elsewhere = QNets(spaces, Generator(rng.device), {})  # a planner that cannot search this space raises here
-        self.best(nets.critics, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
-        return nets
+        assert isinstance(critics.module, Critics)
+        self.best(critics.module, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
+        return {"critics": critics}
 
     def exploit(self, nets: QNets, state: Tensor) -> Tensor:
         return self.best(nets.critics, nets, state)
 
     def update(self, nets: QNets, data: Replay, step: int) -> Losses:
-        batch = data.sample(self.batch, nets.rng)
+        batch = self.sample(nets, data)
         yield self.critics_loss(nets, batch, self.following(nets, batch))
         if step % self.target_every == 0:
             nets.follow(self.tau)

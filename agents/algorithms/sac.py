@@ -10,13 +10,15 @@ from torch import Generator, Tensor, nn
 
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.q_learning import QLearning, QNets
+from elites.agents.algorithms.stochastic import StochasticPolicy, valued
 from elites.agents.nets import Optimizer, Part
+from elites.agents.network import Network
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
-from elites.fields import Count, Positive
+from elites.fields import Count, NonNegative, Positive
+from elites.networks.architecture import Architecture
 from elites.networks.climbing import soft_climb
-from elites.networks.fitting import bellman, fit
-from elites.networks.heads import NormalHead
+from elites.networks.fitting import fit
 from elites.networks.lessons import known
 from elites.networks.policies import Policy
 
@@ -62,34 +64,37 @@ class SoftActorCritic(QNets):
 
 
 @dataclass(frozen=True)
-class SAC(QLearning):
-    """A random policy with target entropy -A. Values include the future entropy: Q - α ln π. π has no slow copy."""
+class SAC(StochasticPolicy, QLearning):
+    """A random policy with target entropy -A. Values include the future entropy: Q - α ln π. π has no slow copy.
 
-    critic_rate: Positive = 3e-4
-    policy_rate: Positive = 3e-4  # learning rate of the policy and the temperature
+    Without the tanh (`head.bound=none`), a penalty keeps actions in the box. With n_step > 1, a target has the entropy
+    of its last state only.
+    """
+
+    network: Network = Network.of(Architecture((256, 256)), 3e-4)
     target_every: Count = 1
+    temperature_rate: Positive = 3e-4  # learning rate of the temperature
+    penalty: NonNegative = 1.0  # weight of ‖a - clip(a)‖ in the policy's loss, for heads without bounds
 
-    def build(self, spaces: Spaces, rng: Generator) -> SoftActorCritic:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, NormalHead())}
-        parts["temperature"] = Part(Temperature(rng.device), Optimizer(self.policy_rate))
-        return SoftActorCritic(spaces, rng, parts)
+    def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
+        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, self.head)}
+        return parts | {"temperature": Part(Temperature(rng.device), Optimizer(self.temperature_rate))}
 
-    def explore(self, nets: SoftActorCritic, state: Tensor) -> Tensor:
-        return nets.policy.sample(state, nets.rng)[0]
-
-    def exploit(self, nets: SoftActorCritic, state: Tensor) -> Tensor:
-        return nets.policy.action(state)
+    @property
+    def keeps_raw(self) -> bool:
+        return not self.head.bounded
 
     def update(self, nets: SoftActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1 of Haarnoja et al. 2018b: eqs. 5 and 6 (Q), 9 (π), and 18 (α) with ln α instead of α."""
-        batch, alpha = data.sample(self.batch, nets.rng), nets.temperature.value
+        batch, alpha = self.sample(nets, data), nets.temperature.value
         with torch.no_grad():
-            next_action, log_density = nets.policy.sample(batch.next_state, nets.rng)
-            target = bellman(nets.slow.critics, batch, next_action, self.discount, (alpha, log_density))
-        yield "critics", *fit(nets.critics, batch.state, batch.action, target)
+            following = nets.policy.sample_raw(batch.next_state, nets.rng)
+            entropy = alpha, following.log_density
+            target = self.target(nets, batch, valued(nets.policy, following), entropy)
+        yield "critics", *fit(nets.critics, batch.state, valued(nets.policy, batch), target)
 
         if step % self.policy_every == 0:
-            loss, log_density = soft_climb(nets.policy, nets.critics, batch.state, alpha, nets.rng)
+            loss, log_density = soft_climb(nets.policy, nets.critics, batch.state, alpha, nets.rng, self.penalty)
             yield "policy", loss
             yield "temperature", nets.temperature.loss(log_density, -nets.spaces.action_size)
         if step % self.target_every == 0:

@@ -13,7 +13,7 @@ from elites.agents.replay import Rows
 from elites.fields import NonNegative
 from elites.networks.critics import Critics
 from elites.networks.engine import Precision
-from elites.networks.fitting import bellman, fit
+from elites.networks.fitting import fit
 from elites.planners import CEM, Planner, TanhNormal
 
 PI_CEM = CEM(samples=64, iterations=2, elites=6, alpha=1.0, spread=1.0, distribution=TanhNormal())
@@ -50,5 +50,5 @@ class Searched(QLearning):
         """Algorithm 2's regression: towards r + γ min_j Q'_j(s', ã), with ã from πCEM over Q'_1, and TD3's noise."""
         with torch.no_grad():
             next_action = smoothed(following, nets, self.policy_noise, self.noise_clip)
-            target = bellman(nets.slow.critics, batch, next_action, self.discount)
+            target = self.target(nets, batch, next_action)
         return "critics", *fit(nets.critics, batch.state, batch.action, target)

@@ -11,7 +11,7 @@ from elites.agents.algorithms.q_learning import ActorCritic, DeterministicPolicy
 from elites.agents.replay import Replay
 from elites.fields import Count, NonNegative
 from elites.networks.climbing import climb
-from elites.networks.fitting import bellman, fit
+from elites.networks.fitting import fit
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class TD3(DeterministicPolicy):
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1. A terminated episode has no future value; a truncated one has (CGP, App. C)."""
-        batch = data.sample(self.batch, nets.rng)
+        batch = self.sample(nets, data)
         with torch.no_grad():
             next_action = smoothed(nets.slow.policy.action(batch.next_state), nets, self.policy_noise, self.noise_clip)
-            target = bellman(nets.slow.critics, batch, next_action, self.discount)
+            target = self.target(nets, batch, next_action)
         yield "critics", *fit(nets.critics, batch.state, batch.action, target)
 
         if step % self.policy_every == 0:

@@ -25,18 +25,18 @@ def model_for(
     ours = TD3() if agent == "td3" else SAC()
     options: dict[str, Any] = {
         "batch_size": batch or ours.batch,
-        "learning_rate": ours.policy_rate,
+        "learning_rate": ours.network.policy_optimizer.rate,
         "tau": ours.tau,
         "gamma": ours.discount,
         "learning_starts": random_steps,
-        "policy_kwargs": {"net_arch": list(ours.architecture.hidden), "n_critics": ours.critics},
+        "policy_kwargs": {"net_arch": list(ours.network.policy.hidden), "n_critics": ours.critics},
     }
     if isinstance(ours, TD3):
         size = env.action_space.shape[0]
         options["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, ours.exploration_noise))
         options |= {"target_policy_noise": ours.policy_noise, "target_noise_clip": ours.noise_clip}
     if library == "sbx":
-        options["qf_learning_rate"] = ours.critic_rate
+        options["qf_learning_rate"] = ours.network.value_optimizer.rate
     if library == "sbx" or isinstance(ours, TD3):
         options["policy_delay"] = ours.policy_every
     return getattr(theirs, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)

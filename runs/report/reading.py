@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from elites import config
+from elites.runs.conversion import settings_converted
 from elites.runs.kinds import KIND
 from elites.runs.report.columns import COLUMNS
 
@@ -44,7 +45,7 @@ def read(folder: Path, anchor: str) -> Result:
     files = [folder / name for name in ("config.yaml", "metrics.csv", "summary.json")]
     if not files[0].exists():
         raise ValueError(f"{folder}: expected the folder of a run, found no config.yaml in it")
-    settings = flat(config.load(files[0]))
+    settings = flat(settings_converted(config.load(files[0])))
     settings.pop(KIND, None)  # planner or agent tell the same, and old runs have no kind
     rows = metrics(files[1]) if files[1].exists() else []
     summary = summarised(files[2]) if files[2].exists() else {}

@@ -14,8 +14,23 @@ import torch
 from torch import Generator, Tensor, tensor
 from torch.distributions import Normal
 
-from elites import Box, config
-from elites.agents import AGENTS, CGP, DDPG, QGP, SAC, TD3, Agent, Algorithm, Optimizer, QtOpt, Replay, Rows, Transition
+from elites import Box
+from elites.agents import (
+    AGENTS,
+    CGP,
+    DDPG,
+    QGP,
+    SAC,
+    TD3,
+    Agent,
+    Algorithm,
+    Network,
+    Optimizer,
+    QtOpt,
+    Replay,
+    Rows,
+    Transition,
+)
 from elites.networks import Architecture
 from elites.networks.critics import Critics
 from elites.planners import CEM, Plan
@@ -112,12 +127,12 @@ class Says:
 
 def test_target_of_td3_by_hand() -> None:
     """At s' = 2, a' = 0.6: Q'_1 = 6.8, Q'_2 = 7.6."""
-    assert target(agent(TD3(architecture=ONE, policy_noise=0.0))) == pytest.approx(10 + 0.99 * 6.8, rel=1e-5)
+    assert target(agent(TD3(network=Network.of(ONE), policy_noise=0.0))) == pytest.approx(10 + 0.99 * 6.8, rel=1e-5)
 
 
 @pytest.mark.parametrize(("critics", "value"), [(1, 6.8), (2, 6.8)])
 def test_target_of_ddpg_by_hand(critics: int, value: float) -> None:
-    assert target(agent(DDPG(architecture=ONE, critics=critics))) == pytest.approx(10 + 0.99 * value, rel=1e-5)
+    assert target(agent(DDPG(network=Network.of(ONE), critics=critics))) == pytest.approx(10 + 0.99 * value, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [TD3, QtOpt, CGP, QGP])
@@ -125,7 +140,7 @@ def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
     """A huge spread is always clipped: a' is 0.6 ± 0.1. With a clip of 0.9 it is 0.6 - 0.9 or the bound 1."""
     search = {} if kind is TD3 else {"search": Says(0.6)}
     for clip, actions in ((0.1, (0.5, 0.7)), (0.9, (-0.3, 1.0))):
-        found = agent(kind(architecture=ONE, policy_noise=1e6, noise_clip=clip, **search))
+        found = agent(kind(network=Network.of(ONE), policy_noise=1e6, noise_clip=clip, **search))
         values = {round(target(found), 2) for _ in range(40)}
         assert values == {round(10 + 0.99 * min(5 + 3 * a, 7 + a), 2) for a in actions}
 
@@ -133,13 +148,13 @@ def test_the_targets_noise_is_clipped_and_stays_in_the_box(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [QtOpt, CGP, QGP])
 def test_target_of_cgp_by_hand(kind: Any) -> None:
     """At s' = 2, a' = 0.3 from the search: Q'_1 = 5.9, Q'_2 = 7.3."""
-    found = agent(kind(architecture=ONE, policy_noise=0.0, search=Says()))
+    found = agent(kind(network=Network.of(ONE), policy_noise=0.0, search=Says()))
     assert target(found) == pytest.approx(10 + 0.99 * 5.9, rel=1e-5)
 
 
 def test_target_of_sac_by_hand() -> None:
     """min Q' - α ln π(a'), with the same draw from a normal of mean 0.2 and spread e^-1, and α = 0.5."""
-    sac = agent(SAC(architecture=ONE))
+    sac = agent(SAC(network=Network.of(ONE)))
     always(sac.nets.policy, 0.2, -1.0)
     sac.nets.temperature.log.data.fill_(math.log(0.5))
     epsilon = torch.randn(1, 1, generator=sac.rng.clone_state())
@@ -151,7 +166,7 @@ def test_target_of_sac_by_hand() -> None:
 
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_what_has_terminated_has_no_future_and_what_was_truncated_has(name: str) -> None:
-    found = agent(config.build(Algorithm, {"name": name, "architecture": {"hidden": [1, 1]}}))  # type: ignore[type-abstract]
+    found = agent(AGENTS[name](network=Network.of(ONE)))
     assert target(found, terminated=1.0) == pytest.approx(10, abs=1e-4)
     assert target(found, truncated=1.0) > 12
     assert target(found) > 12
@@ -162,7 +177,7 @@ def test_what_has_terminated_has_no_future_and_what_was_truncated_has(name: str)
 
 def test_the_critics_loss_and_figures_by_hand() -> None:
     """Q_1 = 1.4 and Q_2 = 0.8 at (1, 0.2), against 10 + 0.99 · 6.8."""
-    name, loss, figures = next(losses(agent(TD3(architecture=ONE, policy_noise=0.0))))
+    name, loss, figures = next(losses(agent(TD3(network=Network.of(ONE), policy_noise=0.0))))
     aim = 10 + 0.99 * 6.8
     assert name == "critics"
     assert loss.item() == pytest.approx((1.4 - aim) ** 2 + (0.8 - aim) ** 2, rel=1e-5)
@@ -172,7 +187,7 @@ def test_the_critics_loss_and_figures_by_hand() -> None:
 @pytest.mark.parametrize("kind", [TD3, DDPG, QGP])
 def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
     """-Q_1(1, 0.5) = -2; the gradient of the last bias is -dQ_1/da · (1 - tanh²) = -2 · 0.75."""
-    found = agent(kind(architecture=ONE))
+    found = agent(kind(network=Network.of(ONE)))
     loss = loss_of(found, "policy", step=2)
     assert loss.item() == pytest.approx(-2, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, found.nets.policy.mlp.biases[-1])
@@ -181,12 +196,12 @@ def test_a_policy_that_climbs_q_by_hand(kind: Any) -> None:
 
 def test_cgps_policy_loss_by_hand() -> None:
     """(0.5 - 0.3)² for each dimension, with gradient 2 · 0.2 · 0.75. The search uses Q_1, not its slow copy."""
-    cgp = agent(CGP(architecture=ONE, search=Says()))
+    cgp = agent(CGP(network=Network.of(ONE), search=Says()))
     loss = loss_of(cgp, "policy")
     assert loss.item() == pytest.approx(0.04, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, cgp.nets.policy.mlp.biases[-1])
     assert slope.item() == pytest.approx(0.3, rel=1e-5)
-    two = Agent(CGP(architecture=ONE, search=Says()), 1, Box([-1.0] * 2, [1.0] * 2), 0)
+    two = Agent(CGP(network=Network.of(ONE), search=Says()), 1, Box([-1.0] * 2, [1.0] * 2), 0)
     always(two.nets.modules["policy"], math.atanh(0.5), math.atanh(0.6))
     loss = two.algorithm.policy_loss(two.nets, Rows({"state": tensor([[1.0], [7.0]])}))
     assert loss.item() == pytest.approx(0.04 + 0.09, rel=1e-4)
@@ -194,7 +209,7 @@ def test_cgps_policy_loss_by_hand() -> None:
 
 def test_imitation_of_the_targets_search() -> None:
     """One search in an update. π answers 0.5. The slow Q_1 falls, so -1 is best at the next states."""
-    cgp = agent(CGP(architecture=ONE, policy_noise=0.0, search_for="target"))
+    cgp = agent(CGP(network=Network.of(ONE), policy_noise=0.0, search_for="target"))
     linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
     assert loss_of(cgp, "policy").item() == pytest.approx(1.5**2, abs=0.25)
     with pytest.raises(
@@ -205,7 +220,7 @@ def test_imitation_of_the_targets_search() -> None:
 
 def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:
     """Q_1 grows with the action, and the slow one falls; beside what keeps the ReLUs open, by less than 8 bits tell."""
-    cgp = agent(CGP(architecture=ONE, policy_noise=0.0, sampling="float32"))
+    cgp = agent(CGP(network=Network.of(ONE), policy_noise=0.0, sampling="float32"))
     linear(cgp.nets.slow.critics, (0.0, -3.0, 0.0), (0.0, -3.0, 0.0))
     assert cgp.act(np.ones((1, 1))).item() > 0.9
     assert target(cgp) == pytest.approx(10 + 0.99 * 3, abs=0.2)
@@ -214,7 +229,7 @@ def test_data_and_imitation_search_q_and_targets_its_slow_copy() -> None:
 
 def test_sacs_losses_by_hand() -> None:
     """α ln π - min Q with α = 0.5. The temperature's loss has slope -(ln π - 1), because the target entropy is -1."""
-    sac = agent(SAC(architecture=ONE))
+    sac = agent(SAC(network=Network.of(ONE)))
     always(sac.nets.policy, 0.2, -1.0)
     sac.nets.temperature.log.data.fill_(math.log(0.5))
     chance = sac.rng.clone_state()
@@ -227,7 +242,7 @@ def test_sacs_losses_by_hand() -> None:
     assert found["temperature"].item() == pytest.approx(-math.log(0.5) * (log_density - 1), rel=1e-4)
     (slope,) = torch.autograd.grad(found["temperature"], sac.nets.temperature.log)
     assert slope.item() == pytest.approx(-(log_density - 1), rel=1e-4)
-    two = Agent(SAC(architecture=ONE), 1, Box([-1.0] * 2, [1.0] * 2), 0)
+    two = Agent(SAC(network=Network.of(ONE)), 1, Box([-1.0] * 2, [1.0] * 2), 0)
     assert two.nets.spaces.action_size == 2, "of which the target entropy is the negative"
 
 
@@ -235,16 +250,16 @@ def test_what_an_agent_explores_by() -> None:
     """TD3 and DDPG add noise and stay in the box, SAC samples, and a search is random itself."""
     states = np.ones((4000, 1))
     for kind in (TD3, DDPG):
-        actions = agent(kind(architecture=ONE)).act(states)
+        actions = agent(kind(network=Network.of(ONE))).act(states)
         assert actions.mean() == pytest.approx(0.5, abs=0.01)
         assert actions.std() == pytest.approx(0.1, rel=0.05)
-        assert np.abs(agent(kind(architecture=ONE, exploration_noise=5.0)).act(states)).max() == 1
-    sac = agent(SAC(architecture=ONE))
+        assert np.abs(agent(kind(network=Network.of(ONE), exploration_noise=5.0)).act(states)).max() == 1
+    sac = agent(SAC(network=Network.of(ONE)))
     always(sac.nets.policy, 0.2, -1.0)
     assert np.arctanh(sac.act(states).astype(float)).std() == pytest.approx(math.exp(-1), rel=0.05)
     assert sac.act(states, explore=False).std() < 1e-6
     for name in ("cgp", "qgp", "qt_opt"):
-        found = agent(config.build(Algorithm, {"name": name, "architecture": {"hidden": [1, 1]}, "search": "cem"}))  # type: ignore[type-abstract]
+        found = agent(AGENTS[name](network=Network.of(ONE), search=CEM()))
         assert 0.8 < found.act(states[:50]).mean() < 1
 
 
@@ -257,7 +272,7 @@ def test_what_an_agent_explores_by() -> None:
 )
 def test_how_often_what_learns(kind: type[Algorithm], policy_every: int | None, target_every: int) -> None:
     """CGP: a step of the policy for each step of Q (sec. 5.3), and of the targets for every second step (Table 2)."""
-    found = agent(kind(architecture=Architecture((4, 4))) if kind is SAC else kind(architecture=ONE))  # type: ignore[call-arg]
+    found = agent(kind(network=Network.of(Architecture((4, 4)))) if kind is SAC else kind(network=Network.of(ONE)))  # type: ignore[call-arg]
     found.replay = Always()
     policy_moved, target_moved = [], []
     for _ in range(4):
@@ -276,7 +291,7 @@ def equal(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("kind", [TD3, DDPG, SAC, CGP, QGP, QtOpt])
 def test_targets_follow_slowly(kind: Any) -> None:
-    found = agent(kind(architecture=ONE, tau=0.25, target_every=1))
+    found = agent(kind(network=Network.of(ONE), tau=0.25, target_every=1))
     found.replay = Always()
     before = {name: [weight.clone() for weight in slow.parameters()] for name, slow in found.nets.copies.items()}
     found.update()
@@ -289,15 +304,16 @@ def test_targets_follow_slowly(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [TD3, DDPG, SAC, CGP, QGP, QtOpt])
 def test_each_module_has_a_rate_of_its_own(kind: Any) -> None:
-    """The temperature has the policy's rate."""
-    nets = Agent(kind(architecture=ONE, critic_rate=0.5, policy_rate=0.25), 1, UNIT, seed=0).nets
-    rates = {name: Optimizer(0.5 if name == "critics" else 0.25) for name in nets.modules}
-    assert {name: part.optimizer for name, part in nets.parts.items()} == rates
+    nets = Agent(kind(network=Network(ONE, ONE, Optimizer(0.25), Optimizer(0.5))), 1, UNIT, seed=0).nets
+    rates = {"critics": 0.5, "policy": 0.25, "temperature": 3e-4}
+    assert {name: part.optimizer for name, part in nets.parts.items()} == {
+        name: Optimizer(rates[name]) for name in nets.modules
+    }
 
 
 def test_whether_a_search_can_search_is_found_out_by_other_draws() -> None:
     """So an agent's own random numbers do not depend on its planner."""
-    one, other = (Agent(QtOpt(architecture=ONE, search=CEM(samples=n)), 1, UNIT, seed=0) for n in (20, 30))
+    one, other = (Agent(QtOpt(network=Network.of(ONE), search=CEM(samples=n)), 1, UNIT, seed=0) for n in (20, 30))
     assert torch.equal(one.rng.get_state(), other.rng.get_state())
     assert np.array_equal(one.act_at_random(3), other.act_at_random(3))
 
@@ -308,7 +324,7 @@ def test_whether_a_search_can_search_is_found_out_by_other_draws() -> None:
 @pytest.mark.parametrize(("kind", "every", "due"), [(CGP, 1, 40), (QGP, 2, 20)])
 def test_a_policy_that_waits_learns_only_at_the_end(kind: Any, every: int, due: int) -> None:
     """Until then it acts by the search."""
-    found = Agent(kind(architecture=Architecture((8, 8)), mode="offline", policy_every=every), 1, UNIT, seed=0)
+    found = Agent(kind(network=Network.of(Architecture((8, 8))), mode="offline", policy_every=every), 1, UNIT, seed=0)
     policy, critics = (found.nets.modules[name] for name in ("policy", "critics"))
     before = copy.deepcopy(policy)
     said: list[str] = []
@@ -335,7 +351,8 @@ def test_a_policy_that_waits_learns_only_at_the_end(kind: Any, every: int, due: 
 
 
 def test_a_finish_that_is_interrupted_goes_on() -> None:
-    first, second = (Agent(CGP(architecture=Architecture((8, 8)), mode="offline"), 1, UNIT, seed=0) for _ in range(2))
+    cgp = CGP(network=Network.of(Architecture((8, 8))), mode="offline")
+    first, second = (Agent(cgp, 1, UNIT, seed=0) for _ in range(2))
     state, none = np.linspace(-1, 1, 30)[:, None], np.zeros(30, dtype=bool)
     for found in (first, second):
         found.observe(Transition(state, state, state[:, 0], state, none, none, np.arange(30)))
@@ -354,7 +371,7 @@ def _interrupt(text: str) -> None:
 
 
 def test_figures_are_means_since_they_were_last_asked_for() -> None:
-    found = agent(TD3(architecture=ONE, policy_noise=0.0))
+    found = agent(TD3(network=Network.of(ONE), policy_noise=0.0))
     assert found.figures() == {}
     found.replay = Always()
     expected: dict[str, list[float]] = {}

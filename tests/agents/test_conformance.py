@@ -27,10 +27,15 @@ CHOOSES = ("burst", "segment", "closed_form", "qt_opt")  # those that accept cho
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 
 
+def of(**architecture: Any) -> dict[str, Any]:
+    """A network with one architecture for all, as a mapping."""
+    return {"policy": architecture, "value": architecture}
+
+
 def made(name: str, **changes: Any) -> Algorithm:
     if name in SMALL:
         return replace(SMALL[name], **changes)
-    mapping = {"architecture": {"hidden": [8, 8]}} | OFFLINE.get(name, {"name": name}) | changes
+    mapping = {"network": of(hidden=[8, 8])} | OFFLINE.get(name, {"name": name}) | changes
     return config.build(Algorithm, mapping)  # type: ignore[type-abstract]
 
 
@@ -87,8 +92,10 @@ def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100)
 
 # --- learning ---------------------------------------------------------------------------------------------------------
 
+NARROW = of(hidden=[64, 64])
+FAST = NARROW | {"policy_optimizer": {"rate": 3e-3}, "value_optimizer": {"rate": 3e-3}}
 TUNED: dict[str, dict[str, Any]] = {
-    "sac": {"critic_rate": 3e-3, "policy_rate": 3e-3},  # its temperature starts at 1, far from its target
+    "sac": {"network": FAST, "temperature_rate": 3e-3},  # its temperature starts at 1, far from its target
 }
 SEARCHES = ("cgp", "cgp offline", "qgp", "qgp offline", "qt_opt")  # a step takes long, and few steps suffice
 STEPS = {"burst": 1600, "segment": 1600} | dict.fromkeys(SEARCHES, 600)
@@ -103,8 +110,8 @@ def regret(agent: Agent) -> float:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_agent_solves_an_easy_task(name: str) -> None:
-    width = {} if name in SMALL else {"architecture": {"hidden": [64, 64]}}
-    agent = Agent(made(name, **width, **TUNED.get(name, {})), 1, UNIT, seed=0)
+    width = {} if name in SMALL else {"network": NARROW}
+    agent = Agent(made(name, **{**width, **TUNED.get(name, {})}), 1, UNIT, seed=0)
     learn(agent, STEPS.get(name, 1000))
     agent.finish()
     assert regret(agent) < 0.15

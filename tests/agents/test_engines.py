@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from elites import Box, config
-from elites.agents import AGENTS, Agent, Algorithm, Transition
+from elites import Box
+from elites.agents import AGENTS, Agent, Transition
 from elites.agents.algorithms.sac import Temperature
-from elites.networks import library
+from elites.networks import Architecture, library
 from elites.networks.learning import gradients_of
 
 pytestmark = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
-SHAPES: Any = {
-    "relu": {"hidden": [64, 64]},
-    "elu": {"hidden": [48, 33], "activation": "elu", "layer_norm": "first"},
-    "tanh": {"hidden": [32], "activation": "tanh", "layer_norm": "all"},
+SHAPES = {
+    "relu": Architecture((64, 64)),
+    "elu": Architecture((48, 33), "elu", "first"),
+    "tanh": Architecture((32,), "tanh", "all"),
 }
 
 
-def learner(name: str, architecture: Any, batch: int = 32) -> Agent:
+def learner(name: str, architecture: Architecture, batch: int = 32) -> Agent:
     """An agent with 200 transitions of noise."""
-    algorithm: Any = config.build(Algorithm, {"name": name, "architecture": architecture, "batch": batch})  # type: ignore[type-abstract]
+    algorithm: Any = AGENTS[name]()
+    network = replace(algorithm.network, policy=architecture, value=architecture)
+    algorithm = replace(algorithm, network=network, batch=batch)
     if hasattr(algorithm, "sampling"):
-        algorithm = config.build(
-            Algorithm,  # type: ignore[type-abstract]
-            {"name": name, "architecture": architecture, "batch": batch, "sampling": "float32"},
-        )
+        algorithm = replace(algorithm, sampling="float32")
     agent, noise = Agent(algorithm, 5, Box([-1.0] * 2, [1.0] * 2), seed=0), np.random.default_rng(0)
     for _ in range(200):
         state, following = noise.normal(size=(2, 5))

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from elites import config
-from elites.agents import CGP, DDPG, QGP, SAC, TD3, Algorithm, Pace, PETSConfig, QtOpt
+from elites.agents import CGP, DDPG, QGP, SAC, TD3, Algorithm, Network, Optimizer, Pace, PETSConfig, QtOpt
 from elites.agents.algorithms.searched import PI_CEM
-from elites.networks import Architecture
+from elites.networks import Architecture, NormalHead
 from elites.planners import CEM, CEMGD, GradientAscent, Planner, TanhNormal, TruncatedNormal
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 # CGP (Simmons-Edler et al. 2019), Table 2 and sec. 5.3: two critics as in TD3, networks of 256 and 256
-SHARED: dict[str, Any] = {"architecture": Architecture((256, 256), "relu", "none", "uniform", 1.0, False)}
-SHARED |= {"critics": 2, "critic_rate": 1e-3, "policy_rate": 1e-3, "batch": 128, "discount": 0.99}
+PLAIN = Architecture((256, 256), "relu", "none", "uniform", 1.0, False)
+SHARED: dict[str, Any] = {"network": Network(PLAIN, PLAIN, Optimizer(1e-3), Optimizer(1e-3))}
+SHARED |= {"critics": 2, "n_step": 1, "batch": 128, "discount": 0.99}
 SHARED |= {"learning": "bfloat16x3"}
 SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
 SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
@@ -33,7 +34,12 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     # Lillicrap et al. 2016, sec. 7, as in the CGP paper; TD3's noise
     "ddpg": (DDPG(), SHARED | {"critics": 1, "target_every": 1, "exploration_noise": 0.1}),
     # Haarnoja et al. 2018, Table 1
-    "sac": (SAC(), SHARED | {"critic_rate": 3e-4, "policy_rate": 3e-4, "target_every": 1}),
+    "sac": (
+        SAC(),
+        SHARED
+        | {"network": Network(PLAIN, PLAIN, Optimizer(3e-4), Optimizer(3e-4)), "temperature_rate": 3e-4}
+        | {"target_every": 1, "head": NormalHead("sample", "state", 1.0, "exp"), "penalty": 1.0},
+    ),
 }
 
 
@@ -79,15 +85,10 @@ def test_distributions_are_the_papers() -> None:
     assert all(TruncatedNormal(cut=2.0) in vars(cem).values() for cem in (CEM(), CEMGD().cold, CEMGD().warm))
 
 
-def test_a_setting_without_an_effect_is_refused() -> None:
-    with pytest.raises(ValueError, match="normalise_inputs: expected false"):
-        TD3(architecture=Architecture(normalise_inputs=True))
-
-
 def test_names_of_before_are_answered_with_todays() -> None:
     for mapping, said in (
         ({"name": "cem"}, "'cem' is now called 'qt_opt'"),
-        ({"name": "td3", "width": 8}, "'width' is now called 'architecture.hidden'"),
+        ({"name": "td3", "width": 8}, "'width' is now called 'network.policy.hidden and network.value.hidden'"),
     ):
         with pytest.raises(ValueError, match=said):
             config.build(Algorithm, mapping)  # type: ignore[type-abstract]

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 TINY = [
     "--env=InvertedPendulum-v5",  # its episodes terminate
     "--num-envs=2",
-    "--set=agent.architecture.hidden=[8,8]",
+    "--set=agent.network.policy.hidden=[8,8]",
+    "--set=agent.network.value.hidden=[8,8]",
     "--set=agent.batch=8",
     "--set=random_steps=40",
     "--set=steps=240",
@@ -143,7 +144,8 @@ def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("agent", ["qgp", "qt_opt", "td3", "ddpg", "sac"])
 def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
-    done = run(*TINY, "--agent", agent, "--set=steps=60", "--set=agent.critic_rate=0.01", "--json", cwd=tmp_path)
+    rate = "--set=agent.network.value_optimizer.rate=0.01"
+    done = run(*TINY, "--agent", agent, "--set=steps=60", rate, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["evaluation_returns"]) == 1
     assert f"name: {agent}" in (tmp_path / f"outputs/InvertedPendulum-v5-{agent}-0/config.yaml").read_text()
@@ -175,7 +177,7 @@ def test_mistakes_in_one_line(tmp_path: Path, arguments: list[str], message: str
     [
         ("num_envs=3", "num_envs: expected 2, as at the run's beginning, got 3"),
         ("seed=5", "seed: expected 0, as at the run's beginning, got 5"),
-        ("agent.architecture.hidden=[16,16]", "settings: do not fit the checkpoints in "),
+        ("agent.network.policy.hidden=[16,16]", "settings: do not fit the checkpoints in "),
         ("agent=sac", "settings: do not fit the checkpoints in "),
         ("agent=qt_opt", "settings: do not fit the checkpoints in "),
     ],

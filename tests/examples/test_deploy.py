@@ -18,7 +18,8 @@ from elites.runs import checkpoint
 from elites.runs.deploy import WANTED
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SETS = ["agent.architecture.hidden=[8,8]", "agent.batch=8", "random_steps=60", "steps=70", "evaluation_episodes=0"]
+SETS = ["agent.network.policy.hidden=[8,8]", "agent.network.value.hidden=[8,8]", "agent.batch=8"]
+SETS += ["random_steps=60", "steps=70", "evaluation_episodes=0"]
 TINY = [f"--set={one}" for one in SETS]
 
 

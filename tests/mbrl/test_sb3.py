@@ -80,8 +80,8 @@ def test_their_settings_are_ours(library: str) -> None:
     env = gymnasium.make("Pendulum-v1")
     td3, sac = (model_for(agent, env, 0, 10, library) for agent in ("td3", "sac"))
     for ours, theirs in ((TD3(), td3), (SAC(), sac)):
-        rates = {theirs.learning_rate, getattr(theirs, "qf_learning_rate", ours.critic_rate)}
-        assert rates == {ours.policy_rate} == {ours.critic_rate}
+        policy, value = ours.network.policy_optimizer.rate, ours.network.value_optimizer.rate
+        assert {theirs.learning_rate, getattr(theirs, "qf_learning_rate", value)} == {policy} == {value}
         assert (theirs.batch_size, theirs.tau, theirs.gamma) == (ours.batch, ours.tau, ours.discount)
         assert (theirs.train_freq.frequency, theirs.gradient_steps, theirs.learning_starts) == (1, 1, 10)
     assert (td3.policy_delay, td3.target_policy_noise, td3.target_noise_clip) == (2, 0.2, 0.5)

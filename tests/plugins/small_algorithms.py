@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,14 +63,14 @@ class Burst(Algorithm):
     def schema(self, spaces: Spaces) -> Schema:
         return transitions(spaces.state_size, spaces.action_size, raw=True)
 
-    def explore(self, nets: Any, state: Tensor) -> tuple[Tensor, Tensor]:
+    def explore(self, nets: Any, state: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         output, space = nets.policy(state), nets.spaces.action
         if isinstance(space, Choices):
             uniform = torch.rand(output.shape, generator=nets.rng)
             drawn = space.project(output - (-uniform.log()).log())  # the Gumbel maximum
-            return drawn, drawn
+            return drawn, {"raw_action": drawn}
         raw = output + self.spread * nets.normal(output)
-        return space.project(raw), raw
+        return space.project(raw), {"raw_action": raw}
 
     def exploit(self, nets: Any, state: Tensor) -> Tensor:
         found: Tensor = nets.spaces.action.project(nets.policy(state))

@@ -138,7 +138,7 @@ def test_help_below_a_choice(run: Any) -> None:
     assert listed(out)["planner.temperature"] == "0.3"
     assert "planner.cold.samples" not in listed(out)
     _, out, _ = run("learn", "--agent", "sac", "--help")
-    assert listed(out)["agent.critic_rate"] == str(SAC().critic_rate)
+    assert listed(out)["agent.network.value_optimizer.rate"] == str(SAC().network.value_optimizer.rate)
     assert "agent.search.samples" not in listed(out)
     _, out, _ = run("learn", "--help")
     assert listed(out)["agent.search.samples"] == "64"  # CGP's

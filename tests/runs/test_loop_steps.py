@@ -16,7 +16,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from tensorboard.backend.event_processing import event_accumulator
 
-from elites.agents import TD3, Agent, Learner, Transition
+from elites.agents import TD3, Agent, Learner, Network, Transition
 from elites.networks import Architecture
 from elites.runs import Episodes, Loop, MetricsCSV, RunFolder, Steps, TensorBoard, episode_seed, together
 from elites.runs.arena import Arena
@@ -357,7 +357,7 @@ def test_bounds_that_are_no_numbers_of_float32(tmp_path: Path) -> None:
             return super().step(action)
 
     envs, run = together([Narrow()]), RunFolder.begin(tmp_path, {})
-    agent = Agent(TD3(architecture=Architecture((4, 4))), 2, envs.single_action_space, seed=0)
+    agent = Agent(TD3(network=Network.of(Architecture((4, 4)))), 2, envs.single_action_space, seed=0)
     with torch.no_grad():
         agent.nets.policy.mlp.biases[-1].fill_(100.0)  # always the upper bound: 0.1, in float32 beyond it
     Loop(agent, envs, run, Steps(3, 20, 10, 1), 0, evaluation=together([Narrow()]))()

@@ -14,7 +14,7 @@ import pytest
 
 import elites
 from elites import cli
-from elites.agents import CGP, TD3
+from elites.agents import CGP, TD3, Network
 from elites.dynamics import EnsembleConfig, Training
 from elites.networks.architecture import Architecture
 from elites.planners import CEM
@@ -24,7 +24,7 @@ from elites.runs.commands.play import main
 Played = Callable[..., tuple[str, str]]
 LEARN = LearnSettings(
     env="Pendulum-v1",
-    agent=TD3(architecture=Architecture((8, 8)), batch=8),
+    agent=TD3(network=Network.of(Architecture((8, 8))), batch=8),
     episode_steps=25,
     random_steps=30,
     steps=60,
@@ -185,7 +185,7 @@ def test_a_policy_that_waits_is_played_by_what_explores(play: Played, tmp_path: 
     """An offline CGP run that has not ended plays by its search."""
     settings = LearnSettings(
         env="Pendulum-v1",
-        agent=CGP(architecture=Architecture((8, 8)), batch=8, mode="offline"),
+        agent=CGP(network=Network.of(Architecture((8, 8))), batch=8, mode="offline"),
         episode_steps=10,
         random_steps=20,
         steps=40,

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import elites
-from elites.agents import TD3
+from elites.agents import TD3, Network
 from elites.dynamics import EnsembleConfig, Training
 from elites.networks.architecture import Architecture
 from elites.planners import CEM
@@ -43,7 +43,7 @@ from elites.runs import (
 TD3_RUN = LearnSettings(
     env="Pendulum-v1",
     episode_steps=30,
-    agent=TD3(architecture=Architecture((8, 8)), batch=8),
+    agent=TD3(network=Network.of(Architecture((8, 8))), batch=8),
     random_steps=40,
     steps=160,
     evaluate_every=80,
@@ -183,7 +183,7 @@ def test_what_a_run_keeps(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected LearnSettings, got PETSSettings"):
         train(PETS_RUN, tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"settings: do not fit the checkpoints in .*: size mismatch"):
-        train(replace(TD3_RUN, agent=TD3(architecture=Architecture((9, 9)))), tmp_path, resume=True)
+        train(replace(TD3_RUN, agent=TD3(network=Network.of(Architecture((9, 9))))), tmp_path, resume=True)
     with pytest.raises(ValueError, match="holds a run already"):
         train(TD3_RUN, tmp_path)
     with pytest.raises(ValueError, match=r"expected the folder of a run, found no config.yaml in it"):
