@@ -152,5 +152,5 @@ setup(
     ext_modules=[] if PURE else [KERNEL],
     cmdclass={"build_ext": BuildKernel},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if LIMITED and not PURE else {},
-    package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml"]},
+    package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml", "*/*/*.yaml"]},
 )

@@ -2,12 +2,21 @@
 
 from elites.agents.agent import Agent
 from elites.agents.algorithm import Algorithm, Losses
+from elites.agents.algorithms.awac import AWAC
+from elites.agents.algorithms.awr import AWR
+from elites.agents.algorithms.bc import BC
 from elites.agents.algorithms.cgp import CGP
 from elites.agents.algorithms.ddpg import DDPG
+from elites.agents.algorithms.dspg import DSPG
+from elites.agents.algorithms.mpo import MPO
+from elites.agents.algorithms.ppo import PPO
 from elites.agents.algorithms.qgp import QGP
 from elites.agents.algorithms.qt_opt import QtOpt
+from elites.agents.algorithms.rwr import RWR
 from elites.agents.algorithms.sac import SAC
 from elites.agents.algorithms.td3 import TD3
+from elites.agents.algorithms.trpo import TRPO
+from elites.agents.algorithms.vmpo import VMPO
 from elites.agents.learner import Learner, Transition
 from elites.agents.mpc import MPC, Report, Returns
 from elites.agents.nets import Nets, Optimizer, Part
@@ -19,19 +28,32 @@ from elites.agents.replay import Episode, Grown, Replay, Rows
 from elites.agents.units import Spaces
 from elites.config import choices
 
-AGENTS: dict[str, type] = {"cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG, "sac": SAC}
+AGENTS: dict[str, type] = {
+    "cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG,
+    "sac": SAC, "dspg": DSPG, "mpo": MPO, "awr": AWR, "awac": AWAC, "rwr": RWR, "bc": BC,
+    "vmpo": VMPO, "ppo": PPO, "trpo": TRPO,
+}  # fmt: skip
 
 choices(Algorithm, AGENTS, renamed={"cem": "qt_opt"})
 
 __all__ = [
     "AGENTS",
+    "AWAC",
+    "AWR",
+    "BC",
     "CGP",
     "DDPG",
+    "DSPG",
     "MPC",
+    "MPO",
     "PETS",
+    "PPO",
     "QGP",
+    "RWR",
     "SAC",
     "TD3",
+    "TRPO",
+    "VMPO",
     "Agent",
     "Algorithm",
     "Episode",

@@ -30,7 +30,7 @@ class Agent(Learner):
         self.steps = 0  # steps of learning
         self.updates, self.finished = 0, 0  # calls of the algorithm's `update` and `finish`
         self._tally = Tally()
-        self._columns: Mapping[str, Tensor] = {}  # (N, *E): of the last actions
+        self._columns: Mapping[str, Tensor] | None = None  # (N, *E): of the last actions, if the agent chose them
 
     def begin(self, which: Array) -> None:
         for where in np.flatnonzero(which):
@@ -51,7 +51,7 @@ class Agent(Learner):
         return taken if state.ndim > 1 else taken[0]
 
     def act_at_random(self, count: int) -> Array:
-        self._columns = {}
+        self._columns = None
         return self.spaces.to_env(self.spaces.action.uniform(count, self.rng))
 
     def observe(self, step: Transition) -> None:
@@ -65,10 +65,10 @@ class Agent(Learner):
             "truncated": step.truncated,
             "where": step.where,
         }
-        where = torch.as_tensor(step.where)
-        rows |= {name: column[where] for name, column in self._columns.items()}
-        if "raw_action" in self.replay.schema and "raw_action" not in rows:
-            rows["raw_action"] = self.algorithm.raw(self.nets, action)
+        if more := self.replay.schema.keys() - rows.keys():
+            where = torch.as_tensor(step.where)
+            chosen = None if self._columns is None else {name: self._columns[name][where] for name in more}
+            rows |= chosen or {name: self.algorithm.columns(self.nets, action)[name] for name in more}
         self.replay.extend(rows)
 
     def improve(self, steps: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
@@ -29,6 +29,8 @@ class Algorithm(Checked, ABC):
     line runs. So they must build a loss after the yields of the modules that it passes through.
     """
 
+    random_steps: ClassVar[int] = 10_000  # first steps of a run with random actions, if its settings do not say
+
     capacity: Count = field(default=1_000_000, kw_only=True)  # transitions in the replay
     pace: Pace = field(default=Pace(), kw_only=True)
 
@@ -44,9 +46,9 @@ class Algorithm(Checked, ABC):
     def explore(self, nets: OwnNets, state: Tensor) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
         """Actions that collect data, and the rows of more columns: `raw_action` is the action before clipping."""
 
-    def raw(self, nets: OwnNets, action: Tensor) -> Tensor:
-        """The raw actions of actions that did not come from `explore`, for a column `raw_action`."""
-        return action
+    def columns(self, nets: OwnNets, action: Tensor) -> Mapping[str, Tensor]:
+        """The rows of more columns for actions that did not come from `explore`."""
+        return {"raw_action": action}
 
     @abstractmethod
     def exploit(self, nets: OwnNets, state: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Rows:
     next_state: Tensor
     terminated: Tensor
     truncated: Tensor
+    log_density: Tensor
     discount: Tensor
 
     def __init__(self, columns: Mapping[str, Tensor]) -> None:
@@ -76,10 +77,14 @@ class Segments(Rows):
         powers = discount ** torch.arange(length, dtype=self.reward.dtype, device=self.reward.device)
         count = self.within.sum(1)
         last = (torch.arange(len(count), device=count.device), count - 1)
-        columns = {name: column[:, 0] for name, column in self.columns.items()}
-        columns |= {name: self.columns[name][last] for name in ("next_state", *ENDS)}
+        columns = {name: self.columns[name][last] for name in ("next_state", *ENDS)}
         columns["reward"] = (self.reward * powers * self.within).sum(1)
-        return Rows(columns | {"discount": discount ** count.to(powers.dtype)})
+        return Rows(vars(self.first) | columns | {"discount": discount ** count.to(powers.dtype)})
+
+    @property
+    def first(self) -> Rows:
+        """The first transitions (R, *E)."""
+        return Rows({name: column[:, 0] for name, column in self.columns.items()})
 
 
 class Replay:

@@ -15,7 +15,7 @@ from elites.runs.commands.learn import asked
 
 
 def main() -> None:
-    with asked(__doc__) as run:  # run.settings is a LearnSettings: a file of configs/cgp/, then the flags
+    with asked(__doc__) as run:  # run.settings is a LearnSettings: a file of configs/learn/, then the flags
         summary = train(
             run.settings,  # the agent, steps, evaluations, …
             run.folder,  # the folder for metrics, checkpoints and pictures

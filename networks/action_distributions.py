@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor
@@ -38,9 +39,18 @@ class ActionDistribution(ABC):
     def log_density(self, raw: Tensor) -> Tensor:
         """ln π of stored raw actions (R, A) -> (R,)."""
 
-    @abstractmethod
+    def rows(self: Kind, which: Tensor) -> Kind:
+        """The distributions of these rows (n,)."""
+        return self._each(lambda x: x[which])
+
     def repeated(self: Kind, count: int) -> Kind:
         """Every row `count` times in a row: R · count rows."""
+        return self._each(lambda x: x.repeat_interleave(count, 0))
+
+    def _each(self: Kind, change: Callable[[Tensor], Tensor]) -> Kind:
+        of: Any = self
+        tensors = {field.name: getattr(of, field.name) for field in fields(of)}
+        return cast("Kind", replace(of, **{name: change(x) for name, x in tensors.items() if isinstance(x, Tensor)}))
 
     @abstractmethod
     def mode(self) -> Tensor:
@@ -66,9 +76,6 @@ class PointAction(ActionDistribution):
 
     def log_density(self, raw: Tensor) -> Tensor:
         raise ValueError(_NO_DENSITY)
-
-    def repeated(self, count: int) -> PointAction:
-        return PointAction(self.action.repeat_interleave(count, 0))
 
     def mode(self) -> Tensor:
         return self.action
@@ -111,10 +118,6 @@ class NormalAction(ActionDistribution):
             return normal.sum(-1)
         return (normal - squash.log_slope(raw)).sum(-1)
 
-    def repeated(self, count: int) -> NormalAction:
-        mean, log_std = (x.repeat_interleave(count, 0) for x in (self.mean, self.log_std))
-        return NormalAction(mean, log_std, self.squashed)
-
     def mode(self) -> Tensor:
         return self.mean.tanh() if self.squashed else self.mean
 
@@ -147,9 +150,6 @@ class CategoricalAction(ActionDistribution):
 
     def log_density(self, raw: Tensor) -> Tensor:
         return (raw * self._log_shares()).sum(-1)
-
-    def repeated(self, count: int) -> CategoricalAction:
-        return CategoricalAction(self.logits.repeat_interleave(count, 0), self.sizes)
 
     def mode(self) -> Tensor:
         return self._one_hot(self.logits)

@@ -32,6 +32,11 @@ class Critics(nn.Module):
         """The first critic's values: (R, S), (R, A) -> (R)."""
         return self.mlp.scalars(torch.cat([state, action], -1), 1)[0]
 
+    def least(self, state: Tensor, actions: Tensor) -> Tensor:
+        """min_j Q_j(s, a) (R, M) of M actions a state: (R, S), (R, M, A)."""
+        rows, count, _ = actions.shape
+        return self.values(state.repeat_interleave(count, 0), actions.flatten(0, 1)).amin(0).view(rows, count)
+
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One critic at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).
 

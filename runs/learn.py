@@ -18,16 +18,20 @@ from elites.runs.schedule import Steps
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
 
-CONFIGS = Path(__file__).parents[1] / "configs/cgp"
+CONFIGS = Path(__file__).parents[1] / "configs/learn"
 
 
 @dataclass(frozen=True)
 class LearnSettings(Steps, RunSettings):
-    """All settings of a run, for configs/cgp/*.yaml and --set."""
+    """All settings of a run, for configs/learn/ and --set."""
 
     FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "num_envs")
     agent: Algorithm = CGP()
     num_envs: Count = 1  # number of environments that collect at once
+
+    @property
+    def at_random(self) -> int:
+        return self.agent.random_steps if self.random_steps is None else self.random_steps
 
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Agent:
         observed, _ = sizes(env)

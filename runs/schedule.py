@@ -59,23 +59,28 @@ class Steps(Schedule):
     """Random steps, then learning at every step. Evaluations play the same episodes each time; one is at the end."""
 
     along = "env_steps"
-    random_steps: Natural = 10_000  # first steps, with random actions
+    random_steps: Natural | None = None  # first steps, with random actions; None is the agent's own number, or 10,000
     steps: Count = 100_000  # all steps, random ones included
     evaluate_every: Count = 5_000  # steps between two evaluations
     evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps <= self.random_steps:
-            raise ValueError(f"steps: expected more than the {self.random_steps} random_steps, got {self.steps}")
+        if self.steps <= self.at_random:
+            raise ValueError(f"steps: expected more than the {self.at_random} random_steps, got {self.steps}")
+
+    @property
+    def at_random(self) -> int:
+        """The number of first steps with random actions."""
+        return 10_000 if self.random_steps is None else self.random_steps
 
     def phase(self, episode: int, steps: int) -> Phase | None:
         if steps >= self.steps:
             return None
-        return "random" if steps < self.random_steps else "learning"
+        return "random" if steps < self.at_random else "learning"
 
     def evaluates(self, steps: int, evaluated: int) -> bool:
-        return steps // self.evaluate_every > max(evaluated, self.random_steps) // self.evaluate_every
+        return steps // self.evaluate_every > max(evaluated, self.at_random) // self.evaluate_every
 
     def progress(self, episode: int, steps: int) -> str:
         return f"step {steps:{len(str(self.steps))}d}/{self.steps}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from elites.agents.algorithm import OwnNets
 from elites.agents.algorithms.networked import Networked
 from elites.agents.nets import Nets
 from elites.agents.replay import Rows, Schema, transitions
 from elites.agents.units import Spaces
-from elites.networks.action_distributions import Sample
+from elites.networks.action_distributions import ActionDistribution, NormalAction, Sample
 from elites.networks.heads import CategoricalHead, Head, NormalHead
 from elites.networks.policies import Policy
 from elites.spaces import Choices
@@ -42,15 +44,16 @@ class StochasticPolicy(Networked):
     def schema(self, spaces: Spaces) -> Schema:
         return transitions(spaces.state_size, spaces.action_size, raw=self.keeps_raw)
 
-    def raw(self, nets: PolicyNets, action: Tensor) -> Tensor:
-        return nets.policy.head.raw(action)
+    def columns(self, nets: OwnNets, action: Tensor) -> Mapping[str, Tensor]:
+        return {"raw_action": nets.policy.head.raw(action)}
 
-    def explore(self, nets: PolicyNets, state: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def explore(self, nets: OwnNets, state: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         sample = nets.policy.sample_raw(state, nets.rng)
         return sample.action, {"raw_action": sample.raw} if self.keeps_raw else {}
 
-    def exploit(self, nets: PolicyNets, state: Tensor) -> Tensor:
-        return nets.policy.action(state)
+    def exploit(self, nets: OwnNets, state: Tensor) -> Tensor:
+        found: Tensor = nets.policy.action(state)
+        return found
 
 
 def valued(policy: Policy, of: Sample | Rows) -> Tensor:
@@ -58,3 +61,10 @@ def valued(policy: Policy, of: Sample | Rows) -> Tensor:
     if policy.head.bounded:
         return of.action
     return of.raw if isinstance(of, Sample) else of.raw_action
+
+
+def violation(of: ActionDistribution) -> Tensor:
+    """½ ‖μ - clip(μ)‖² (R): how far the means of normals are outside the box. Without normals it is 0."""
+    if not isinstance(of, NormalAction) or of.squashed:
+        return torch.zeros(())
+    return 0.5 * (of.mean - of.mean.clamp(-1, 1)).square().sum(-1)

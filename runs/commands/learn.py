@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from elites import config
@@ -31,7 +32,12 @@ def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]
     return given, [f"agent.mode={args.mode}"] if args.mode else []
 
 
-KIND = Kind(LearnSettings, CONFIGS, "Pendulum-v1", flagged)
+def folders(args: argparse.Namespace) -> list[Path]:
+    """The agent's own settings come before those of all agents."""
+    return [CONFIGS / args.agent, CONFIGS] if args.agent in AGENTS else [CONFIGS]
+
+
+KIND = Kind(LearnSettings, folders, "Pendulum-v1", flagged)
 
 
 def asked(

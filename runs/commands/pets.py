@@ -27,7 +27,7 @@ def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]
     return {"planner": config.named(args.planner)} if args.planner else {}, []
 
 
-KIND = Kind(PETSSettings, CONFIGS, "elites/CartpoleSwingup-v0", flagged)
+KIND = Kind(PETSSettings, lambda args: [CONFIGS], "elites/CartpoleSwingup-v0", flagged)
 
 
 def asked(

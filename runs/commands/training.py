@@ -36,11 +36,12 @@ Flags = Callable[[argparse.Namespace], tuple[Mapping[str, Any], Sequence[str]]] 
 class Kind(Generic[S]):
     """A kind of run, as the command line sees it.
 
-    configs: a folder with a file for some environments. flagged: settings from the flags that only this kind has.
+    configs: the folders with a file for some environments; the first that has one counts. The last one has the presets.
+    flagged: settings from the flags that only this kind has.
     """
 
     settings: type[S]
-    configs: Path
+    configs: Callable[[argparse.Namespace], Sequence[Path]]
     env: str  # the default
     flagged: Flags
 
@@ -124,7 +125,7 @@ def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
         mapping, source = kinds.mapping_of(args.resume), str(args.resume / "config.yaml")
         given, assignments = dict[str, Any](), list(args.set)
     else:
-        mapping, source = chosen(args, kind.configs, kind.env)
+        mapping, source = chosen(args, kind.configs(args), kind.env)
         own, more = kind.flagged(args)
         given = {name: getattr(args, name) for name in ("env", "seed") if getattr(args, name) is not None} | dict(own)
         assignments = [*args.set, *more]
@@ -134,23 +135,33 @@ def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
             raise ValueError(f"{source}: expected settings of `elites {wanted}`, got those of `elites {found}`")
     mapping.pop(kinds.KIND, None)
     try:
-        return config.build(kind.settings, config.override(mapping | given, assignments), "flags")
+        return config.build(kind.settings, config.override(mapping | chosen_over(mapping, given), assignments), "flags")
     except ValueError:
         config.build(kind.settings, mapping, source)  # raises if the mistake is in the file, and names it
         raise
 
 
-def chosen(args: argparse.Namespace, folder: Path, env: str) -> tuple[dict[str, Any], str]:
-    """The settings of a file, and its path. The file is --config, or the environment's own in the folder.
+def chosen_over(mapping: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by flags, except choices that the mapping makes too: it can have more settings for them."""
+    return {
+        key: value
+        for key, value in given.items()
+        if not (isinstance(old := mapping.get(key), Mapping) and value == {"name": old.get("name")})
+    }
+
+
+def chosen(args: argparse.Namespace, folders: Sequence[Path], env: str) -> tuple[dict[str, Any], str]:
+    """The settings of a file, and its path. The file is --config, or the environment's own in one of the folders.
 
     A --config that names no environment, such as a preset, overrides the environment's own file.
     """
-    file = preset(args.config, folder) if args.config else None
+    file = preset(args.config, folders[-1]) if args.config else None
     given = config.load(file) if file else {}
     name = (args.env or given.get("env", env)).rpartition("/")[2]
-    own = folder / f"{name.rpartition('-v')[0] or name}.yaml"
-    mapping = config.load(own) if own.exists() and "env" not in given else {}
-    source = file or (own if mapping else "settings")
+    files = [folder / f"{name.rpartition('-v')[0] or name}.yaml" for folder in folders]
+    own = next((path for path in files if path.exists() and "env" not in given), None)
+    mapping = config.load(own) if own else {}
+    source = file or own or "settings"
     return {"env": env} | mapping | given, str(source)
 
 

@@ -18,13 +18,29 @@ from small_algorithms import SMALL, Burst
 from torch import Generator, Tensor, tensor
 
 from elites import Box, config
-from elites.agents import AGENTS, Agent, Algorithm, Grown, Pace, Transition
+from elites.agents import AGENTS, BC, Agent, Algorithm, Grown, Pace, Transition
+from elites.agents.algorithms.stochastic import StochasticPolicy
 from elites.runs import checkpoint
 
 UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
-CHOOSES = ("burst", "segment", "closed_form", "qt_opt")  # those that accept choices
+# those that accept choices
+CHOOSES = ("burst", "segment", "closed_form", "qt_opt", "awac", "awr", "rwr", "bc", "dspg", "ppo", "trpo")
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
+
+
+ON_POLICY = ("ppo", "trpo", "vmpo", "segment")
+BURSTS = ("awr", "rwr", "burst", *ON_POLICY)  # many descents in an update
+# less work in an update, and a pace for short tests
+SMALLER: dict[str, dict[str, Any]] = {
+    "awr": {"pace": {"every": 100}, "value_steps": 2000, "policy_steps": 4000},
+    "rwr": {"pace": {"every": 100}, "policy_steps": 4000},
+    "mpo": {"pace": {"every": 1, "learning_starts": 50}, "batch": 32, "actions": 8},
+    "dspg": {"pace": {"updates": 1, "every": 1, "learning_starts": 50}, "batch": 32, "actions": 8},
+    "awac": {"batch": 64},
+    "bc": {"batch": 64},
+    **{name: {"pace": {"every": 100}} for name in ("ppo", "trpo", "vmpo")},
+}
 
 
 def of(**architecture: Any) -> dict[str, Any]:
@@ -35,8 +51,11 @@ def of(**architecture: Any) -> dict[str, Any]:
 def made(name: str, **changes: Any) -> Algorithm:
     if name in SMALL:
         return replace(SMALL[name], **changes)
-    mapping = {"network": of(hidden=[8, 8])} | OFFLINE.get(name, {"name": name}) | changes
-    return config.build(Algorithm, mapping)  # type: ignore[type-abstract]
+    network = of(hidden=[8, 8])
+    if name in ("awr", "rwr"):  # biases begin at 0, so few units of ReLU live; and their SGD takes small steps
+        network = of(hidden=[8, 8], activation="tanh") | {"policy_optimizer": {"rate": 0.01}}
+    mapping = {"network": network} | SMALLER.get(name, {}) | OFFLINE.get(name, {"name": name})
+    return config.build(Algorithm, mapping | changes)  # type: ignore[type-abstract]
 
 
 def rng(seed: int = 0) -> Generator:
@@ -66,6 +85,11 @@ class Walk:
         self.rng, self.choices = np.random.default_rng(seed), choices
         self.x, self.age = self.rng.uniform(-1, 1, (count, 1)), np.arange(count) % 5
 
+    def best(self) -> Any:
+        """The best actions; for choices, the nearest ones."""
+        move = np.clip(-2 * self.x, -1, 1)
+        return np.round(move[:, 0]).astype(int) + 1 if self.choices else move
+
     def step(self, action: Any) -> Transition:
         move = np.reshape(action, self.x.shape) - (1 if self.choices else 0)
         before, following = self.x, self.x + move / 2
@@ -77,10 +101,12 @@ class Walk:
 
 
 def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100) -> Walk:
-    """Learns like a loop, with steps counted over all environments."""
+    """Learns like a loop, with steps counted over all environments. `bc` watches the best actions."""
     walk = walk or Walk()
     for step in range(steps):
-        action = agent.act(walk.x) if step >= random else agent.act_at_random(len(walk.x))
+        watches = isinstance(agent.algorithm, BC)
+        action = agent.act_at_random(len(walk.x)) if step < random or watches else agent.act(walk.x)
+        action = walk.best() if watches else action
         ended = walk.step(action)
         agent.observe(ended)
         if step >= random:
@@ -94,8 +120,15 @@ def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100)
 
 NARROW = of(hidden=[64, 64])
 FAST = NARROW | {"policy_optimizer": {"rate": 3e-3}, "value_optimizer": {"rate": 3e-3}}
+PLAIN = FAST | {"name": "plain"}
 TUNED: dict[str, dict[str, Any]] = {
     "sac": {"network": FAST, "temperature_rate": 3e-3},  # its temperature starts at 1, far from its target
+    "dspg": {"network": PLAIN, "reward_scale": 20.0},
+    "mpo": {"network": PLAIN, "target_every": 20},
+    "awac": {"network": PLAIN, "temperature": 0.1, "head": {"std": 0.4}},
+    "awr": {"network": PLAIN, "temperature": 0.5, "capacity": 300, "discount": 0.9},  # it imitates all it holds
+    "rwr": {"network": PLAIN},
+    "bc": {"network": PLAIN},
 }
 SEARCHES = ("cgp", "cgp offline", "qgp", "qgp offline", "qt_opt")  # a step takes long, and few steps suffice
 STEPS = {"burst": 1600, "segment": 1600} | dict.fromkeys(SEARCHES, 600)
@@ -139,7 +172,7 @@ def test_choices_work_or_are_refused_in_one_line(name: str) -> None:
         with pytest.raises(ValueError, match=r"^[^\n]*: expected .*, got Choices\([^\n]*\)$"):
             Agent(made(name), 1, Discrete(3), seed=0)
         return
-    agent = Agent(made(name), 1, Discrete(3), seed=0)
+    agent = Agent(made(name, **TUNED.get(name, {})), 1, Discrete(3), seed=0)
     learn(agent, 1500, Walk(choices=True))
     x = np.linspace(-1, 1, 41)[:, None]
     action = agent.act(x, explore=False)
@@ -166,7 +199,7 @@ def test_equal_seeds_give_equal_agents(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_checkpoint_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     """A checkpoint can hold tensors, rows that grow, and JSON."""
-    pace = Pace(every=50 if name in ("burst", "segment") else 3)
+    pace = Pace(every=50 if name in BURSTS else 3)
     first, second = (Agent(made(name, pace=pace), 1, UNIT, seed=seed) for seed in (3, 4))
     walk = learn(first, 211)
     state = checkpoint.read(checkpoint.write(tmp_path, first.state_dict()))
@@ -203,13 +236,14 @@ def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> N
     agent = Agent(made(name), 1, UNIT, seed=0)
     learn(agent, 100)
     moved: set[str] = set()
+    learned = {name for name, part in agent.nets.parts.items() if part.optimizer}
     rules = [agent.algorithm.update] * 4 + ([agent.algorithm.finish] if agent.algorithm.finishing(1) else [])
     for step, rule in enumerate(rules, 1):
         before = snapshot(agent)
         for module, loss, *_ in rule(agent.nets, agent.replay, step):
             assert loss.shape == ()
             now = snapshot(agent)
-            assert same(*({k: v for k, v in of.items() if "slow" not in k} for of in (now, before))), "between losses"
+            assert same(*({k: v for k, v in of.items() if k in learned} for of in (now, before))), "between losses"
             before = now
             for parameter in (p for held in agent.nets.modules.values() for p in held.parameters()):
                 parameter.grad = None
@@ -217,7 +251,8 @@ def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> N
             after = snapshot(agent)
             for key in after:
                 if key == module:
-                    assert not any(torch.equal(after[key][n], before[key][n]) for n in after[key]), "all of it moves"
+                    names = [name for name, _ in agent.nets.modules[key].named_parameters()]
+                    assert not any(torch.equal(after[key][n], before[key][n]) for n in names), "all of it moves"
                 else:
                     assert same(after[key], before[key])
                     grads = [p.grad for p in agent.nets.modules.get(key, torch.nn.Module()).parameters()]
@@ -226,20 +261,18 @@ def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> N
             before = after
         if rule == agent.algorithm.update and not len(agent.replay):
             break
-    expected = {name for name, part in agent.nets.parts.items() if part.optimizer}
-    assert moved == expected
+    assert moved == learned
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_updates_keep_the_pace(name: str) -> None:
     """Three updates after every seventh step, from the fiftieth transition on."""
-    agent = Agent(made(name, pace=Pace(updates=3, every=7, learning_starts=50)), 1, UNIT, seed=0)
-    if name == "segment":
-        agent.algorithm = replace(agent.algorithm, keep=True)  # type: ignore[call-arg]
+    times = 1 if name in ON_POLICY else 3
+    agent = Agent(made(name, pace=Pace(updates=times, every=7, learning_starts=50)), 1, UNIT, seed=0)
     learn(agent, 49 + 6, random=10)
     assert agent.updates == 0
     learn(agent, 8, random=0)
-    assert agent.updates == 6
+    assert agent.updates == 2 * times
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -249,7 +282,7 @@ def test_what_is_not_finite_is_named(name: str) -> None:
     assert agent.non_finite() is None
     for module in agent.nets.modules:
         for bad in (math.nan, math.inf):
-            weights = next(agent.nets.modules[module].parameters()).data.view(-1)
+            weights = next(iter(agent.nets.modules[module].state_dict().values())).view(-1)
             good = weights[-1].item()
             weights[-1] = bad
             assert agent.non_finite() == f"weights of the {module} that are not (a smaller learning rate may help)"
@@ -260,7 +293,7 @@ def test_what_is_not_finite_is_named(name: str) -> None:
         next(slow.parameters()).data.view(-1)[0] = 0.0
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "bc"])  # which does not use rewards
 def test_a_loss_that_is_not_finite_is_found(name: str) -> None:
     """A NaN reward reaches the weights and is found there."""
     agent = Agent(made(name), 1, UNIT, seed=0)
@@ -300,7 +333,7 @@ def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
         rows = (states.numpy(), taken, states[:, 0].numpy(), states.flip(0).numpy(), never, never, numbers)
         agent.observe(Transition(*rows))
         assert torch.equal(agent.replay.column("action"), moves)
-        for _ in range(5 if name != "segment" else 1):
+        for _ in range(1 if name in ON_POLICY else 5):
             agent.update()
         learned.append(agent.nets.state_dict())
         actions.append(box.to_unit(torch.as_tensor(agent.act(states.numpy()))))
@@ -311,7 +344,9 @@ def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name: str) -> None:
     """The replay holds the executed action, even if it differs from the action asked for."""
-    wide = {"spread": 3.0} if name in ("burst", "segment") else {}
+    wide: dict[str, Any] = {"spread": 3.0} if name in ("burst", "segment") else {}
+    if isinstance(made(name), StochasticPolicy) and name != "sac":
+        wide = {"head": {"std": 3.0}}
     agent = Agent(made(name, **wide), 1, Box([-4.0], [4.0]), seed=0)
     states = np.zeros((60, 1))
     asked = agent.act(states)

@@ -1,0 +1,78 @@
+"""The dual variables of MPO and V-MPO: the temperature of the E-step, and the trust region of the M-step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from elites.networks.action_distributions import NormalAction
+
+LEAST = -18.0  # of the parameter behind a dual variable
+
+
+class Dual(nn.Module):
+    """Positive numbers (n): softplus(x) + 1e-8."""
+
+    def __init__(self, start: float, size: int, device: torch.device) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.full((size,), start, device=device))
+
+    @property
+    def value(self) -> Tensor:
+        """(n), without a gradient."""
+        return self.learned().detach()
+
+    def learned(self) -> Tensor:
+        """(n), with a gradient."""
+        if self.raw.requires_grad and (self.raw < LEAST).any():
+            with torch.no_grad():
+                self.raw.clamp_(min=LEAST)
+        return functional.softplus(self.raw) + 1e-8
+
+
+def temperature_loss(temperature: Dual, values: Tensor, epsilon: float) -> Tensor:
+    """η (ε + E_s[ln E_a e^(q/η)]) for values (R, M) of M actions a state. Its minimum is the η whose weights have KL ε.
+
+    This is the dual of the E-step. Furuta et al. 2021 print the logarithm outside E_s. All code has it inside.
+    """
+    eta = temperature.learned()
+    return (eta * (epsilon + torch.logsumexp(values / eta, -1).mean() - math.log(values.shape[-1]))).sum()
+
+
+def weights(temperature: Dual, values: Tensor) -> Tensor:
+    """The E-step's weights e^(q/η) / Σ e^(q/η) of M actions (R, M)."""
+    return torch.softmax(values / temperature.value, -1)
+
+
+def likelihood(new: NormalAction, old: NormalAction, raw: Tensor, weight: Tensor) -> Tensor:
+    """The M-step's loss -E_s Σ_a w (ln N(a; μ, σ_old) + ln N(a; μ_old, σ)) for raw actions (R, M, A), weights (R, M).
+
+    So the mean and the spread are fitted apart, each with the other one's old value.
+    """
+    of_mean, of_spread = ((weight * beside(one).log_density(raw)).sum(-1).mean() for one in apart(new, old))
+    return -of_mean - of_spread
+
+
+def apart(new: NormalAction, old: NormalAction) -> tuple[NormalAction, NormalAction]:
+    """The normals with only the new mean, and with only the new spread."""
+    squashed = new.squashed
+    return NormalAction(new.mean, old.log_std, squashed), NormalAction(old.mean, new.log_std, squashed)
+
+
+def beside(of: NormalAction) -> NormalAction:
+    """(R, A) -> (R, 1, A): for several actions a state."""
+    return NormalAction(of.mean.unsqueeze(1), of.log_std.unsqueeze(1), of.squashed)
+
+
+def divergences(new: NormalAction, old: NormalAction) -> tuple[Tensor, Tensor]:
+    """E_s KL(old ‖ new) of the mean and of the spread, for each dimension (A)."""
+    of_mean, of_spread = (old.divergence(one).mean(0) for one in apart(new, old))
+    return of_mean, of_spread
+
+
+def trust_loss(dual: Dual, divergence: Tensor, epsilon: float) -> Tensor:
+    """Σ_d α_d (ε - KL_d): α grows while the divergence is above ε."""
+    return (dual.learned() * (epsilon - divergence.detach())).sum()
