@@ -32,10 +32,11 @@ class Critics(nn.Module):
         """The first critic's values: (R, S), (R, A) -> (R)."""
         return self.mlp.scalars(torch.cat([state, action], -1), 1)[0]
 
-    def least(self, state: Tensor, actions: Tensor) -> Tensor:
-        """min_j Q_j(s, a) (R, M) of M actions a state: (R, S), (R, M, A)."""
-        rows, count, _ = actions.shape
-        return self.values(state.repeat_interleave(count, 0), actions.flatten(0, 1)).amin(0).view(rows, count)
+    @torch.no_grad()
+    def least(self, state: Tensor, actions: Tensor, precision: Precision = "float32") -> Tensor:
+        """min_j Q_j(s, a) (R, M) of M actions a state: (R, S), (R, M, A). precision: as in `at`."""
+        each = [self.at(state, precision, member)(actions) for member in range(self.mlp.count)]
+        return torch.stack(each).amin(0) if len(each) > 1 else each[0]
 
     def at(self, state: Tensor, precision: Precision = "float32", member: int = 0) -> Callable[[Tensor], Tensor]:
         """One critic at states (B, S), as the objective of a planner: actions (B, N, A) -> (B, N).

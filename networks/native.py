@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elites.networks import library
 from elites.networks.engine import TORCH, Engine, Precision
-from elites.networks.layers import Function, Layers, Normalised, leaky_relu, relu, silu, tanh
+from elites.networks.layers import Function, Layers, Normalised, elu, leaky_relu, relu, silu, tanh
 
 LEAKY = 2  # as in kernel/interface.h
 
@@ -105,6 +105,8 @@ def _number(function: Function | None) -> tuple[int, float] | None:
         return 1, 0.0
     if function is relu or isinstance(function, nn.ReLU):
         return LEAKY, 0.0
+    if function is elu or (isinstance(function, nn.ELU) and function.alpha == 1):
+        return 3, 0.0
     if function is leaky_relu or isinstance(function, nn.LeakyReLU):
         return LEAKY, getattr(function, "negative_slope", 0.01)
     return None

@@ -18,6 +18,7 @@ from elites.agents.units import Spaces
 from elites.fields import Count, Positive, Rate
 from elites.networks.architecture import Architecture
 from elites.networks.critics import Critics
+from elites.networks.engine import Precision
 from elites.networks.fitting import fit
 from elites.networks.heads import NormalHead
 from elites.networks.policies import Policy
@@ -44,6 +45,7 @@ class DSPG(StochasticPolicy, QLearning):
     tau: Rate = 0.01
     target_every: Count = 1
     actions: Count = 64  # M: actions of a state
+    sampling: Precision = "fastest"  # number format of these actions' values, if the processor has it; else float32
     clip: Positive = 5.0  # N: the largest norm of the policy's gradient
     reward_scale: Positive = 5.0  # factor of the rewards, the inverse of the temperature
 
@@ -78,5 +80,5 @@ class DSPG(StochasticPolicy, QLearning):
         """M actions of every state: raw actions (R · M, A), their log densities (R, M) and their values (R, M)."""
         sample = policy.distribution(state).repeated(self.actions).sample(rng)
         shape = (len(state), self.actions)
-        values = critics.least(state, valued(policy, sample).view(*shape, -1))
+        values = critics.least(state, valued(policy, sample).view(*shape, -1), self.sampling)
         return sample.raw, sample.log_density.view(shape), values

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,18 @@ from torch.nn import functional
 from elites.networks.action_distributions import NormalAction
 
 LEAST = -18.0  # of the parameter behind a dual variable
+
+
+class Duals(nn.Module):
+    """The dual variables by name, as one module: `duals["temperature"]`."""
+
+    def __init__(self, starts: Mapping[str, tuple[float, int]], device: torch.device) -> None:
+        """starts: {name: (the parameter's first value, the number of variables)}."""
+        super().__init__()
+        self.each = nn.ModuleDict({name: Dual(start, size, device) for name, (start, size) in starts.items()})
+
+    def __getitem__(self, name: str) -> Dual:
+        return cast("Dual", self.each[name])
 
 
 class Dual(nn.Module):

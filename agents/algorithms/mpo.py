@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.duals import Dual, divergences, likelihood, temperature_loss, trust_loss, weights
+from elites.agents.algorithms.duals import Duals, divergences, likelihood, temperature_loss, trust_loss, weights
 from elites.agents.algorithms.q_learning import QLearning, QNets
 from elites.agents.algorithms.stochastic import StochasticPolicy, valued
 from elites.agents.estimates import retrace
@@ -23,6 +23,7 @@ from elites.agents.units import Spaces
 from elites.fields import Count, Fraction, Positive, Rate
 from elites.networks.action_distributions import NormalAction
 from elites.networks.climbing import outside
+from elites.networks.engine import Precision
 from elites.networks.fitting import fit
 from elites.networks.heads import NormalHead
 from elites.networks.policies import Policy
@@ -30,10 +31,7 @@ from elites.networks.policies import Policy
 
 class MPONets(QNets):
     policy: Policy
-    temperature: Dual
-    penalty: Dual
-    mean_dual: Dual
-    spread_dual: Dual
+    duals: Duals
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class MPO(StochasticPolicy, QLearning):
     tau: Rate = 1.0
     target_every: Count = 100
     actions: Count = 20  # M: actions of a state
+    sampling: Precision = "fastest"  # number format of these actions' values, if the processor has it; else float32
     estimate: Literal["td", "retrace"] = "td"  # the target; both use n_step rewards
     trace: Fraction = 1.0  # λ of retrace
     epsilon: Positive = 0.1  # ε: bound of the E-step's KL
@@ -69,13 +68,11 @@ class MPO(StochasticPolicy, QLearning):
             raise ValueError("MPO.head.spread: expected state or free, as the M-step learns the spread, got 'fixed'")
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        parts = {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, self.head, slow=True)}
-        duals = {"temperature": (1.0, 1), "penalty": (1.0, 1)}
-        duals |= {"mean_dual": (1.0, spaces.action_size), "spread_dual": (10.0, spaces.action_size)}
-        if self.head.bounded:
-            del duals["penalty"]
-        optimizer = Optimizer(self.dual_rate, clip=40.0)
-        return parts | {name: Part(Dual(*start, rng.device), optimizer) for name, start in duals.items()}
+        policy = self.new_policy(spaces, rng, self.head, slow=True)
+        starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}
+        starts |= {} if self.head.bounded else {"penalty": (1.0, 1)}
+        duals = Part(Duals(starts, rng.device), Optimizer(self.dual_rate, clip=40.0))
+        return {"critics": self.new_critics(spaces, rng), "policy": policy, "duals": duals}
 
     def schema(self, spaces: Spaces) -> Schema:
         return {**super().schema(spaces), "log_density": ()} if self.estimate == "retrace" else super().schema(spaces)
@@ -94,7 +91,7 @@ class MPO(StochasticPolicy, QLearning):
         old = cast("NormalAction", nets.slow.policy.distribution(state))
         sample = old.repeated(self.actions).sample(nets.rng)
         raw, action = (x.view(len(state), self.actions, -1) for x in (sample.raw, valued(nets.policy, sample)))
-        return old, raw, nets.slow.critics.least(state, action)
+        return old, raw, nets.slow.critics.least(state, action, self.sampling)
 
     def evaluated(self, nets: MPONets, data: Replay) -> tuple[Rows, Tensor, tuple[NormalAction, Tensor, Tensor]]:
         """A minibatch, its targets (R), and `drawn` at its next states."""
@@ -127,20 +124,21 @@ class MPO(StochasticPolicy, QLearning):
             batch, target, (old, raw, values) = self.evaluated(nets, data)
         yield "critics", *fit(nets.critics, batch.state, valued(nets.policy, batch), target)
 
-        weight = weights(nets.temperature, values)  # the E-step
+        weight = weights(nets.duals["temperature"], values)  # the E-step
+        cost = -outside(raw)
         if not self.head.bounded:
-            cost = -outside(raw)
-            weight = weight + weights(nets.penalty, cost)
+            weight = weight + weights(nets.duals["penalty"], cost)
         new = cast("NormalAction", nets.policy.distribution(batch.next_state))  # the M-step
-        kl_mean, kl_spread = divergences(new, old)
-        trust = (nets.mean_dual.value * kl_mean).sum() + (nets.spread_dual.value * kl_spread).sum()
-        figures = {"temperature": nets.temperature.value.sum(), "kl_mean": kl_mean.sum(), "kl_spread": kl_spread.sum()}
+        mean, spread = divergences(new, old)
+        trust = (nets.duals["mean"].value * mean).sum() + (nets.duals["spread"].value * spread).sum()
+        figures = {"temperature": nets.duals["temperature"].value.sum()}
+        figures |= {"kl_mean": mean.sum(), "kl_spread": spread.sum()}
         yield "policy", likelihood(new, old, raw, weight) + trust, figures
 
-        yield "temperature", temperature_loss(nets.temperature, values, self.epsilon)
+        loss = temperature_loss(nets.duals["temperature"], values, self.epsilon)
         if not self.head.bounded:
-            yield "penalty", temperature_loss(nets.penalty, cost, self.epsilon_penalty)
-        yield "mean_dual", trust_loss(nets.mean_dual, kl_mean, self.epsilon_mean)
-        yield "spread_dual", trust_loss(nets.spread_dual, kl_spread, self.epsilon_spread)
+            loss = loss + temperature_loss(nets.duals["penalty"], cost, self.epsilon_penalty)
+        loss = loss + trust_loss(nets.duals["mean"], mean, self.epsilon_mean)
+        yield "duals", loss + trust_loss(nets.duals["spread"], spread, self.epsilon_spread)
         if step % self.target_every == 0:
             nets.follow(self.tau)

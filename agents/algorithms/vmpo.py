@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from elites.agents import batches
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.awr import ValuedPolicy
-from elites.agents.algorithms.duals import Dual, divergences, trust_loss
+from elites.agents.algorithms.duals import Duals, divergences, trust_loss
 from elites.agents.algorithms.on_policy import OnPolicy, Segment
 from elites.agents.nets import Optimizer, Part
 from elites.agents.replay import Replay
@@ -23,9 +23,7 @@ from elites.networks.heads import Head, NormalHead
 
 
 class VMPONets(ValuedPolicy):
-    temperature: Dual
-    mean_dual: Dual
-    spread_dual: Dual
+    duals: Duals
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,9 @@ class VMPO(OnPolicy):
         return self.head
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        size = spaces.action_size
-        duals = {"temperature": (1.0, 1), "mean_dual": (1.0, size), "spread_dual": (10.0, size)}
-        more = {name: Part(Dual(*start, rng.device), Optimizer(self.dual_rate)) for name, start in duals.items()}
-        return super().parts(spaces, rng) | more
+        starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}
+        duals = Part(Duals(starts, rng.device), Optimizer(self.dual_rate))
+        return super().parts(spaces, rng) | {"duals": duals}
 
     def update(self, nets: VMPONets, data: Replay, step: int) -> Losses:
         """Sec. 4 and Algorithm 1."""
@@ -64,21 +61,22 @@ class VMPO(OnPolicy):
             some, old = segment.rows(rows), before.rows(rows)
             best, weight = self.weights(nets, some)
             new = cast("NormalAction", nets.policy.distribution(some.state))
-            kl_mean, kl_spread = divergences(new, old)
-            trust = (nets.mean_dual.value * kl_mean).sum() + (nets.spread_dual.value * kl_spread).sum()
+            mean, spread = divergences(new, old)
+            trust = (nets.duals["mean"].value * mean).sum() + (nets.duals["spread"].value * spread).sum()
             likely = -(weight * new.rows(best).log_density(some.raw[best])).sum()
-            yield "policy", likely + trust, {"kl_mean": kl_mean.sum(), "kl_spread": kl_spread.sum()}
-            yield "temperature", self.temperature_loss(nets, some.advantage[best])
-            yield "mean_dual", trust_loss(nets.mean_dual, kl_mean, self.epsilon_mean)
-            yield "spread_dual", trust_loss(nets.spread_dual, kl_spread, self.epsilon_spread)
+            yield "policy", likely + trust, {"kl_mean": mean.sum(), "kl_spread": spread.sum()}
+
+            loss = self.temperature_loss(nets, some.advantage[best])
+            loss = loss + trust_loss(nets.duals["mean"], mean, self.epsilon_mean)
+            yield "duals", loss + trust_loss(nets.duals["spread"], spread, self.epsilon_spread)
             yield self.value_loss(nets, some)
 
     def weights(self, nets: VMPONets, some: Segment) -> tuple[Tensor, Tensor]:
         """Eq. 3: the rows of the better half of the advantages, and their softmax under one temperature."""
         best = some.advantage.topk(max(1, len(some.advantage) // 2)).indices
-        return best, torch.softmax(some.advantage[best] / nets.temperature.value, 0)
+        return best, torch.softmax(some.advantage[best] / nets.duals["temperature"].value, 0)
 
     def temperature_loss(self, nets: VMPONets, advantage: Tensor) -> Tensor:
         """Eq. 4: η ε + η ln mean e^(A/η) over the better half."""
-        eta = nets.temperature.learned()
+        eta = nets.duals["temperature"].learned()
         return (eta * (self.epsilon + torch.logsumexp(advantage / eta, 0) - math.log(len(advantage)))).sum()

@@ -4,7 +4,7 @@
 #pragma once
 #include <cstdint>
 
-enum Activation : int32_t { SILU, TANH, LEAKY, ELU };  // ELU is only for networks that learn
+enum Activation : int32_t { SILU, TANH, LEAKY, ELU };
 enum Precision : int32_t { FLOAT32, BFLOAT16X3, BFLOAT16, FLOAT16, FASTEST };
 enum Feature : int32_t { SAME, SINE, COSINE };
 

@@ -1,12 +1,5 @@
 // Networks that learn: the forward pass of rows, and gradients for rows and weights. Included after networks.h.
 
-// Calls work(f) for the activation after a hidden layer. Rollouts have all of them except ELU.
-template <class Work>
-static inline void with_function(const Networks &networks, int layer, Work work) {
-    if (networks.activations[layer] == ELU) return work(Elu{});
-    with_activation(networks, layer, work);
-}
-
 static const int FEW = 8;  // with fewer rows, packing nn.Linear's weights takes longer than it saves
 
 // The layout of a row's numbers. Every hidden layer has its y = f(z); the backward pass replaces it by its gradient.
@@ -145,7 +138,7 @@ static void activate_normalised(const Lesson &lesson, int l, int64_t member, flo
     Moments of[TILE];
     moments(y + columns, apart, rows, out, columns, of);
     for (int i = 0; i < rows; i++) keep_normal(of[i], y + columns + i * apart, out, columns, y + columns + i * apart);
-    with_function(lesson.networks, l, [&](auto f) {
+    with_activation(lesson.networks, l, [&](auto f) {
         for (int j = 0; j < columns; j += LANES) {
             const Vec scale = of_layer(gain, j, out), shift = of_layer(offset, j, out);
             for (float *row = y + j; row < y + j + rows * apart; row += apart)
@@ -184,7 +177,7 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
             pass(copied(y + columns, apart, columns));
             activate_normalised(lesson, l, member, y, rows);
         } else {
-            with_function(lesson.networks, l, [&](auto f) {
+            with_activation(lesson.networks, l, [&](auto f) {
                 pass([&](int m, int some, int column, int wide, const float *z) {
                     for (int i = m; i < m + some; i++, z += wide)
                         for (int j = 0; j < wide; j += LANES) {
@@ -228,7 +221,7 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
     const bool normalised = lesson.normalised(l - 1);
     const float *gain = normalised ? lesson.networks.gain[l - 1] + member * in : nullptr;
     const float *offset = normalised ? lesson.networks.offset[l - 1] + member * in : nullptr;
-    with_function(lesson.networks, l - 1, [&](auto f) {
+    with_activation(lesson.networks, l - 1, [&](auto f) {
         pass([&](int m, int some, int column, int wide, const float *z) {
             for (int i = m; i < m + some; i++, z += wide)
                 for (int j = column; j < column + wide; j += LANES) {

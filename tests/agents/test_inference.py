@@ -150,11 +150,11 @@ def test_mpos_weights_sum_to_two_without_violations() -> None:
     agent = filled(MPO(network=TINY, head=NormalHead("none", "state", 1e-3, "softplus"), batch=16))
     nets: Any = agent.nets
     _, _, values = agent.algorithm.drawn(nets, torch.zeros(16, 2))  # type: ignore[attr-defined]
-    weight = weights(nets.temperature, values) + weights(nets.penalty, torch.zeros_like(values))
+    weight = weights(nets.duals["temperature"], values) + weights(nets.duals["penalty"], torch.zeros_like(values))
     torch.testing.assert_close(weight.sum(-1), torch.full((16,), 2.0))
-    assert losses(agent).keys() == {"critics", "policy", "temperature", "penalty", "mean_dual", "spread_dual"}
+    assert losses(agent).keys() == {"critics", "policy", "duals"}
     squashed = filled(MPO(network=TINY, head=NormalHead("sample", "state", 0.5, "softplus"), batch=16))
-    assert "penalty" not in losses(squashed)
+    assert set(cast(Any, squashed.nets).duals.each) == {"temperature", "mean", "spread"}
 
 
 def test_mpo_needs_a_spread_that_it_can_learn() -> None:
@@ -300,7 +300,7 @@ class Quadratic:
     def values(self, state: Tensor, action: Tensor) -> Tensor:
         return (-0.5 * self.k * (action - self.c).square().sum(-1)).expand(2, -1)
 
-    def least(self, state: Tensor, actions: Tensor) -> Tensor:
+    def least(self, state: Tensor, actions: Tensor, precision: str) -> Tensor:
         return self.values(state, actions.flatten(0, 1))[0].view(actions.shape[:2])
 
 
@@ -468,7 +468,7 @@ def test_trpo_stays_where_no_step_is_better() -> None:
 
 def test_vmpo_takes_the_better_half() -> None:
     vmpo = VMPO(network=TINY)
-    nets: Any = SimpleNamespace(temperature=eta(2.0).float())
+    nets: Any = SimpleNamespace(duals={"temperature": eta(2.0).float()})
     some = Segment(torch.zeros(5, 1), torch.zeros(5, 1), tensor([3.0, -1.0, 5.0, 0.0, 1.0]), torch.zeros(5))
     best, weight = vmpo.weights(nets, some)
     assert sorted(best.tolist()) == [0, 2]

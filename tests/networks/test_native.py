@@ -81,7 +81,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "count": draw(st.integers(1, 4)),
         "sizes": tuple(draw(st.lists(st.integers(1, 70), min_size=layers + 2, max_size=layers + 2))),
-        "activation": draw(st.sampled_from(["silu", "tanh", "relu", "leaky_relu"])),
+        "activation": draw(st.sampled_from(["silu", "tanh", "relu", "leaky_relu", "elu"])),
         "norm": draw(st.sampled_from(["none", "first", "all"])),
         "problems": draw(st.integers(1, 5)),
         "rows": draw(st.integers(1, 40)),
@@ -98,6 +98,8 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
 def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
     """To rounding, over shapes, activations, layer norms, a problem's own biases, shared inputs, instruction sets."""
     count, sizes, seed, rows = (problem[name] for name in ("count", "sizes", "seed", "rows"))
+    if problem["norm"] != "none":  # two units can be so nearly equal that the normalisation enlarges any rounding
+        sizes = (sizes[0], *(max(8, size) for size in sizes[1:]))
     layers = networks(count, sizes, problem["activation"], problem["problems"], seed, problem["norm"])
     x = torch.randn(1 if problem["shared"] else count, problem["problems"] * rows, sizes[0], generator=rng(seed + 2))
     names, threads, truth = library.kernels(), torch.get_num_threads(), in_double(layers, x)
@@ -116,7 +118,7 @@ def test_it_agrees_with_torch(problem: dict[str, Any]) -> None:
 
 
 @needs_kernel
-@pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu"])
+@pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu", "elu"])
 @pytest.mark.parametrize("sizes", [(5, 40, 1), (5, 47, 33, 3), (5, 300, 256, 2)], ids=str)
 @pytest.mark.parametrize("norm", ["none", "first", "all"])
 @pytest.mark.parametrize("precision", KNOWN)
@@ -181,8 +183,6 @@ def test_a_function_keeps_what_it_points_at(kernel: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "dtype"),
     [
-        (Architecture((8, 8), "elu"), torch.float32),
-        (Architecture((8, 8), "elu", layer_norm="first"), torch.float32),
         (Architecture((8, 8)), torch.float64),
         (Architecture((8, 8), layer_norm="all"), torch.float64),
     ],
