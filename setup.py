@@ -54,6 +54,7 @@ PYGAME = [  # Gymnasium draws with it; pygame has no wheels for Python 3.14, its
 ]
 RUNS = [*PLOTS, *PYGAME, "imageio-ffmpeg>=0.5", "tensorboard>=2.16.2"]
 ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2"]  # older ones fail to export
+MINARI = ["minari[hdf5]>=0.5.3"]
 # No bounds: who develops takes the versions of constraints.txt.
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 DEVELOPMENT = [
@@ -142,9 +143,10 @@ setup(
         "plots": PLOTS,
         "runs": RUNS,
         "onnx": ONNX,
+        "minari": MINARI,
         "docs": DOCS,
-        "all": [*RUNS, *ONNX],
-        "dev": [*RUNS, *ONNX, *DOCS, *DEVELOPMENT],
+        "all": [*RUNS, *ONNX, *MINARI],
+        "dev": [*RUNS, *ONNX, *MINARI, *DOCS, *DEVELOPMENT],
     },
     packages=["elites", *(f"elites.{folder}" for folder in [*FOLDERS, *WITHIN])],
     package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},

@@ -85,6 +85,12 @@ class Agent(Learner):
         self._descend(self.algorithm.update(self.nets, self.replay, step))
         self.updates = step
 
+    def study(self, updates: int, pause: Callable[[str], None]) -> None:
+        while self.updates < updates:
+            self.update()
+            if self.updates % 20 == 0:
+                pause(f"learning from data  update {self.updates}/{updates}")
+
     @property
     def unfinished(self) -> bool:
         """Whether calls of the algorithm's `finish` are due: they learn when all data is there."""

@@ -30,6 +30,8 @@ class Algorithm(Checked, ABC):
     """
 
     random_steps: ClassVar[int] = 10_000  # first steps of a run with random actions, if its settings do not say
+    on_policy: ClassVar[bool] = False  # whether it uses every transition once, and no other data
+    by_episode: ClassVar[bool] = False  # whether it needs whole episodes
 
     capacity: Count = field(default=1_000_000, kw_only=True)  # transitions in the replay
     pace: Pace = field(default=Pace(), kw_only=True)

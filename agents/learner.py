@@ -76,6 +76,9 @@ class Learner(ABC):
         """Runs a lesson and returns its figures. progress: takes a status line; if it raises, the lesson is void."""
         return {}
 
+    def study(self, updates: int, pause: Callable[[str], None]) -> None:  # noqa: B027
+        """Learns from data that it holds, until it has made this many updates. pause: as in `finish`."""
+
     def figures(self) -> dict[str, float]:
         """Figures of learning since the last call."""
         return {}

@@ -55,7 +55,7 @@ class MPONetwork(Network):
 
 @dataclass(frozen=True)
 class AWRNetwork(Network):
-    """AWR's networks (Furuta et al. 2021, Table 4). The output scale is that of both published codes, 0.01."""
+    """AWR's networks (Furuta et al. 2021, Table 4). Its output scale is 0.01, as in both published codes."""
 
     policy: Architecture = Architecture((128, 64), "relu", "none", "xavier", last_scale=0.01, normalise_inputs=True)
     value: Architecture = Architecture((128, 64), "relu", "none", "xavier", normalise_inputs=True)

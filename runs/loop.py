@@ -104,6 +104,7 @@ class Loop:
 
     def _go_on(self) -> None:
         self._begin()
+        self._study()
         while phase := self.schedule.phase(self.progress.numbers[0], self.progress.steps):
             if self.evaluation and self.schedule.evaluates(self.progress.steps, self.progress.evaluated):
                 self._evaluate("evaluation")
@@ -119,6 +120,14 @@ class Loop:
         """Removes the final evaluation of an ended run, so that changed settings are evaluated again."""
         if not self.schedule.phase(self.progress.numbers[0], self.progress.steps):
             self.rows[:] = [row for row in self.rows if not self._is_last(row)]
+
+    def _study(self) -> None:
+        """Learns from recorded data before the first step."""
+        shown = {row.get("updates") for row in self.rows}
+        for updates in self.schedule.offline:
+            self.agent.study(updates, lambda text: self._pause(self._status("offline", text=text)))
+            if self.evaluation and updates not in shown:
+                self._evaluate("evaluation", {"updates": updates} | self.agent.figures())
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -205,7 +214,7 @@ class Loop:
             now.consider(total, episode_seed(now.seed, number), np.stack(now.actions[i]))
         self._note(row)
 
-    def _evaluate(self, phase: str) -> None:
+    def _evaluate(self, phase: str, more: Mapping[str, float] | None = None) -> None:
         assert self.evaluation
 
         def on(step: int, under_way: int) -> bool:
@@ -221,7 +230,7 @@ class Loop:
         self._episode_began += time.perf_counter() - began
         now.evaluated = now.steps
         now.consider(float(found.returns.max()), found.best_seed, found.best_actions)
-        self._note({"phase": phase, "env_steps": now.steps, **found.figures()})
+        self._note({"phase": phase, "env_steps": now.steps, **found.figures(), **(more or {})})
 
     def _note(self, row: Row) -> None:
         self.rows.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -25,6 +26,11 @@ class Schedule(Checked):
     def evaluates(self, steps: int, evaluated: int) -> bool:
         """Whether an evaluation is due. evaluated: the steps at the last evaluation."""
         return False
+
+    @property
+    def offline(self) -> Sequence[int]:
+        """The numbers of updates from recorded data at which to evaluate. The last one is the number of all of them."""
+        return ()
 
     def progress(self, episode: int, steps: int) -> str:
         raise NotImplementedError
@@ -60,13 +66,13 @@ class Steps(Schedule):
 
     along = "env_steps"
     random_steps: Natural | None = None  # first steps, with random actions; None is the agent's own number, or 10,000
-    steps: Count = 100_000  # all steps, random ones included
-    evaluate_every: Count = 5_000  # steps between two evaluations
+    steps: Natural = 100_000  # all steps, random ones included
+    evaluate_every: Count = 5_000  # steps, or updates from recorded data, between two evaluations
     evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps <= self.at_random:
+        if self.steps <= self.at_random and not self.offline:
             raise ValueError(f"steps: expected more than the {self.at_random} random_steps, got {self.steps}")
 
     @property

@@ -37,6 +37,9 @@ class RunSettings(Schedule, ABC):
     def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> Learner:
         """A new agent. env: one of its environments. Only the spaces and the id are used."""
 
+    def prepare(self, agent: Learner) -> None:
+        """Prepares a new agent of a new run, such as with recorded data."""
+
     @property
     def env_name(self) -> str:
         """The id without the module and the namespace before it, which a folder cannot have in its name."""

@@ -51,6 +51,8 @@ def train(
             watching.tell(f"{name} does not limit its episodes; episode_steps=1000 sets a limit")
         with fitting(name, device, lambda: "for the agent"):
             agent = settings.make_agent(one_of(envs) or settings.make_environment(), device)
+            if not resume:
+                settings.prepare(agent)
         make_folder(path)
         stack.enter_context(Lock(path))
         run = RunFolder.resume(path) if resume else RunFolder.begin(path, kinds.dump(settings))

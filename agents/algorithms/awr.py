@@ -35,6 +35,7 @@ class AWR(StochasticPolicy):
     """
 
     random_steps = 0
+    by_episode = True
 
     network: Network = AWRNetwork()
     head: NormalHead = NormalHead("none", "fixed", 0.4)

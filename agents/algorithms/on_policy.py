@@ -45,6 +45,7 @@ class OnPolicy(StochasticPolicy):
     """The defaults are those of Stable-Baselines3."""
 
     random_steps = 0
+    on_policy = True
 
     network: Network = Network(BEGINS_AT_0, TANH, Optimizer(3e-4, clip=0.5), Optimizer(3e-4, clip=0.5))
     head: NormalHead = NormalHead("none", "free")

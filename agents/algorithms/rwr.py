@@ -42,6 +42,7 @@ class RWR(StochasticPolicy):
     """
 
     random_steps = 0
+    by_episode = True
 
     network: Network = AWRNetwork()
     head: NormalHead = NormalHead("none", "fixed", 0.4)

@@ -19,6 +19,7 @@ DESCRIPTION = """Learns a Q-function and a policy without a model: with CGP, or 
   elites learn --env Pendulum-v1
   elites learn --env HalfCheetah-v5 --agent td3 --set steps=200000
   elites learn --env Hopper-v5 --agent qgp --mode offline --num-envs 4
+  elites learn --env Hopper-v5 --agent awac --data outputs/Hopper-v5-sac-0
   elites learn --resume outputs/Pendulum-v1-cgp-0
 
 Works with any Gymnasium environment that has vector observations and bounded actions. The results are in the run's
@@ -26,14 +27,17 @@ folder. `elites deploy RUN` exports the policy."""
 
 
 def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
-    given: dict[str, Any] = {} if args.num_envs is None else {"num_envs": args.num_envs}
+    asked = {"num_envs": args.num_envs, "data": args.data}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if args.data:
+        given["offline_updates"] = 25_000
     if args.agent:
         given["agent"] = config.named(args.agent)
     return given, [f"agent.mode={args.mode}"] if args.mode else []
 
 
 def folders(args: argparse.Namespace) -> list[Path]:
-    """The agent's own settings come before those of all agents."""
+    """The agent's own settings come before the shared ones."""
     return [CONFIGS / args.agent, CONFIGS] if args.agent in AGENTS else [CONFIGS]
 
 
@@ -49,6 +53,7 @@ def asked(
     parser = training_flags(description, program)
     parser.add_argument("--agent", metavar="NAME", help=f"{', '.join(AGENTS)}, a YAML file or package.module:Class")
     parser.add_argument("--mode", choices=["online", "offline"], help="when cgp or qgp trains its policy")
+    parser.add_argument("--data", metavar="RUN", help="learn from the replay of a run first, or from minari:ID")
     parser.add_argument("--num-envs", type=int, metavar="N", help="number of environments that collect at once")
     return asked_of(parser, KIND, arguments, program)
 

@@ -16,6 +16,7 @@ COMMANDS = {  # each is a module of this folder, with main(arguments, program)
     "play": "play episodes with what a run has learned, and film them",
     "report": "compare runs in one HTML page",
     "deploy": "export the policy of a run as files that work without elites",
+    "export": "write the replay of a run as a Minari dataset",
     "bench": "measure one plan's time and memory, here and in other libraries",
 }
 HELP = f"""usage: elites COMMAND [FLAG …]

@@ -142,7 +142,7 @@ def settings_of(args: argparse.Namespace, kind: Kind[S]) -> S:
 
 
 def chosen_over(mapping: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given by flags, except choices that the mapping makes too: it can have more settings for them."""
+    """The settings of flags, without choices that the mapping makes too: it can have more settings for them."""
     return {
         key: value
         for key, value in given.items()

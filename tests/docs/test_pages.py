@@ -12,6 +12,8 @@ from typing import get_origin
 
 import pytest
 
+from elites.agents import AGENTS
+from elites.agents.taxonomy import METHODS, table
 from elites.runs.commands.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,13 @@ def test_the_reference_has_every_public_name() -> None:
             alias = get_origin(thing) is not None  # Python 3.10 takes aliases such as Objective for classes
             if not alias and (inspect.isclass(thing) or inspect.isfunction(thing)):
                 assert thing.__module__ in listed or thing in (dict, str), f"{package}.{name}"
+
+
+def test_the_taxonomy_is_that_of_the_agents() -> None:
+    """It is Table 1 of Furuta et al. (2021), made from the agents' settings."""
+    page = (ROOT / "docs/inference.md").read_text()
+    found = re.findall(r"<!-- taxonomy -->\n\n(.*?)\n\n<!-- /taxonomy -->", page, re.DOTALL)
+    assert found == [table((name, kind()) for name, kind in AGENTS.items() if kind in METHODS)]
 
 
 def test_what_passes_before_a_commit_passes_in_ci() -> None:

@@ -86,7 +86,7 @@ def test_every_command_has_help(run: Any, name: str) -> None:
     ("arguments", "message"),
     [
         (["pest"], "elites: unknown command 'pest'; did you mean 'pets'?"),
-        (["--verison"], "elites: unknown command '--verison'; known are pets, learn, play, report, deploy, bench"),
+        (["--verison"], "elites: unknown command '--verison'; known are pets, learn, play, report, deploy, export, bench"),
         (["pets", "--plannr", "cem"], "elites pets: unknown argument '--plannr'; did you mean '--planner'?"),
         (["pets", "--planner"], "elites pets: --planner: expected one argument"),
         (["pets", "--planner", "cem_dg"], "elites pets: flags: planner.name: unknown planner 'cem_dg'; did you mean"),
@@ -187,7 +187,7 @@ def settings(kind: Any, *flags: Any) -> Any:
 def test_where_settings_come_from(
     folder: Path, flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pets, "KIND", training.Kind(PETSSettings, folder, "Ant-v5", pets.flagged))
+    monkeypatch.setattr(pets, "KIND", training.Kind(PETSSettings, lambda args: [folder], "Ant-v5", pets.flagged))
     flags = [str(folder / f"{flag}.yaml") if flag in ("preset", "whole") else flag for flag in flags]
     assert settings(pets, *flags) == PETSSettings(**expected)
 
