@@ -26,6 +26,7 @@ from elites.networks.regression import regression
 
 TANH = Architecture((64, 64), "tanh", "none", "orthogonal")
 BEGINS_AT_0 = Architecture((64, 64), "tanh", "none", "orthogonal", last_scale=0.01)
+RATE = Optimizer(3e-4, clip=0.5, epsilon=1e-5)
 
 
 class Segment(NamedTuple):
@@ -47,7 +48,7 @@ class OnPolicy(StochasticPolicy):
     random_steps = 0
     on_policy = True
 
-    network: Network = Network(BEGINS_AT_0, TANH, Optimizer(3e-4, clip=0.5), Optimizer(3e-4, clip=0.5))
+    network: Network = Network(BEGINS_AT_0, TANH, RATE, RATE)
     head: NormalHead = NormalHead("none", "free")
     pace: Pace = Pace(1, 2048)
     batch: Count = 64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from elites.networks.action_distributions import ActionDistribution
 class TRPO(OnPolicy):
     """The defaults are those of sb3-contrib."""
 
-    network: Network = Network(BEGINS_AT_0, TANH, Optimizer(3e-4), Optimizer(1e-3))
+    network: Network = Network(BEGINS_AT_0, TANH, Optimizer(3e-4), Optimizer(1e-3, epsilon=1e-5))
     batch: Count = 128  # of the value's minibatches; the policy takes the whole segment
     kl: Positive = 0.01  # δ: bound of the mean KL divergence
     damping: NonNegative = 0.1  # added to the diagonal of the Fisher matrix
@@ -86,12 +85,12 @@ def flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
-    """x with A x = b, for a positive definite A as a product."""
+def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int, tolerance: float = 1e-10) -> Tensor:
+    """x with A x = b, for a positive definite A as a product. tolerance: of ‖A x - b‖²."""
     x, residual = torch.zeros_like(b), b.clone()
     direction, error = residual.clone(), residual @ residual
     for _ in range(steps):
-        if math.sqrt(error.item()) < 1e-10:
+        if error < tolerance:
             break
         through = product(direction)
         length = error / (direction @ through)

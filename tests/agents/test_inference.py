@@ -424,7 +424,7 @@ def test_ppos_penalty_adapts() -> None:
 def test_conjugate_gradients_solve() -> None:
     root = torch.randn(20, 20, generator=rng()).double()
     matrix, b = root @ root.T + torch.eye(20), torch.randn(20, generator=rng(1)).double()
-    torch.testing.assert_close(conjugate_gradient(lambda v: matrix @ v, b, 40), torch.linalg.solve(matrix, b))
+    torch.testing.assert_close(conjugate_gradient(lambda v: matrix @ v, b, 40, 0.0), torch.linalg.solve(matrix, b))
 
 
 def test_trpos_step_is_inside_its_trust_region() -> None:
