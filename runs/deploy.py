@@ -25,8 +25,9 @@ from elites.networks.policies import Policy
 from elites.planners import CEM
 from elites.runs import kinds
 from elites.runs.load import load
+from elites.spaces import Box
 
-WANTED = "expected a run of `elites learn` that trained a policy (with cgp, qgp, td3, ddpg or sac)"
+WANTED = "expected a run of `elites learn` that trained a policy"
 SEARCHES = (2, 4)  # iterations of πCEM to compare with
 
 # A program that acts without this library: a policy's file and observations (N, S) -> actions (N, A), seconds of each.
@@ -70,7 +71,7 @@ def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
         raise ValueError(f"{run}: {WANTED}, got a run of PETS, which plans with {planner} and has no policy")
     if not isinstance(agent.nets.modules.get("policy"), Policy):
         name = kinds.mapping_of(run)["agent"]["name"]
-        raise ValueError(f"{run}: {WANTED}, got a run of {name}, which searches its Q-function and has no policy")
+        raise ValueError(f"{run}: {WANTED}, got a run of {name}, which has none that can be exported")
     if agent.unfinished:
         raise ValueError(f"{run}: {WANTED}, got an untrained policy: elites learn --resume {run}")
     return agent
@@ -114,7 +115,7 @@ def quietly() -> Iterator[None]:
 
 def exported(agent: Agent, folder: Path) -> list[Path]:
     """Writes policy.pt2, and policy.onnx if elites[onnx] is installed. Returns the files."""
-    policy, size = policy_of(agent), agent.replay.column("state").shape[1]
+    policy, size = policy_of(agent), agent.spaces.state_size
     files = [export(policy, size, folder)]
     if all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         files.append(export_onnx(policy, size, folder))
@@ -159,21 +160,25 @@ def searching(agent: Agent, iterations: int) -> Callable[[Any], Any]:
 
 
 def compared(agent: Agent, files: list[Path], steps: int) -> Mapping[str, list[float]]:
-    """The seconds of `steps` actions by each file alone, by the agent, and by searches over its Q-function.
+    """The seconds of `steps` actions by each file alone, by the agent, and by searches over its Q-function, if any.
 
-    The observations are from the replay buffer. If a file's actions differ from the agent's, raises a ValueError.
+    The observations are from the replay buffer, or random if it is empty. If a file's actions differ from the agent's,
+    raises a ValueError.
     """
-    seen = agent.replay.column("state").numpy()
-    observations = seen[np.linspace(0, len(seen) - 1, steps).astype(int)]
+    observations = np.random.default_rng(0).normal(size=(steps, agent.spaces.state_size)).astype(np.float32)
+    if len(agent.replay):
+        seen = agent.replay.column("state").numpy()
+        observations = seen[np.linspace(0, len(seen) - 1, steps).astype(int)]
     expected = np.stack([agent.act(observation, explore=False) for observation in observations])
     seconds: dict[str, list[float]] = {}
     for file in files:
         actions, times = alone(file, observations)
-        if not np.allclose(actions, expected, atol=1e-5 * policy_of(agent).reach.numpy()):
+        reach = agent.spaces.world.half.numpy() if isinstance(agent.spaces.world, Box) else 1.0
+        if not np.allclose(actions, expected, atol=1e-5 * reach):
             raise ValueError(f"{file}: expected the agent's actions, found {np.abs(actions - expected).max():.2g} off")
         seconds[f"{file.name}, alone"] = times.tolist()
     seconds["policy, in the agent"] = timed(lambda x: agent.act(x, explore=False), observations)
-    for iterations in SEARCHES:
+    for iterations in SEARCHES if "critics" in agent.nets.modules else ():
         seconds[f"πCEM, {iterations} iterations"] = timed(searching(agent, iterations), observations)
     return seconds
 

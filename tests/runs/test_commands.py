@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import elites
-from elites.agents import SAC
+from elites.agents import MPO, SAC, TD3, Pace
 from elites.networks import library
 from elites.planners import CEMGD, MPPI
 from elites.runs import LearnSettings, PETSSettings, Summary, kinds
@@ -190,6 +190,17 @@ def test_where_settings_come_from(
     monkeypatch.setattr(pets, "KIND", training.Kind(PETSSettings, lambda args: [folder], "Ant-v5", pets.flagged))
     flags = [str(folder / f"{flag}.yaml") if flag in ("preset", "whole") else flag for flag in flags]
     assert settings(pets, *flags) == PETSSettings(**expected)
+
+
+def test_an_agents_own_settings_for_an_environment_come_first() -> None:
+    """`--agent` and `--set` are on top of them. Another agent has the shared ones."""
+    mpo = settings(learn, "--env", "Pendulum-v1", "--agent", "mpo", "--set", "agent.actions=5")
+    assert mpo.agent == MPO(pace=Pace(every=1, learning_starts=1000), actions=5)
+    assert (mpo.steps, mpo.at_random) == (20_000, 0)
+    td3 = settings(learn, "--env", "Pendulum-v1", "--agent", "td3")
+    assert (td3.agent, td3.steps, td3.at_random) == (TD3(), 20_000, 1000)
+    assert settings(learn, "--env", "Ant-v5", "--agent", "ppo").at_random == 0
+    assert settings(learn, "--env", "Ant-v5", "--agent", "sac", "--set", "agent.network=mpo").at_random == 10_000
 
 
 def test_a_preset_for_any_environment() -> None:
