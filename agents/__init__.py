@@ -9,13 +9,16 @@ from elites.agents.algorithms.cgp import CGP
 from elites.agents.algorithms.ddpg import DDPG
 from elites.agents.algorithms.dspg import DSPG
 from elites.agents.algorithms.mpo import MPO
+from elites.agents.algorithms.power import PoWER
 from elites.agents.algorithms.ppo import PPO
 from elites.agents.algorithms.qgp import QGP
 from elites.agents.algorithms.qt_opt import QtOpt
+from elites.agents.algorithms.reps import REPS
 from elites.agents.algorithms.rwr import RWR
 from elites.agents.algorithms.sac import SAC
 from elites.agents.algorithms.td3 import TD3
 from elites.agents.algorithms.trpo import TRPO
+from elites.agents.algorithms.urex import UREX
 from elites.agents.algorithms.vmpo import VMPO
 from elites.agents.learner import Learner, Transition
 from elites.agents.mpc import MPC, Report, Returns
@@ -31,7 +34,7 @@ from elites.config import choices
 AGENTS: dict[str, type] = {
     "cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG,
     "sac": SAC, "dspg": DSPG, "mpo": MPO, "awr": AWR, "awac": AWAC, "rwr": RWR, "bc": BC,
-    "vmpo": VMPO, "ppo": PPO, "trpo": TRPO,
+    "vmpo": VMPO, "ppo": PPO, "trpo": TRPO, "reps": REPS, "urex": UREX, "power": PoWER,
 }  # fmt: skip
 
 choices(Algorithm, AGENTS, renamed={"cem": "qt_opt"})
@@ -49,10 +52,12 @@ __all__ = [
     "PETS",
     "PPO",
     "QGP",
+    "REPS",
     "RWR",
     "SAC",
     "TD3",
     "TRPO",
+    "UREX",
     "VMPO",
     "Agent",
     "Algorithm",
@@ -67,6 +72,7 @@ __all__ = [
     "Pace",
     "Part",
     "PlanValue",
+    "PoWER",
     "QtOpt",
     "Replay",
     "Report",

@@ -18,12 +18,15 @@ from elites.agents.algorithms.ddpg import DDPG
 from elites.agents.algorithms.dspg import DSPG
 from elites.agents.algorithms.mpo import MPO
 from elites.agents.algorithms.on_policy import OnPolicy
+from elites.agents.algorithms.power import PoWER
 from elites.agents.algorithms.ppo import PPO
 from elites.agents.algorithms.q_learning import QLearning
+from elites.agents.algorithms.reps import REPS
 from elites.agents.algorithms.rwr import RWR
 from elites.agents.algorithms.sac import SAC
 from elites.agents.algorithms.td3 import TD3
 from elites.agents.algorithms.trpo import TRPO
+from elites.agents.algorithms.urex import UREX
 from elites.agents.algorithms.vmpo import VMPO
 from elites.agents.nets import Nets
 from elites.agents.units import Spaces
@@ -47,6 +50,9 @@ METHODS: dict[type, Method] = {
     AWR: Method(EM, "π_θ", "analytic", "gradient, on a mixture"),
     AWAC: Method(EM, "π_θ", "analytic", "gradient, on a mixture"),
     RWR: Method(EM, "π_θ", "analytic", "gradient, on a mixture"),
+    PoWER: Method(EM, "π_θ", "analytic", "analytic, on a mixture"),
+    REPS: Method(EM, "π_q before", "analytic", "π_q"),
+    UREX: Method(EM, "π_θ", "analytic", "gradient"),
     SAC: Method("π_θ", "uniform", "gradient", "–"),
     DSPG: Method("π_θ", "uniform", "gradient", "–"),
     TRPO: Method("π_θ", "π_q before", "trust region", "π_q"),
@@ -58,6 +64,10 @@ METHODS: dict[type, Method] = {
 
 def head_of(algorithm: Any) -> str:
     """The policy's distribution."""
+    if isinstance(algorithm, REPS | UREX):
+        return "softmax, or a normal"
+    if isinstance(algorithm, PoWER):
+        return "N(μ(s), Σ(s))"
     head: NormalHead | None = getattr(algorithm, "head", None)
     if head is None:
         return "tanh μ(s)"
@@ -82,12 +92,14 @@ def estimate_of(algorithm: Any) -> str:
         return f"{steps}, the least of {algorithm.critics}" if algorithm.critics > 1 else steps
     if isinstance(algorithm, OnPolicy):
         return "n steps" if algorithm.trace == 1 else f"GAE({algorithm.trace:g})"
+    if isinstance(algorithm, REPS):
+        return "TD(0), by the dual"
     return f"TD({algorithm.trace:g})" if isinstance(algorithm, AWR) else "TD(1)"
 
 
 def row(name: str, algorithm: Algorithm) -> tuple[str, ...]:
     """An algorithm's entries of the table, with its settings."""
-    nets = algorithm.build(Spaces.of(2, Box([-1.0], [1.0])), Generator().manual_seed(0))
+    nets = algorithm.build(Spaces.of(3, Box([-1.0], [1.0])), Generator().manual_seed(0))
     method = METHODS[type(algorithm)]
     return (name, *method, value_of(algorithm, nets), estimate_of(algorithm), head_of(algorithm))
 

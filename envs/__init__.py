@@ -12,6 +12,7 @@ import gymnasium
 from elites.envs.any_env import TERMINATIONS, learned_reward, name_of, sizes, task_of
 from elites.envs.barrier import Barrier
 from elites.envs.cartpole import CartpoleSwingup
+from elites.envs.chain import Chain
 from elites.envs.classic import ACROBOT, CARTPOLE
 from elites.envs.mujoco import HalfCheetah, HumanoidStandup, Pusher
 from elites.envs.task import TASKS, Task
@@ -23,6 +24,8 @@ for _env, _steps in _STEPS.items():
     TASKS[_id] = _env.task
     gymnasium.register(_id, entry_point=f"{_env.__module__}:{_env.__name__}", max_episode_steps=_steps)
 
+gymnasium.register("elites/Chain-v0", entry_point="elites.envs.chain:Chain", max_episode_steps=10)
+
 TASKS |= {"CartPole-v1": CARTPOLE, "Acrobot-v1": ACROBOT}
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "TERMINATIONS",
     "Barrier",
     "CartpoleSwingup",
+    "Chain",
     "HalfCheetah",
     "HumanoidStandup",
     "Pusher",

@@ -26,11 +26,12 @@ UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
 # those that accept choices
 CHOOSES = ("burst", "segment", "closed_form", "qt_opt", "awac", "awr", "rwr", "bc", "dspg", "ppo", "trpo")
+CHOOSES += ("reps", "urex")
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 
 
-ON_POLICY = ("ppo", "trpo", "vmpo", "segment")
-BURSTS = ("awr", "rwr", "burst", *ON_POLICY)  # many descents in an update
+ON_POLICY = ("ppo", "trpo", "vmpo", "reps", "urex", "segment")
+BURSTS = ("awr", "rwr", "power", "burst", *ON_POLICY)  # many descents in an update
 # less work in an update, and a pace for short tests
 SMALLER: dict[str, dict[str, Any]] = {
     "awr": {"pace": {"every": 100}, "value_steps": 2000, "policy_steps": 4000},
@@ -39,7 +40,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "dspg": {"pace": {"updates": 1, "every": 1, "learning_starts": 50}, "batch": 32, "actions": 8},
     "awac": {"batch": 64},
     "bc": {"batch": 64},
-    **{name: {"pace": {"every": 100}} for name in ("ppo", "trpo", "vmpo")},
+    **{name: {"pace": {"every": 100}} for name in ("ppo", "trpo", "vmpo", "reps", "urex", "power")},
 }
 
 
@@ -54,7 +55,8 @@ def made(name: str, **changes: Any) -> Algorithm:
     network = of(hidden=[8, 8])
     if name in ("awr", "rwr"):  # biases begin at 0, so few units of ReLU live; and their SGD takes small steps
         network = of(hidden=[8, 8], activation="tanh") | {"policy_optimizer": {"rate": 0.01}}
-    mapping = {"network": network} | SMALLER.get(name, {}) | OFFLINE.get(name, {"name": name})
+    mapping = {} if name == "power" else {"network": network}  # a policy that is linear in features
+    mapping |= {**SMALLER.get(name, {}), **OFFLINE.get(name, {"name": name})}
     return config.build(Algorithm, mapping | changes)  # type: ignore[type-abstract]
 
 
@@ -129,9 +131,12 @@ TUNED: dict[str, dict[str, Any]] = {
     "awr": {"network": PLAIN, "temperature": 0.5, "capacity": 300, "discount": 0.9},  # it imitates all it holds
     "rwr": {"network": PLAIN},
     "bc": {"network": PLAIN},
+    "reps": {"network": PLAIN},
+    "urex": {"network": of(hidden=[32]) | {"policy_optimizer": {"rate": 0.005}}, "weight": 0.3, "pace": {"every": 10}},
+    "power": {"centres": 9, "std": 1.0, "least_std": 0.3, "reward_scale": 0.03, "best": 200},
 }
 SEARCHES = ("cgp", "cgp offline", "qgp", "qgp offline", "qt_opt")  # a step takes long, and few steps suffice
-STEPS = {"burst": 1600, "segment": 1600} | dict.fromkeys(SEARCHES, 600)
+STEPS = {"burst": 1600, "segment": 1600, "reps": 3000, "urex": 24_000, "power": 3000} | dict.fromkeys(SEARCHES, 600)
 
 
 def regret(agent: Agent) -> float:
@@ -143,7 +148,7 @@ def regret(agent: Agent) -> float:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_agent_solves_an_easy_task(name: str) -> None:
-    width = {} if name in SMALL else {"network": NARROW}
+    width = {} if name in SMALL or name == "power" else {"network": NARROW}
     agent = Agent(made(name, **{**width, **TUNED.get(name, {})}), 1, UNIT, seed=0)
     learn(agent, STEPS.get(name, 1000))
     agent.finish()
@@ -173,7 +178,7 @@ def test_choices_work_or_are_refused_in_one_line(name: str) -> None:
             Agent(made(name), 1, Discrete(3), seed=0)
         return
     agent = Agent(made(name, **TUNED.get(name, {})), 1, Discrete(3), seed=0)
-    learn(agent, 1500, Walk(choices=True))
+    learn(agent, max(1500, STEPS.get(name, 0)), Walk(choices=True))
     x = np.linspace(-1, 1, 41)[:, None]
     action = agent.act(x, explore=False)
     assert action.shape == (41,)
