@@ -128,8 +128,9 @@ class Agent(Learner):
         return self._tally.means()
 
     def non_finite(self) -> str | None:
-        name = self.nets.non_finite()
-        return name and f"weights of the {name} that are not (a smaller learning rate may help)"
+        if name := self.nets.non_finite():
+            return f"weights of the {name} that are not (a smaller learning rate may help)"
+        return self.algorithm.fault(self.nets)
 
     def state_dict(self) -> State:
         counts = {"steps": self.steps, "updates": self.updates, "finished": self.finished}

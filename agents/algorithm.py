@@ -63,6 +63,10 @@ class Algorithm(Checked, ABC):
     def update(self, nets: OwnNets, data: Replay, step: int) -> Losses:
         """Update number `step`, from 1 on. It samples its own data. Its branches depend on `step` alone."""
 
+    def fault(self, nets: OwnNets) -> str | None:
+        """Finite values that have gone wrong all the same, in words."""
+        return None
+
     def finishing(self, updates: int) -> int:
         """The number of calls of `finish` after all data is collected. updates: the number of updates so far."""
         return 0

@@ -13,6 +13,7 @@ from torch.nn import functional
 from elites.networks.action_distributions import NormalAction
 
 LEAST = -18.0  # of the parameter behind a dual variable
+MOST = 1e6  # of a dual variable
 
 
 class Duals(nn.Module):
@@ -25,6 +26,13 @@ class Duals(nn.Module):
 
     def __getitem__(self, name: str) -> Dual:
         return cast("Dual", self.each[name])
+
+    def exploded(self) -> str | None:
+        """Multipliers that outweigh every loss, in words: they grow while the policy leaves its trust region."""
+        for name in self.each:
+            if (largest := self[name].value.max().item()) > MOST:
+                return f"a dual variable of the {name} of {largest:.2g} (a smaller learning rate may help)"
+        return None
 
 
 class Dual(nn.Module):

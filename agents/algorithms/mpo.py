@@ -67,6 +67,9 @@ class MPO(StochasticPolicy, QLearning):
         if self.head.spread == "fixed":
             raise ValueError("MPO.head.spread: expected state or free, as the M-step learns the spread, got 'fixed'")
 
+    def fault(self, nets: MPONets) -> str | None:
+        return nets.duals.exploded()
+
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
         policy = self.new_policy(spaces, rng, self.head, slow=True)
         starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}

@@ -47,6 +47,9 @@ class VMPO(OnPolicy):
         """A normal, of which the trust regions are."""
         return self.head
 
+    def fault(self, nets: VMPONets) -> str | None:
+        return nets.duals.exploded()
+
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
         starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}
         duals = Part(Duals(starts, rng.device), Optimizer(self.dual_rate))

@@ -179,6 +179,16 @@ def test_mpo_needs_a_spread_that_it_can_learn() -> None:
         MPO(head=NormalHead("none", "fixed"))
 
 
+@pytest.mark.parametrize("kind", [MPO, VMPO])
+def test_multipliers_that_explode_are_a_fault(kind: Any) -> None:
+    """Although they are finite. A run keeps the checkpoint before them, and says so."""
+    agent = filled(kind(network=TINY))
+    assert agent.non_finite() is None
+    cast(Any, agent.nets).duals["mean"].raw.data.fill_(2e6)
+    expected = "a dual variable of the mean of 2e+06 (a smaller learning rate may help)"
+    assert agent.non_finite() == expected
+
+
 # --- estimates --------------------------------------------------------------------------------------------------------
 
 
