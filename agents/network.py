@@ -50,7 +50,7 @@ class MPONetwork(Network):
     policy: Architecture = Architecture((256, 256, 256), "elu", "first", "variance_scaling", last_scale=0.01)
     value: Architecture = Architecture((512, 512, 256), "elu", "first", "variance_scaling")
     policy_optimizer: Optimizer = Optimizer(1e-4, clip=40.0)
-    value_optimizer: Optimizer = Optimizer(1e-4, clip=40.0)
+    value_optimizer: Optimizer = Optimizer(1e-4, clip=80.0)  # the code's 40 is for half the squared error
 
 
 @dataclass(frozen=True)

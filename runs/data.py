@@ -76,6 +76,8 @@ def fill(agent: Agent, source: str) -> None:
     if algorithm.on_policy:
         name = type(algorithm).__name__
         raise ValueError(f"{source}: {name} learns from its own last steps alone, and cannot learn from data")
+    if "log_density" in agent.replay.schema:
+        raise ValueError(f"{source}: expected densities of its actions, which retrace needs, found none")
     for episode in recorded(source):
         _check(agent, episode, source)
         agent.replay.begin(0)

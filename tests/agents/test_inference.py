@@ -174,6 +174,20 @@ def test_mpos_weights_sum_to_two_without_violations() -> None:
     assert set(cast(Any, squashed.nets).duals.each) == {"temperature", "mean", "spread"}
 
 
+def test_mpo_with_retrace_keeps_the_densities_of_its_actions() -> None:
+    """Those of its own actions, and of uniform ones. With λ = 0 the target is one step's."""
+    agent = filled(MPO(network=TINY, estimate="retrace", n_step=3, trace=0.0, batch=16, actions=4))
+    assert agent.replay.column("log_density").tolist() == pytest.approx([-math.log(2)] * 60)
+    agent.act(np.zeros((1, 2)))
+    agent.observe(Transition.one(np.zeros(2), np.zeros(1), 0.0, np.zeros(2), False, False))
+    raw, nets = agent.replay.column("raw_action")[-1:], cast(Any, agent.nets)
+    density = nets.policy.distribution(torch.zeros(1, 2)).log_density(raw)
+    assert agent.replay.column("log_density")[-1].item() == pytest.approx(density.item(), rel=1e-5)
+    batch, target, (_, _, values) = cast(Any, agent.algorithm).evaluated(nets, agent.replay)
+    torch.testing.assert_close(target, batch.reward + 0.99 * values.mean(-1) * ~batch.terminated)
+    assert losses(agent).keys() == {"critics", "policy", "duals"}
+
+
 def test_mpo_needs_a_spread_that_it_can_learn() -> None:
     with pytest.raises(ValueError, match=r"MPO.head.spread: expected state or free.*got 'fixed'"):
         MPO(head=NormalHead("none", "fixed"))

@@ -120,6 +120,9 @@ def test_data_that_does_not_fit_is_refused_in_one_line(run: Path, tmp_path: Path
         data.fill(longer, str(run))
     with pytest.raises(ValueError, match="PPO learns from its own last steps alone, and cannot learn from data"):
         data.fill(Agent(PPO(network=TINY), 3, Box([-1.0], [1.0]), seed=0), str(run))
+    retrace = Agent(MPO(network=TINY, estimate="retrace"), 3, Box([-1.0], [1.0]), seed=0)
+    with pytest.raises(ValueError, match="expected densities of its actions, which retrace needs, found none"):
+        data.fill(retrace, str(run))
     with pytest.raises(ValueError, match=r"nowhere: expected the folder of a run"):
         data.fill(agent, str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="minari:no/such-v0: expected a Minari dataset"):
