@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -144,6 +146,44 @@ def test_a_multiplier_grows_while_the_divergence_is_above_its_bound() -> None:
         dual = Dual(1.0, 1, torch.device("cpu"))
         (slope,) = torch.autograd.grad(trust_loss(dual, tensor([divergence]), 0.1), dual.raw)
         assert math.copysign(1, slope.item()) == sign
+
+
+def rlax() -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads((Path(__file__).parents[1] / "data/rlax.json").read_text()))
+
+
+class Multipliers:
+    """Dual variables as parameters of their own."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.free, self.value = value, value.detach()
+
+    def learned(self) -> Tensor:
+        return self.free
+
+
+@pytest.mark.parametrize("name", ["mpo", "vmpo"])
+def test_the_losses_are_rlaxs(name: str) -> None:
+    """Their sum, and its slopes by the policy's mean and spread and by every dual variable."""
+    found, given = rlax()[name], {key: tensor(x, dtype=torch.float64) for key, x in rlax()["given"].items()}
+    learned = {key: given[key].requires_grad_() for key in ("mean", "log_std", "eta", "alpha_mean", "alpha_spread")}
+    new, old = NormalAction(given["mean"], given["log_std"]), NormalAction(given["old"], given["old_log_std"])
+    duals: Any = {"temperature": Multipliers(given["eta"])}
+    if name == "mpo":
+        weight = weights(duals["temperature"], given["values"])
+        loss = likelihood(new, old, given["raw"], weight) + temperature_loss(duals["temperature"], given["values"], 0.1)
+    else:
+        vmpo, nets = VMPO(epsilon=0.1), cast(Any, SimpleNamespace(duals=duals))
+        some = Segment(given["old"], given["raw"][:, 0], given["advantage"], given["advantage"])
+        best, weight = vmpo.weights(nets, some)
+        loss = -(weight * new.rows(best).log_density(some.raw[best])).sum()
+        loss = loss + vmpo.temperature_loss(nets, some.advantage[best])
+    for kl, key, epsilon in zip(divergences(new, old), ("alpha_mean", "alpha_spread"), (0.01, 0.001), strict=True):
+        multipliers: Any = Multipliers(given[key])
+        loss = loss + (multipliers.value * kl).sum() + trust_loss(multipliers, kl, epsilon)
+    assert loss.item() == pytest.approx(found["loss"], rel=1e-9)
+    for (key, _), slope in zip(learned.items(), torch.autograd.grad(loss, list(learned.values())), strict=True):
+        torch.testing.assert_close(slope, tensor(found[f"slope_{key}"], dtype=torch.float64), msg=key)
 
 
 def filled(algorithm: Any, size: int = 1, rows: int = 60, episode: int = 10) -> Agent:
