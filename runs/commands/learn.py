@@ -14,7 +14,7 @@ from elites.runs.commands.training import Asked, Kind, training_flags
 from elites.runs.commands.training import asked as asked_of
 from elites.runs.learn import CONFIGS, LearnSettings
 
-DESCRIPTION = """Learns a Q-function and a policy without a model: with CGP, or with an agent to compare it with.
+DESCRIPTION = """Learns without a model: a Q-function and a policy with CGP, or with another agent.
 
   elites learn --env Pendulum-v1
   elites learn --env HalfCheetah-v5 --agent td3 --set steps=200000
@@ -22,8 +22,8 @@ DESCRIPTION = """Learns a Q-function and a policy without a model: with CGP, or 
   elites learn --env Hopper-v5 --agent awac --data outputs/Hopper-v5-sac-0
   elites learn --resume outputs/Pendulum-v1-cgp-0
 
-Works with any Gymnasium environment that has vector observations and bounded actions. The results are in the run's
-folder. `elites deploy RUN` exports the policy."""
+Works with any Gymnasium environment that has vector observations and bounded actions. Some agents also take choices.
+The results are in the run's folder. `elites deploy RUN` exports the policy."""
 
 
 def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
