@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.q_learning import ActorCritic, QLearning
-from elites.agents.algorithms.stochastic import StochasticPolicy, valued, violation
+from elites.agents.algorithms.stochastic import StochasticPolicy, imitation, valued
 from elites.agents.nets import Optimizer, Part
 from elites.agents.network import Network
 from elites.agents.replay import Replay, Rows
@@ -49,8 +49,7 @@ class AWAC(StochasticPolicy, QLearning):
 
         if step % self.policy_every == 0:
             weight = self.weights(nets, batch)
-            of = nets.policy.distribution(batch.state)
-            loss = -(weight * of.log_density(batch.raw_action)).mean() + self.penalty * violation(of).mean()
+            loss = imitation(nets.policy, batch.state, batch.raw_action, weight, self.penalty)
             yield "policy", loss, {"largest_weight": weight.max()}
         if step % self.target_every == 0:
             nets.follow(self.tau)

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from elites.agents import batches
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, violation
+from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, imitation
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Part
 from elites.agents.network import AWRNetwork, Network
@@ -68,9 +68,8 @@ class AWR(StochasticPolicy):
 
         weight = self.weights(self.targets(nets, episodes) - self.values(nets, state))
         for rows in batches.steps(len(state), self.batch, math.ceil(self.policy_steps * steps), nets.rng):
-            of = nets.policy.distribution(state[rows])
-            loss = -(weight[rows] * of.log_density(raw[rows])).mean()
-            yield "policy", loss + self.penalty * violation(of).mean(), {"weight": weight.mean()}
+            loss = imitation(nets.policy, state[rows], raw[rows], weight[rows], self.penalty)
+            yield "policy", loss, {"weight": weight.mean()}
 
     @torch.no_grad()
     def values(self, nets: ValuedPolicy, state: Tensor) -> Tensor:

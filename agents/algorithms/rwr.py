@@ -11,7 +11,7 @@ from torch import Generator, nn
 from elites.agents import batches
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.awr import ended
-from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, violation
+from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, imitation
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Part
 from elites.agents.network import AWRNetwork, Network
@@ -73,6 +73,5 @@ class RWR(StochasticPolicy):
         weight = utility / utility.mean()
         steps = math.ceil(self.policy_steps * self.pace.every / 2048)
         for rows in batches.steps(len(state), self.batch, steps, nets.rng):
-            of = nets.policy.distribution(state[rows])
-            loss = -(weight[rows] * of.log_density(raw[rows])).mean()
-            yield "policy", loss + self.penalty * violation(of).mean(), {"beta": nets.sharpness.beta.sum()}
+            loss = imitation(nets.policy, state[rows], raw[rows], weight[rows], self.penalty)
+            yield "policy", loss, {"beta": nets.sharpness.beta.sum()}

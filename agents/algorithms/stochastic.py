@@ -68,3 +68,9 @@ def violation(of: ActionDistribution) -> Tensor:
     if not isinstance(of, NormalAction) or of.squashed:
         return torch.zeros(())
     return 0.5 * (of.mean - of.mean.clamp(-1, 1)).square().sum(-1)
+
+
+def imitation(policy: Policy, state: Tensor, raw: Tensor, weight: Tensor, penalty: float) -> Tensor:
+    """The mean of -w ln π(a|s) over raw actions (R, A) with weights (R), and the penalty of means outside the box."""
+    of = policy.distribution(state)
+    return -(weight * of.log_density(raw)).mean() + penalty * violation(of).mean()
