@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := elites networks planners dynamics envs agents runs examples benchmarks tests docs README.md setup.py
 PACKAGES := networks planners dynamics envs agents runs
 
-.PHONY: demo test test-slow test-mbrl lint format typing docs notebooks figures bench check clean
+.PHONY: demo test test-slow test-mbrl test-peers lint format typing docs notebooks figures bench check clean
 
 demo: .venv/installed          ## the main job
 	$(BIN)/python examples/pets.py --planner cem_gd
@@ -17,6 +17,12 @@ test-slow: .venv/installed build/typing  ## what takes minutes
 
 test-mbrl: .venv-mbrl/peers  ## against mbrl-lib, Stable-Baselines3, SBX and others, in an environment of their own
 	.venv-mbrl/bin/pytest tests/mbrl
+
+test-peers: .venv/installed .venv-d3rlpy/installed .venv-rlax/installed  ## against d3rlpy and rlax, each in its own
+	mkdir -p build/peers
+	.venv-d3rlpy/bin/python tests/data/make_d3rlpy.py build/peers
+	.venv-rlax/bin/python tests/data/make_rlax.py build/peers
+	ELITES_PEERS=build/peers $(BIN)/pytest -n 0 tests/agents/test_peers.py
 
 lint: .venv/installed
 	$(BIN)/ruff check $(CODE)
@@ -50,7 +56,7 @@ bench: .venv-mbrl/peers        ## one plan's time and memory, here and in other 
 check: lint typing test docs   ## before a commit
 
 clean:
-	rm -rf .venv .venv-mbrl build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-mbrl .venv-d3rlpy .venv-rlax build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/installed: setup.py pyproject.toml constraints.txt $(wildcard networks/kernel/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "elites needs Python 3.10 or newer; try make PYTHON=python3.12")'
@@ -68,6 +74,11 @@ clean:
 # Beside mbrl-lib, so with its torch and without what else they would bring.
 .venv-mbrl/peers: .venv-mbrl/installed benchmarks/requirements.txt
 	.venv-mbrl/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
+	@touch $@
+
+.venv-%/installed: tests/data/requirements-%.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
 # The package as type checkers want it: links to the folders that setup.py maps.

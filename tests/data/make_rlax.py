@@ -1,14 +1,12 @@
-"""Writes rlax.json: the losses of MPO and V-MPO with their gradients, from rlax, for tests/agents/test_inference.py.
+"""Writes rlax.json: the losses of MPO and V-MPO with their gradients, from rlax, for tests/agents/test_peers.py.
 
-It needs an environment of its own, because rlax needs a newer JAX than SBX:
-
-    python -m venv .venv-rlax && .venv-rlax/bin/python -m pip install rlax==0.1.9
-    .venv-rlax/bin/python tests/data/make_rlax.py
+It needs an environment of its own, because rlax needs a newer JAX than SBX. `make test-peers` makes it.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +63,8 @@ def main() -> None:
         value, slopes = jax.value_and_grad(loss)({key: jnp.asarray(x) for key, x in parameters.items()})
         found[name] = {"loss": value, **{f"slope_{key}": slope for key, slope in slopes.items()}}
     text = json.dumps(found, default=lambda x: np.asarray(x).tolist())
-    (Path(__file__).parent / "rlax.json").write_text(text + "\n")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    (folder / "rlax.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
