@@ -1,4 +1,4 @@
-"""TD3 and SAC of Stable-Baselines3, and of SBX, its edition in JAX, to compare with ours."""
+"""Agents of Stable-Baselines3 to compare with ours: its TD3, SAC and PPO, sb3-contrib's TRPO, and SBX's, in JAX."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from elites.agents import SAC, TD3, Learner
+from elites.agents import PPO, SAC, TD3, TRPO, Learner
 
 LIBRARIES = {"sb3": "stable_baselines3", "sbx": "sbx"}
+OFF_POLICY, ON_POLICY = ("td3", "sac"), ("ppo", "trpo")
 
 
 def model_for(
@@ -18,10 +19,12 @@ def model_for(
 ) -> Any:
     """Their agent, with our settings except those of the implementation. batch: None takes ours."""
     try:
-        theirs = importlib.import_module(LIBRARIES[library])
+        theirs: Any = importlib.import_module("sb3_contrib" if agent == "trpo" else LIBRARIES[library])
         from stable_baselines3.common.noise import NormalActionNoise
     except ImportError as error:
         raise ValueError(f"{error}; make .venv-mbrl/peers installs it into .venv-mbrl") from None
+    if agent in ON_POLICY:
+        return _on_policy(theirs, agent, env, seed)
     ours = TD3() if agent == "td3" else SAC()
     options: dict[str, Any] = {
         "batch_size": batch or ours.batch,
@@ -40,6 +43,20 @@ def model_for(
     if library == "sbx" or isinstance(ours, TD3):
         options["policy_delay"] = ours.policy_every
     return getattr(theirs, agent.upper())("MlpPolicy", env, seed=seed, device="cpu", **options)
+
+
+def _on_policy(theirs: Any, agent: str, env: Any, seed: int) -> Any:
+    """Their KL divergence is the mean over an action's dimensions, and ours the sum."""
+    ours = PPO() if agent == "ppo" else TRPO()
+    options: dict[str, Any] = {"n_steps": ours.pace.every, "batch_size": ours.batch, "gamma": ours.discount}
+    options |= {"gae_lambda": ours.trace, "learning_rate": ours.network.value_optimizer.rate}
+    options |= {"policy_kwargs": {"net_arch": list(ours.network.policy.hidden)}}
+    if isinstance(ours, PPO):
+        options |= {"n_epochs": ours.epochs, "clip_range": ours.clip_range}
+        return theirs.PPO("MlpPolicy", env, seed=seed, device="cpu", **options)
+    size = env.action_space.shape[0]
+    options |= {"target_kl": ours.kl / size, "cg_damping": ours.damping / size, "n_critic_updates": ours.value_epochs}
+    return theirs.TRPO("MlpPolicy", env, seed=seed, device="cpu", **options)
 
 
 class Theirs(Learner):

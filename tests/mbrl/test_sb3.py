@@ -39,6 +39,13 @@ def test_a_run_of_theirs_is_evaluated_as_ours_are(agent: str, tmp_path: Path) ->
     assert summary["env_steps"] == 350
 
 
+@pytest.mark.parametrize("agent", ["ppo", "trpo"])
+def test_on_policy_agents_of_theirs_take_whole_segments(agent: str, tmp_path: Path) -> None:
+    run("sb3.py", "--agent", agent, "--steps", 3000, "--evaluate-every", 2048, "--out", tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [(row["phase"], row["env_steps"]) for row in rows] == [("evaluation", "2048"), ("final", "4096")]
+
+
 # --- benchmarks/pace.py -----------------------------------------------------------------------------------------------
 
 
