@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from elites.agents import batches
 from elites.agents.algorithm import Losses
+from elites.agents.algorithms.episodes import ended, joined
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, imitation
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Part
@@ -57,8 +58,7 @@ class AWR(StochasticPolicy):
         episodes = ended(data)
         if not episodes:
             return
-        state = torch.cat([episode.state for episode in episodes])
-        raw = torch.cat([episode.raw_action for episode in episodes])
+        state, raw = joined(episodes, "state", "raw_action")
         steps = self.pace.every / 2048
 
         target = self.targets(nets, episodes)
@@ -78,21 +78,10 @@ class AWR(StochasticPolicy):
 
     def targets(self, nets: ValuedPolicy, episodes: list[Episode]) -> Tensor:
         """TD(λ)'s returns of all steps."""
-        following = self.values(nets, torch.cat([episode.next_state for episode in episodes]))
+        following = self.values(nets, *joined(episodes, "next_state"))
         each = zip(episodes, torch.split(following, [e.length for e in episodes]), strict=True)
         return torch.cat([lambda_returns(e, value, self.discount, self.trace) for e, value in each])
 
     def weights(self, advantage: Tensor) -> Tensor:
         std, mean = torch.std_mean(advantage, correction=0)
         return ((advantage - mean) / (std + 1e-5) / self.temperature).exp().clamp(max=self.largest)
-
-
-def ended(data: Replay) -> list[Episode]:
-    """The episodes that have ended. Raises a ValueError if the buffer is full of one that has not."""
-    found = [episode for episode in data.episodes() if episode.ends]
-    if not found and len(data) == data.capacity:
-        raise ValueError(
-            f"the agent: expected episodes that end within its {data.capacity} transitions, got none; "
-            "set episode_steps or a larger agent.capacity"
-        )
-    return found

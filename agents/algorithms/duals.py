@@ -24,8 +24,21 @@ class Duals(nn.Module):
         super().__init__()
         self.each = nn.ModuleDict({name: Dual(start, size, device) for name, (start, size) in starts.items()})
 
+    @classmethod
+    def of(cls, actions: int, device: torch.device, **others: tuple[float, int]) -> Duals:
+        """A temperature, and the multipliers of the mean and of the spread for each of the actions' dimensions."""
+        return cls({"temperature": (1.0, 1), "mean": (1.0, actions), "spread": (10.0, actions), **others}, device)
+
     def __getitem__(self, name: str) -> Dual:
         return cast("Dual", self.each[name])
+
+    def penalty(self, kls: tuple[Tensor, Tensor]) -> Tensor:
+        """The M-step's Σ_d α_d KL_d over the divergences of the mean and of the spread (A)."""
+        return (self["mean"].value * kls[0]).sum() + (self["spread"].value * kls[1]).sum()
+
+    def trust_loss(self, kls: tuple[Tensor, Tensor], epsilons: tuple[float, float]) -> Tensor:
+        """The loss of both multipliers."""
+        return trust_loss(self["mean"], kls[0], epsilons[0]) + trust_loss(self["spread"], kls[1], epsilons[1])
 
     def exploded(self) -> str | None:
         """Multipliers that outweigh every loss, in words: they grow while the policy leaves its trust region."""

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.duals import Duals, divergences, likelihood, temperature_loss, trust_loss, weights
+from elites.agents.algorithms.duals import Duals, divergences, likelihood, temperature_loss, weights
 from elites.agents.algorithms.q_learning import QLearning, QNets
 from elites.agents.algorithms.stochastic import StochasticPolicy, valued
 from elites.agents.estimates import retrace
@@ -72,9 +72,8 @@ class MPO(StochasticPolicy, QLearning):
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
         policy = self.new_policy(spaces, rng, self.head, slow=True)
-        starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}
-        starts |= {} if self.head.bounded else {"penalty": (1.0, 1)}
-        duals = Part(Duals(starts, rng.device), Optimizer(self.dual_rate, clip=40.0))
+        penalty = {} if self.head.bounded else {"penalty": (1.0, 1)}
+        duals = Part(Duals.of(spaces.action_size, rng.device, **penalty), Optimizer(self.dual_rate, clip=40.0))
         return {"critics": self.new_critics(spaces, rng), "policy": policy, "duals": duals}
 
     def schema(self, spaces: Spaces) -> Schema:
@@ -132,16 +131,14 @@ class MPO(StochasticPolicy, QLearning):
         if not self.head.bounded:
             weight = weight + weights(nets.duals["penalty"], cost)
         new = cast("NormalAction", nets.policy.distribution(batch.next_state))  # the M-step
-        mean, spread = divergences(new, old)
-        trust = (nets.duals["mean"].value * mean).sum() + (nets.duals["spread"].value * spread).sum()
+        kls = divergences(new, old)
         figures = {"temperature": nets.duals["temperature"].value.sum()}
-        figures |= {"kl_mean": mean.sum(), "kl_spread": spread.sum()}
-        yield "policy", likelihood(new, old, raw, weight) + trust, figures
+        figures |= {"kl_mean": kls[0].sum(), "kl_spread": kls[1].sum()}
+        yield "policy", likelihood(new, old, raw, weight) + nets.duals.penalty(kls), figures
 
         loss = temperature_loss(nets.duals["temperature"], values, self.epsilon)
         if not self.head.bounded:
             loss = loss + temperature_loss(nets.duals["penalty"], cost, self.epsilon_penalty)
-        loss = loss + trust_loss(nets.duals["mean"], mean, self.epsilon_mean)
-        yield "duals", loss + trust_loss(nets.duals["spread"], spread, self.epsilon_spread)
+        yield "duals", loss + nets.duals.trust_loss(kls, (self.epsilon_mean, self.epsilon_spread))
         if step % self.target_every == 0:
             nets.follow(self.tau)

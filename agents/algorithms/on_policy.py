@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from elites.agents import batches
 from elites.agents.algorithm import Loss
 from elites.agents.algorithms.awr import ValuedPolicy
+from elites.agents.algorithms.episodes import joined
 from elites.agents.algorithms.stochastic import StochasticPolicy
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Optimizer, Part
@@ -66,10 +67,7 @@ class OnPolicy(StochasticPolicy):
     def segment(self, nets: ValuedPolicy, data: Replay) -> Segment:
         """Takes the data since the last update, with generalised advantages (Schulman et al. 2016, eq. 16)."""
         episodes = data.episodes()
-        state, following, raw = (
-            torch.cat([getattr(episode, name) for episode in episodes])
-            for name in ("state", "next_state", "raw_action")
-        )
+        state, following, raw = joined(episodes, "state", "next_state", "raw_action")
         value, next_value = nets.value.values(state)[0], nets.value.values(following)[0]
         each = zip(episodes, torch.split(next_value, [e.length for e in episodes]), strict=True)
         target = torch.cat([lambda_returns(e, v, self.discount, self.trace) for e, v in each])

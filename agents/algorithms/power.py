@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from elites.agents.algorithm import Algorithm, Losses
-from elites.agents.algorithms.awr import ended
+from elites.agents.algorithms.episodes import ended, joined
 from elites.agents.algorithms.features import RadialFeatures
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Nets, Part
@@ -87,7 +87,7 @@ class PoWER(Algorithm):
         played = sorted(ended(data), key=lambda episode: -episode.reward.mean().item())[: self.best]
         if not played:
             return
-        state, raw = (torch.cat([getattr(episode, name) for episode in played]) for name in ("state", "raw_action"))
+        state, raw = joined(played, "state", "raw_action")
         of = nets.policy.features(state)
         spread = of.square().sum(-1, keepdim=True)
         weight = torch.cat([self.utility(episode) for episode in played]).unsqueeze(-1)

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from elites.agents import batches
 from elites.agents.algorithm import Losses
+from elites.agents.algorithms.episodes import joined
 from elites.agents.algorithms.features import RandomFeatures
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy
 from elites.agents.nets import Part
@@ -67,9 +68,7 @@ class REPS(StochasticPolicy):
         """Table 1 of Peters et al.: the dual finds η and θ; then weighted likelihood."""
         episodes = data.episodes()
         columns = ("state", "next_state", "raw_action", "reward", "terminated")
-        state, following, raw, reward, terminated = (
-            torch.cat([getattr(episode, name) for episode in episodes]) for name in columns
-        )
+        state, following, raw, reward, terminated = joined(episodes, *columns)
         first = torch.cat([episode.state[:1] for episode in episodes])
         data.drop()
         features = nets.value.features

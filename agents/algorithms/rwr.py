@@ -10,7 +10,7 @@ from torch import Generator, nn
 
 from elites.agents import batches
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.awr import ended
+from elites.agents.algorithms.episodes import ended, joined
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy, imitation
 from elites.agents.estimates import lambda_returns
 from elites.agents.nets import Part
@@ -61,8 +61,7 @@ class RWR(StochasticPolicy):
         episodes = ended(data)
         if not episodes:
             return
-        state = torch.cat([episode.state for episode in episodes])
-        raw = torch.cat([episode.raw_action for episode in episodes])
+        state, raw = joined(episodes, "state", "raw_action")
         nothing = torch.zeros(())
         returns = [lambda_returns(e, nothing.expand(e.length), self.discount, 1.0) for e in episodes]
         cost = torch.cat(returns).max() - torch.cat(returns)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.awr import ended
+from elites.agents.algorithms.episodes import ended, joined
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy
 from elites.agents.nets import Part
 from elites.agents.network import Network
@@ -50,7 +50,7 @@ class UREX(StochasticPolicy):
             return
         returns = torch.stack([episode.reward.sum() for episode in played]) / self.scale
         lengths = [episode.length for episode in played]
-        state, raw = (torch.cat([getattr(episode, name) for episode in played]) for name in ("state", "raw_action"))
+        state, raw = joined(played, "state", "raw_action")
         density = nets.policy.distribution(state).log_density(raw)
         density = torch.stack([part.sum() for part in torch.split(density, lengths)])  # ln π of whole episodes
         share = self.shares(returns, density.detach())

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from elites.agents import batches
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.awr import ValuedPolicy
-from elites.agents.algorithms.duals import Duals, divergences, trust_loss
+from elites.agents.algorithms.duals import Duals, divergences
 from elites.agents.algorithms.on_policy import OnPolicy, Segment
 from elites.agents.nets import Optimizer, Part
 from elites.agents.replay import Replay
@@ -51,8 +51,7 @@ class VMPO(OnPolicy):
         return nets.duals.exploded()
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        starts = {"temperature": (1.0, 1), "mean": (1.0, spaces.action_size), "spread": (10.0, spaces.action_size)}
-        duals = Part(Duals(starts, rng.device), Optimizer(self.dual_rate))
+        duals = Part(Duals.of(spaces.action_size, rng.device), Optimizer(self.dual_rate))
         return super().parts(spaces, rng) | {"duals": duals}
 
     def update(self, nets: VMPONets, data: Replay, step: int) -> Losses:
@@ -64,14 +63,12 @@ class VMPO(OnPolicy):
             some, old = segment.rows(rows), before.rows(rows)
             best, weight = self.weights(nets, some)
             new = cast("NormalAction", nets.policy.distribution(some.state))
-            mean, spread = divergences(new, old)
-            trust = (nets.duals["mean"].value * mean).sum() + (nets.duals["spread"].value * spread).sum()
+            kls = divergences(new, old)
             likely = -(weight * new.rows(best).log_density(some.raw[best])).sum()
-            yield "policy", likely + trust, {"kl_mean": mean.sum(), "kl_spread": spread.sum()}
+            yield "policy", likely + nets.duals.penalty(kls), {"kl_mean": kls[0].sum(), "kl_spread": kls[1].sum()}
 
             loss = self.temperature_loss(nets, some.advantage[best])
-            loss = loss + trust_loss(nets.duals["mean"], mean, self.epsilon_mean)
-            yield "duals", loss + trust_loss(nets.duals["spread"], spread, self.epsilon_spread)
+            yield "duals", loss + nets.duals.trust_loss(kls, (self.epsilon_mean, self.epsilon_spread))
             yield self.value_loss(nets, some)
 
     def weights(self, nets: VMPONets, some: Segment) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,26 @@
+"""The episodes of a replay, for algorithms that learn from whole ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from elites.agents.replay import Episode, Replay
+
+
+def ended(data: Replay) -> list[Episode]:
+    """The episodes that have ended. Raises a ValueError if the buffer is full of one that has not."""
+    found = [episode for episode in data.episodes() if episode.ends]
+    if not found and len(data) == data.capacity:
+        raise ValueError(
+            f"the agent: expected episodes that end within its {data.capacity} transitions, got none; "
+            "set episode_steps or a larger agent.capacity"
+        )
+    return found
+
+
+def joined(episodes: Iterable[Episode], *names: str) -> tuple[Tensor, ...]:
+    """These columns of all episodes, one after another."""
+    return tuple(torch.cat([getattr(episode, name) for episode in episodes]) for name in names)
