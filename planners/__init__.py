@@ -25,6 +25,7 @@ from elites.planners.evaluator import Evaluator
 from elites.planners.grad_cem import GradCEM
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.icem import ICEM
+from elites.planners.memory import EliteMemory
 from elites.planners.mppi import MPPI, Softmax
 from elites.planners.plan import Objective, Plan, Planner, RoughObjective, shift
 from elites.planners.planner import SamplingPlanner, Solver, first_state
@@ -72,6 +73,7 @@ __all__ = [
     "Coloured",
     "Distribution",
     "Draw",
+    "EliteMemory",
     "Evaluator",
     "Fill",
     "FullNormal",

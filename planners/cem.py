@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elites.fields import Count, NonNegative, Positive, Rate
 from elites.planners.distributions import Distribution, Refit, TruncatedNormal, suited
+from elites.planners.memory import EliteMemory
 from elites.planners.planner import SamplingPlanner, first_state
 from elites.planners.problem import Problem
 from elites.planners.search import Search
@@ -52,6 +53,7 @@ class CEM(SamplingPlanner):
     distribution: Distribution = TruncatedNormal()
     warm: Literal["best", "mean"] = "best"  # the point of the last plan at which a warm start is centred
     answer: Literal["best", "mean"] = "best"  # the mean suits a noisy objective: the best seen overfits noise
+    memory: EliteMemory | None = None  # elites of earlier rounds to refit to as well
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,4 +74,5 @@ class CEM(SamplingPlanner):
             samples=[self.samples] * self.iterations,
             keep=max(self.elites, keep),
             answer=self.answer,
+            memory=self.memory,
         )

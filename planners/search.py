@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from elites.planners.distributions import Distribution, Refit, State
 from elites.planners.evaluator import checked, finite
+from elites.planners.memory import EliteMemory, Remembered
 from elites.planners.plan import Plan, like_state
 from elites.planners.problem import Problem
 from elites.planners.weighting import Weighting, best, like, take, top
@@ -39,7 +40,8 @@ class Search:
 
     samples: candidates drawn in each round. keep: elites in the plan. answer: the best point seen, or the mean. The
     mean is the last candidate asked for, and answers unless the start is better. The start's best is a candidate of
-    the first round. N can differ from one ask to the next. `ask` draws random numbers, `tell` never does.
+    the first round. N can differ from one ask to the next. `ask` draws random numbers, `tell` never does. memory: the
+    fit is to the remembered elites, not to those of the round alone.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Search:
         keep: int = 1,
         beside: Beside | None = None,
         answer: Literal["best", "mean"] = "best",
+        memory: EliteMemory | None = None,
     ) -> None:
         self.problem, self.distribution, self.state = problem, distribution, state
         self.weighting, self.refit, self.samples, self.keep = weighting, refit, samples, keep
-        self.beside, self.answer = beside, answer
+        self.beside, self.answer, self.memory = beside, answer, memory
+        self.remembered: Remembered | None = None
         self.round, self.evaluations, self.stopped, self.answered = 0, 0, False, answer == "best"
         self.axis = len(problem.batch)
         self.elites = problem.fallback.unsqueeze(self.axis).expand(*problem.batch, keep, *problem.space.shape)
@@ -143,10 +147,22 @@ class Search:
             self.start_value = values.select(-1, self.samples[0])
         index, weights = self.weighting(values)
         chosen = take(own, index)
+        if self.memory is not None:
+            chosen, weights = self._with_memory(self.memory, chosen, weights, values.gather(-1, index))
         self.state = self.distribution.fit(self.state, chosen, weights, self.problem.space, self.refit)
         self._remember(own, points, values)
         self.found, self.value = self.elites.select(self.axis, 0), self.values.select(-1, 0)
         self.round += 1
+
+    def _with_memory(
+        self, memory: EliteMemory, elites: Tensor, weights: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The candidates of the fit, and their weights: all 0 if this round teaches nothing."""
+        values = torch.where(weights > 0, values, -torch.inf)
+        kept = memory.begin(elites, values) if self.remembered is None else self.remembered
+        self.remembered = memory.taken(kept, elites, values)
+        own, all_weights = memory.weighted(self.remembered)
+        return own, all_weights * (weights.sum(-1, keepdim=True) > 0)
 
     def _remember(self, own: Tensor, points: Tensor, values: Tensor) -> None:
         """Keeps the best of this round and of the earlier rounds, unless this round includes those already."""
@@ -183,12 +199,15 @@ class Search:
         """The whole state, generator included. To continue, begin an equal search and call `load_state_dict`."""
         saved: Saved = {name: getattr(self, name) for name in (*self.TENSORS, *self.COUNTS)}
         asked = None if self._asked is None else list(self._asked)
-        return saved | {"state": list(self.state), "asked": asked, "rng": self.problem.draw.rng.get_state()}
+        saved |= {"state": list(self.state), "asked": asked, "rng": self.problem.draw.rng.get_state()}
+        return saved if self.remembered is None else saved | {"remembered": list(self.remembered)}
 
     def load_state_dict(self, saved: Mapping[str, object]) -> None:
         for name in (*self.TENSORS, *self.COUNTS):
             setattr(self, name, saved[name])
         self.state = like_state(self.state, saved["state"])
+        remembered = saved.get("remembered")
+        self.remembered = Remembered(*remembered) if isinstance(remembered, list) else None
         asked = saved["asked"]
         self._asked = (asked[0], asked[1]) if isinstance(asked, list) else None
         restore(self.problem.draw.rng, saved["rng"])

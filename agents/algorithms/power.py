@@ -43,13 +43,15 @@ class PoWER(Algorithm):
     """Rewards become positive: e^(r / reward_scale). Their sum to come, Q, is the weight of an action itself.
 
     An update learns from the `best` episodes of the replay, which is the paper's importance sampler (Algorithm 1).
+    Where episodes begin at random, take all of them: the best ones are those that began well. The first update needs
+    many episodes, because a fit through a few has no spread left.
     """
 
     random_steps = 0
     by_episode = True
 
     capacity: Count = 20_000
-    pace: Pace = Pace(1, 200)
+    pace: Pace = Pace(1, 4000)
     discount: Fraction = 0.99
     scale: tuple[Positive, ...] = ()  # the states' units, one for each entry; none is 1 for all
     centres: Count = 7  # centres of the features in each dimension
@@ -57,7 +59,7 @@ class PoWER(Algorithm):
     std: Positive = 3.0  # first spread of θ
     least_std: Positive = 0.5
     reward_scale: Positive = 2.0
-    best: Count = 10  # episodes of an update
+    best: Count = 100  # episodes of an update
     ridge: Positive = 1e-3
 
     def build(self, spaces: Spaces, rng: Generator) -> PowerNets:

@@ -30,13 +30,14 @@ from elites.planners import (
     shift,
 )
 
-NAMES = [*PLANNERS, "rank_weighted:RankWeighted"]
+VARIANTS = {"cem with a memory": {"name": "cem", "memory": {}}}
+NAMES = [*PLANNERS, *VARIANTS, "rank_weighted:RankWeighted"]
 TENSORS = ("best", "value", "elites", "ok")
 SHAPES = [(4, 2), (3,), (5, 1)]
 
 
 def made(name: str, **fields: Any) -> Planner:
-    return config.build(Planner, {"name": name, **fields})
+    return config.build(Planner, {"name": name, **VARIANTS.get(name, {}), **fields})
 
 
 def unit_box(*shape: int, dtype: torch.dtype = torch.float32) -> Box:
@@ -409,7 +410,8 @@ def variants(value: Any) -> Iterator[tuple[str, Any]]:
             choices = [old / 2, old * 2, old + 0.1, old + 1]
         else:
             literal = get_args(hints(type(value))[field.name])
-            choices = [choice for choice in literal if choice != old]
+            choices = [choice() if isinstance(choice, type) else choice for choice in literal if choice != old]
+            choices = [choice for choice in choices if choice is not None]
         for choice in choices:
             try:
                 yield field.name, dataclasses.replace(value, **{field.name: choice})
