@@ -11,6 +11,7 @@ from elites.planners.distributions import (
     Fill,
     FullNormal,
     Noise,
+    NormalMixture,
     Refit,
     Smoothed,
     SplineKnots,
@@ -51,6 +52,7 @@ DISTRIBUTIONS: dict[str, type] = {
     "tanh_normal": TanhNormal,
     "spline_knots": SplineKnots,
     "full_normal": FullNormal,
+    "normal_mixture": NormalMixture,
     "uniform": Uniform,
     "categorical": Categorical,
 }
@@ -80,6 +82,7 @@ __all__ = [
     "GradCEM",
     "GradientAscent",
     "Noise",
+    "NormalMixture",
     "Objective",
     "Plan",
     "Planner",

@@ -13,7 +13,7 @@ from elites.planners.weighting import best, like
 
 
 class Remembered(NamedTuple):
-    """Values are -inf where there is no candidate yet."""
+    """A value of -inf stands for no candidate yet."""
 
     own: Tensor  # (*B, M, k, *U): the elites of M rounds, the oldest first
     values: Tensor  # (*B, M, k)

@@ -44,4 +44,4 @@ def best(points: Tensor, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def like(x: Tensor, points: Tensor) -> Tensor:
     """(*B, N) -> (*B, N, 1, …), to broadcast against points."""
-    return x.reshape(*x.shape, *[1] * (points.ndim - x.ndim))
+    return x.reshape((*x.shape, *[1] * (points.ndim - x.ndim)))

@@ -3,6 +3,7 @@
 from elites.planners.distributions.categorical import Categorical
 from elites.planners.distributions.distribution import Distribution, Fill, Refit, State
 from elites.planners.distributions.full_normal import FullNormal
+from elites.planners.distributions.mixture import NormalMixture
 from elites.planners.distributions.noise import Coloured, Noise, Smoothed, White
 from elites.planners.distributions.normals import BoxNormal, ClippedNormal, TanhNormal, TruncatedNormal
 from elites.planners.distributions.spline_knots import SplineKnots
@@ -18,6 +19,7 @@ __all__ = [
     "Fill",
     "FullNormal",
     "Noise",
+    "NormalMixture",
     "Refit",
     "Smoothed",
     "SplineKnots",

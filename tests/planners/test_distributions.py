@@ -24,6 +24,7 @@ from elites.planners import (
     Draw,
     Fill,
     FullNormal,
+    NormalMixture,
     Plan,
     Planner,
     PredictiveSampling,
@@ -289,6 +290,42 @@ def test_colour_makes_choices_last() -> None:
         same[name] = (drawn[:, 1:] == drawn[:, :-1]).float().mean().item()
     assert same["white"] == pytest.approx(0.5, abs=0.02)
     assert same["red"] > 0.75
+
+
+def test_a_mixture_keeps_both_of_two_optima() -> None:
+    """Elites around -3 and 4, twice as many at 4. Two components hold them; what one normal would draw is between."""
+    box, mixture = Box(torch.full((2,), -9.0), torch.full((2,), 9.0)), NormalMixture()
+    offsets = torch.randn(30, 2, generator=rng()) * 0.1
+    own = offsets + tensor([-3.0] * 10 + [4.0] * 20)[:, None]
+    state: Any = mixture.fit(mixture.begin(box, (), 0.5), own, torch.full((30,), 1 / 30), box, Refit())
+    drawn = mixture.sample(state, box, 3000, Draw(box, (), rng(1)))
+    low = drawn[:, 0] < 0
+    assert low.float().mean().item() == pytest.approx(1 / 3, abs=0.03)
+    assert torch.allclose(drawn[low].mean(0), own[:10].mean(0), atol=0.02)
+    assert torch.allclose(drawn[~low].std(0), own[10:].std(0), atol=0.03)
+    assert torch.allclose(mixture.centre(state, box), tensor([4.0, 4.0]), atol=0.3)
+
+
+def test_a_mixture_of_one_is_a_normal() -> None:
+    box, one, normal = BOXES["unit"], NormalMixture(components=1), ClippedNormal()
+    own = torch.randn(5, 6, 2, generator=rng()).clamp(-1, 1)
+    weights = tensor([0.4, 0.3, 0.1, 0.1, 0.1])
+    found: Any = one.fit(one.begin(box, (), 0.5), own, weights, box, Refit(0.7, 0.6, 0.1))
+    expected: Any = normal.fit(normal.begin(box, (), 0.5), own, weights, box, Refit(0.7, 0.6, 0.1))
+    assert torch.allclose(found.mean[0], expected.mean, atol=1e-6)
+    assert torch.allclose(found.std[0], expected.std, atol=1e-6)
+
+
+def test_a_component_without_candidates_is_dropped() -> None:
+    """Three candidates in one place and one far away: it would be a normal without a spread."""
+    box, mixture = Box([-9.0], [9.0]), NormalMixture()
+    own = tensor([[1.0], [1.1], [0.9], [7.0]])
+    state: Any = mixture.fit(mixture.begin(box, (), 0.5), own, torch.full((4,), 0.25), box, Refit())
+    assert (state.share > 0).sum() <= 2
+    assert state.share.sum().item() == pytest.approx(1)
+    assert state.std[state.share > 0].min() > 0
+    drawn = mixture.sample(state, box, 500, Draw(box, (), rng()))
+    assert drawn.unique().numel() > 400
 
 
 def test_full_normal_draws_its_covariance() -> None:
