@@ -3,11 +3,13 @@
     python benchmarks/pace.py --env HalfCheetah-v5
     .venv-mbrl/bin/python benchmarks/pace.py            # with Stable-Baselines3 and SBX; `make .venv-mbrl/peers`
     python benchmarks/pace.py --agent td3 cgp cgp-4 cgp-float32 --batch 256 --threads 1
+    python benchmarks/pace.py --env Pendulum-v1 --agent sac mpo ppo awr --own-pace --block 4096 --rounds 3 --threads 1
 
 All agents take turns with a block of steps, many times, so other work on the machine slows all of them equally. A ratio
 is the median over the rounds. A step of learning is a step of the environment and an update. NAME-4 searches with four
 iterations. NAME-float32 uses only numbers of 32 bits. cgp-target imitates the target's search. sb3-NAME is
-Stable-Baselines3's agent, sbx-NAME is SBX's, in JAX.
+Stable-Baselines3's agent, sbx-NAME is SBX's, in JAX. With --own-pace, every agent has its own batch and number of
+updates a step. Agents that learn in bursts need a block that holds some.
 
 JAX has no setting for threads: its pool has a thread for each core, and Python runs beside it. So on Linux the process
 is limited to --threads cores. "cores" is processor time over wall time.
@@ -40,6 +42,7 @@ from elites.runs.environments import make
 THEIRS = ["sb3-td3", "sb3-sac", "sbx-td3", "sbx-sac"]
 OURS = ["td3", "td3-float32", "ddpg", "sac", "sac-float32", "qt_opt", "qt_opt-4", "qgp"]
 OURS += ["cgp", "cgp-4", "cgp-float32", "cgp-target"]
+OTHERS = ["dspg", "mpo", "awac", "awr", "rwr", "bc", "vmpo", "ppo", "trpo", "reps", "urex", "power"]  # by name alone
 WARM = 1000  # random steps before the measurement
 
 
@@ -68,8 +71,9 @@ class Side(ABC):
 class Ours(Side):
     """A step of the loop of examples/cgp.py, without progress, checks and checkpoints."""
 
-    def __init__(self, algorithm: Algorithm, env: str) -> None:
+    def __init__(self, algorithm: Algorithm, env: str, own_pace: bool) -> None:
         super().__init__(env)
+        self.own_pace = own_pace
         self.agent = Agent(algorithm, sizes(self.env)[0], self.env.action_space, seed=0)
         for _ in range(WARM):
             self.step(self.agent.act_at_random(1)[0])
@@ -84,7 +88,10 @@ class Ours(Side):
     def learn(self, steps: int) -> None:
         for _ in range(steps):
             self.step(self.agent.act(self.observation))
-            self.agent.update()
+            if self.own_pace:
+                self.agent.improve(1)
+            else:
+                self.agent.update()
 
     def action(self, observation: Any) -> Any:
         return self.agent.act(observation, explore=False)
@@ -103,11 +110,11 @@ class Theirs(Side):
         return self.model.predict(observation, deterministic=True)[0]
 
 
-def side(name: str, env: str, batch: int) -> Side:
+def side(name: str, env: str, batch: int, own_pace: bool) -> Side:
     kind, *rest = name.split("-")
     if kind in LIBRARIES:
         return Theirs(kind, rest[0], env, batch)
-    algorithm: Any = replace(AGENTS[kind](), batch=batch)
+    algorithm: Any = AGENTS[kind]() if own_pace else replace(AGENTS[kind](), batch=batch)
     if set(rest) - {"float32"} and not isinstance(algorithm, Searched):
         raise ValueError(f"--agent: {kind} does not search, so there is no {name}")
     for what in rest:
@@ -115,7 +122,7 @@ def side(name: str, env: str, batch: int) -> Side:
         changes: dict[str, Any] = {"float32": exact, "target": {"search_for": "target"}}
         change = changes[what] if what in changes else {"search": replace(PI_CEM, iterations=int(what))}
         algorithm = replace(algorithm, **change)
-    return Ours(algorithm, env)
+    return Ours(algorithm, env, own_pace)
 
 
 def keep_to(threads: int) -> str:
@@ -139,11 +146,12 @@ def timed(work: Callable[[int], None], steps: int) -> tuple[float, float]:
 
 
 def arguments() -> argparse.Namespace:
-    known = [*THEIRS, *OURS]
+    known = [*THEIRS, *OURS, *OTHERS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="HalfCheetah-v5")
     parser.add_argument("--agent", nargs="+", choices=known, metavar="NAME", help=f"some of {', '.join(known)}")
     parser.add_argument("--batch", type=int, default=128, help="transitions of an update, for all agents")
+    parser.add_argument("--own-pace", action="store_true", help="every agent's own batch and pace")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of threads and cores")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--block", type=int, default=80, help="number of steps in a row")
@@ -151,6 +159,8 @@ def arguments() -> argparse.Namespace:
     for name in ("batch", "threads", "rounds", "block"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: expected at least 1, got {getattr(args, name)}")
+    if set(args.agent or ()) & {"urex", "power"} and not args.own_pace:
+        raise ValueError("--agent: urex and power have no batch; add --own-pace")
     there = {library for library, module in LIBRARIES.items() if importlib.util.find_spec(module)}
     args.agent = args.agent or [*(name for name in THEIRS if name.split("-")[0] in there), *OURS]
     return args
@@ -159,7 +169,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args, screen = arguments(), cli.Screen()
     threads = keep_to(args.threads)  # before JAX counts the cores
-    sides = {name: side(name, args.env, args.batch) for name in args.agent}
+    sides = {name: side(name, args.env, args.batch, args.own_pace) for name in args.agent}
     costs: dict[str, list[tuple[float, ...]]] = defaultdict(list)  # seconds of a step of learning, and of acting
     for number in range(args.rounds + 1):
         for name, one in sides.items():
@@ -167,7 +177,8 @@ def main() -> None:
             learning, acting = timed(one.learn, args.block), timed(one.play, args.block)
             if number:  # round 0 is a warm-up
                 costs[name].append((learning[0], acting[0], learning[1] / learning[0]))
-    screen.line(f"{args.env}, batch {args.batch}, {threads}, {args.rounds} rounds of {args.block} steps each")
+    batch = "own batch and pace" if args.own_pace else f"batch {args.batch}"
+    screen.line(f"{args.env}, {batch}, {threads}, {args.rounds} rounds of {args.block} steps each")
     first = next(iter(sides))
     print(f"| | learning, steps/s | of {first}'s | cores | 1000 steps of learning | 1000 steps of acting |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

@@ -36,6 +36,10 @@ class ActionDistribution(ABC):
     def sample(self, rng: Generator) -> Sample: ...
 
     @abstractmethod
+    def at(self, noise: Tensor) -> Sample:
+        """The sample for this noise (R, A), as the head's `noise` draws it."""
+
+    @abstractmethod
     def log_density(self, raw: Tensor) -> Tensor:
         """ln π of stored raw actions (R, A) -> (R,)."""
 
@@ -74,6 +78,9 @@ class PointAction(ActionDistribution):
     def sample(self, rng: Generator) -> Sample:
         raise ValueError(_NO_DENSITY)
 
+    def at(self, noise: Tensor) -> Sample:
+        raise ValueError(_NO_DENSITY)
+
     def log_density(self, raw: Tensor) -> Tensor:
         raise ValueError(_NO_DENSITY)
 
@@ -101,12 +108,12 @@ class NormalAction(ActionDistribution):
     def sample(self, rng: Generator) -> Sample:
         return self.at(torch.randn(self.mean.shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device))
 
-    def at(self, epsilon: Tensor) -> Sample:
-        """The sample mean + std · epsilon, for standard normal epsilon (R, A)."""
+    def at(self, noise: Tensor) -> Sample:
+        """The sample mean + std · noise, for standard normal noise (R, A)."""
         if self.squashed and squash.serves(self.mean, self.log_std):
-            return Sample(*squash.squashed(self.mean, self.log_std, epsilon))
-        raw = self.mean + self.log_std.exp() * epsilon
-        log_density = self._log_density(raw, epsilon)
+            return Sample(*squash.squashed(self.mean, self.log_std, noise))
+        raw = self.mean + self.log_std.exp() * noise
+        log_density = self._log_density(raw, noise)
         return Sample(raw.tanh() if self.squashed else raw, raw, log_density)
 
     def log_density(self, raw: Tensor) -> Tensor:
@@ -142,10 +149,12 @@ class CategoricalAction(ActionDistribution):
     sizes: tuple[int, ...]
 
     def sample(self, rng: Generator) -> Sample:
-        """Draws by the Gumbel maximum. Only the log density has a gradient."""
-        uniform = torch.rand(self.logits.shape, generator=rng, dtype=self.logits.dtype, device=self.logits.device)
-        tiny = torch.finfo(uniform.dtype).tiny
-        raw = self._one_hot(self.logits.detach() - (-uniform.clamp_min(tiny).log()).clamp_min(tiny).log())
+        return self.at(torch.rand(self.logits.shape, generator=rng, dtype=self.logits.dtype, device=self.logits.device))
+
+    def at(self, noise: Tensor) -> Sample:
+        """The Gumbel maximum for uniform noise. Only the log density has a gradient."""
+        tiny = torch.finfo(noise.dtype).tiny
+        raw = self._one_hot(self.logits.detach() - (-noise.clamp_min(tiny).log()).clamp_min(tiny).log())
         return Sample(raw, raw, self.log_density(raw))
 
     def log_density(self, raw: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 
 from elites.fields import Checked, Positive
@@ -42,6 +42,10 @@ class Head(ABC):
         """Raw actions (R, A) for actions in unit space that did not come from this head."""
         return action
 
+    def noise(self, rng: Generator, *shape: int) -> Tensor:
+        """Noise for `at` of its distributions, (*shape, A). By default it is standard normal."""
+        return torch.randn(shape, generator=rng, device=rng.device)
+
 
 @dataclass(frozen=True)
 class Deterministic(Head, Checked):
@@ -52,6 +56,9 @@ class Deterministic(Head, Checked):
 
     def __call__(self, outputs: Tensor, parameters: Tensor | None) -> PointAction:
         return PointAction(outputs.tanh())
+
+    def noise(self, rng: Generator, *shape: int) -> Tensor:
+        raise ValueError("head: expected a normal or categorical one for sampled actions, got a deterministic one")
 
 
 @dataclass(frozen=True)
@@ -103,15 +110,20 @@ class NormalHead(Head, Checked):
 
 @dataclass(frozen=True)
 class CategoricalHead(Head, Checked):
-    """A head for choices. The outputs are logits."""
+    """A head for choices. The outputs are logits. squashed: the logits are their tanh, as in CEM-AH's maze."""
 
     sizes: tuple[int, ...]
+    squashed: bool = False
 
     def outputs(self, space: Space) -> int:
         return space.shape[0]
 
     def __call__(self, outputs: Tensor, parameters: Tensor | None) -> CategoricalAction:
-        return CategoricalAction(outputs, self.sizes)
+        return CategoricalAction(outputs.tanh() if self.squashed else outputs, self.sizes)
+
+    def noise(self, rng: Generator, *shape: int) -> Tensor:
+        """Uniform, for the Gumbel maximum."""
+        return torch.rand(shape, generator=rng, device=rng.device)
 
 
 def head_for(space: Space) -> Head:

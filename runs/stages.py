@@ -1,0 +1,58 @@
+"""Environments in rows, of which any can take a step alone: a population's episodes end at different times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from elites.agents.learner import Array
+from elites.agents.playing import Stage
+from elites.envs.rows import OneRow, World
+from elites.runs.environments import Guarded, make
+
+
+class Singles:
+    """Gymnasium environments, one for each row."""
+
+    def __init__(self, envs: Sequence[gymnasium.Env[Any, Any]]) -> None:
+        self.envs = [Guarded(env, number) for number, env in enumerate(envs)]
+        self.count = len(self.envs)
+
+    def begin(self, seeds: Sequence[int]) -> Array:
+        return np.stack([env.reset(seed=seed)[0] for env, seed in zip(self.envs, seeds, strict=False)])
+
+    def step(self, rows: Array, action: Array) -> tuple[Array, Array, Array, Array]:
+        found = [self.envs[row].step(one)[:4] for row, one in zip(rows, action, strict=True)]
+        observation, reward, terminated, truncated = zip(*found, strict=True)
+        return np.stack(observation), np.array(reward, float), np.array(terminated, bool), np.array(truncated, bool)
+
+
+class Rows:
+    """A world of rows: a step of all is one call."""
+
+    def __init__(self, world: World, count: int, limit: int) -> None:
+        self.world, self.count, self.limit = world, count, limit
+        self.state, self.age = np.repeat(world.start[None], count, 0), np.zeros(count, dtype=np.int64)
+
+    def begin(self, seeds: Sequence[int]) -> Array:
+        self.state[: len(seeds)], self.age[: len(seeds)] = self.world.start, 0
+        return self.world.observe(self.state[: len(seeds)])
+
+    def step(self, rows: Array, action: Array) -> tuple[Array, Array, Array, Array]:
+        state, reward, terminated = self.world.step(self.state[rows], action)
+        self.state[rows] = state
+        self.age[rows] += 1
+        return self.world.observe(state), reward, terminated, self.age[rows] >= self.limit
+
+
+def stage(name: str, count: int, episode_steps: int | None = None) -> Stage:
+    """`count` environments of this id."""
+    first = make(name, episode_steps)
+    if first.spec is None or first.spec.max_episode_steps is None:
+        raise ValueError(f"{name} does not limit its episodes, so a population may never end; set episode_steps")
+    if isinstance(first.unwrapped, OneRow):
+        return Rows(first.unwrapped.world, count, first.spec.max_episode_steps)
+    return Singles([first, *(make(name, episode_steps) for _ in range(count - 1))])
