@@ -71,7 +71,7 @@ class Side(ABC):
 class Ours(Side):
     """A step of the loop of examples/cgp.py, without progress, checks and checkpoints."""
 
-    def __init__(self, algorithm: Algorithm, env: str, own_pace: bool) -> None:
+    def __init__(self, algorithm: Algorithm, env: str, own_pace: bool = False) -> None:
         super().__init__(env)
         self.own_pace = own_pace
         self.agent = Agent(algorithm, sizes(self.env)[0], self.env.action_space, seed=0)
@@ -110,7 +110,7 @@ class Theirs(Side):
         return self.model.predict(observation, deterministic=True)[0]
 
 
-def side(name: str, env: str, batch: int, own_pace: bool) -> Side:
+def side(name: str, env: str, batch: int, own_pace: bool = False) -> Side:
     kind, *rest = name.split("-")
     if kind in LIBRARIES:
         return Theirs(kind, rest[0], env, batch)

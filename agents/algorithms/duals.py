@@ -58,7 +58,7 @@ class Dual(nn.Module):
     @property
     def value(self) -> Tensor:
         """(n), without a gradient."""
-        return self.learned().detach()
+        return functional.softplus(self.raw.detach()) + 1e-8
 
     def learned(self) -> Tensor:
         """(n), with a gradient."""
@@ -85,21 +85,24 @@ def weights(temperature: Dual, values: Tensor) -> Tensor:
 def likelihood(new: NormalAction, old: NormalAction, raw: Tensor, weight: Tensor) -> Tensor:
     """The M-step's loss -E_s Σ_a w (ln N(a; μ, σ_old) + ln N(a; μ_old, σ)) for raw actions (R, M, A), weights (R, M).
 
-    So the mean and the spread are fitted apart, each with the other one's old value.
+    So the mean and the spread are fitted apart, each with the other one's old value. Σ w, Σ w (a - μ_old) and
+    Σ w (a - μ_old)² are all that it needs of the actions. The slope of a tanh is a constant, and left out.
     """
-    of_mean, of_spread = ((weight * beside(one).log_density(raw)).sum(-1).mean() for one in apart(new, old))
-    return -of_mean - of_spread
+    row, apart_from_old = weight.unsqueeze(1), raw - old.mean.unsqueeze(1)
+    total, first, second = weight.sum(-1, keepdim=True), row @ apart_from_old, row @ apart_from_old.square()
+    loss = raw.new_zeros(())
+    for one in apart(new, old):
+        shift = one.mean - old.mean
+        square = second.squeeze(1) - 2 * shift * first.squeeze(1) + total * shift.square()
+        density = 0.5 * square * (-2 * one.log_std).exp() + total * (one.log_std + 0.5 * math.log(2 * math.pi))
+        loss = loss + density.sum(-1).mean()
+    return loss
 
 
 def apart(new: NormalAction, old: NormalAction) -> tuple[NormalAction, NormalAction]:
     """The normals with only the new mean, and with only the new spread."""
     squashed = new.squashed
     return NormalAction(new.mean, old.log_std, squashed), NormalAction(old.mean, new.log_std, squashed)
-
-
-def beside(of: NormalAction) -> NormalAction:
-    """(R, A) -> (R, 1, A): for several actions a state."""
-    return NormalAction(of.mean.unsqueeze(1), of.log_std.unsqueeze(1), of.squashed)
 
 
 def divergences(new: NormalAction, old: NormalAction) -> tuple[Tensor, Tensor]:

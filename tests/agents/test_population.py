@@ -139,7 +139,7 @@ def test_the_normaliser_has_the_mean_and_spread_of_all_it_saw() -> None:
 
 
 def test_episodes_need_a_limit() -> None:
-    gymnasium.register("Endless-v0", entry_point="gymnasium.envs.classic_control:PendulumEnv")
-    with pytest.raises(ValueError, match=r"Endless-v0 does not limit its episodes.*set episode_steps"):
-        stage("Endless-v0", 2)
-    assert stage("Endless-v0", 2, 30).count == 2
+    gymnasium.register("WithoutLimit-v0", entry_point="gymnasium.envs.classic_control:PendulumEnv")
+    with pytest.raises(ValueError, match=r"WithoutLimit-v0 does not limit its episodes.*set episode_steps"):
+        stage("WithoutLimit-v0", 2)
+    assert stage("WithoutLimit-v0", 2, 30).count == 2
