@@ -33,14 +33,14 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Sums over the observations of each of N policies, about a normaliser's mean c."""
+    """Sums over the observations of each of N policies, about the mean c of a `Standardiser`."""
 
     count: Array  # (N)
     total: Array  # (N, S): Σ (x - c)
     square: Array  # (N, S): Σ (x - c)²
 
 
-class Normaliser:
+class Standardiser:
     """The mean and spread of all observations so far."""
 
     def __init__(self, size: int) -> None:
@@ -75,7 +75,7 @@ class Scores:
 class Episodes:
     """The episodes under way: R of each of N policies."""
 
-    def __init__(self, policies: Policies, stage: Stage, seeds: Array, normaliser: Normaliser | None) -> None:
+    def __init__(self, policies: Policies, stage: Stage, seeds: Array, normaliser: Standardiser | None) -> None:
         self.policies, self.stage, self.normaliser = policies, stage, normaliser
         self.shape = count, each = seeds.shape
         first = np.asarray(stage.begin([int(seed) for seed in seeds.flat]), np.float64)
@@ -127,7 +127,7 @@ def play_all(
     policies: Policies,
     stage: Stage,
     seeds: Array,
-    normaliser: Normaliser | None = None,
+    normaliser: Standardiser | None = None,
     watch: Callable[[int, int], None] = lambda step, under_way: None,
 ) -> Scores:
     """Plays an episode for each of the seeds (N, R). watch: takes the step and the number of episodes under way.

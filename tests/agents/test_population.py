@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 import elites.envs  # noqa: F401  # registers the maze
 from elites import Box
-from elites.agents.playing import FEWER, Normaliser, Scores, Seen, play_all
+from elites.agents.playing import FEWER, Scores, Seen, Standardiser, play_all
 from elites.agents.population import Population
 from elites.agents.units import Spaces
 from elites.networks import Architecture, NormalHead, Policy
@@ -85,7 +85,7 @@ def population_for(name: str, sampled: bool) -> Population:
     return Population(spaces, Architecture((4,), "tanh"), head, sampled)
 
 
-def played(population: Population, points: Tensor, name: str, first: int, normaliser: Normaliser | None) -> Scores:
+def played(population: Population, points: Tensor, name: str, first: int, normaliser: Standardiser | None) -> Scores:
     seeds = np.arange(first, first + 2 * len(points)).reshape(-1, 2)
     return play_all(population.at(points, 2), stage(name, 2 * len(points), 60), seeds, normaliser)
 
@@ -95,7 +95,7 @@ def played(population: Population, points: Tensor, name: str, first: int, normal
 def test_scores_do_not_depend_on_who_plays_together(name: str, sampled: bool) -> None:
     """Six policies in one batch, or in three of different sizes: returns, lengths and sums, bit for bit."""
     population = population_for(name, sampled)
-    points, normaliser = points_of(population), Normaliser(population.spaces.state_size)
+    points, normaliser = points_of(population), Standardiser(population.spaces.state_size)
     normaliser.mean, normaliser.count, normaliser.square = normaliser.mean + 0.1, 10.0, normaliser.square + 30.0
     whole = played(population, points, name, 0, normaliser)
     parts = [played(population, points[i:j], name, 2 * i, normaliser) for i, j in ((0, 1), (1, 4), (4, 6))]
@@ -123,7 +123,7 @@ def test_scores_are_those_of_gymnasiums_environment() -> None:
 
 
 def test_the_normaliser_has_the_mean_and_spread_of_all_it_saw() -> None:
-    rng, normaliser, everything = np.random.default_rng(0), Normaliser(3), []
+    rng, normaliser, everything = np.random.default_rng(0), Standardiser(3), []
     for _ in range(4):
         rows = [rng.normal(5, 2, (count, 3)) for count in (7, 1, 12)]
         everything += rows
@@ -133,7 +133,7 @@ def test_the_normaliser_has_the_mean_and_spread_of_all_it_saw() -> None:
     of_all = np.concatenate(everything)
     np.testing.assert_allclose(normaliser.mean, of_all.mean(0))
     np.testing.assert_allclose(normaliser.std, of_all.std(0))
-    constant = Normaliser(1)
+    constant = Standardiser(1)
     constant.take(Seen(np.array([5.0]), np.array([[10.0]]), np.array([[20.0]])))
     assert constant(np.array([2.0])) == 0
 
