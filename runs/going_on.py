@@ -9,12 +9,12 @@ import numpy as np
 from elites.agents.learner import Array
 from elites.agents.lockstep import Lockstep
 from elites.runs.arena import Arena
-from elites.runs.progress import Progress
+from elites.runs.progress import Running
 
 CLOSE = 1e-3  # relative and absolute tolerance for another processor's rounding
 
 
-def observations(arena: Arena, progress: Progress, resumed: bool, tell: Callable[[str], None]) -> Array:
+def observations(arena: Arena, progress: Running, resumed: bool, tell: Callable[[str], None]) -> Array:
     """The observations (N, S) after every environment has replayed its episode, or begun a new one."""
     name = arena.name
     if not arena.seeded:
@@ -40,7 +40,7 @@ def observations(arena: Arena, progress: Progress, resumed: bool, tell: Callable
     return found
 
 
-def gone_through_again(envs: Lockstep, progress: Progress) -> Array:
+def gone_through_again(envs: Lockstep, progress: Running) -> Array:
     """Replays the episodes so that all reach their last step together: the longest episode starts first."""
     seeds, actions = progress.seeds, progress.actions
     longest = max(actions, key=len)

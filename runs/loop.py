@@ -1,4 +1,4 @@
-"""The loop of every learning agent: steps, lessons, evaluations, checkpoints."""
+"""The loop of every learning agent: episodes, steps and lessons."""
 
 from __future__ import annotations
 
@@ -13,33 +13,28 @@ from numpy.typing import NDArray
 
 from elites.agents.learner import Learner, Transition
 from elites.agents.lockstep import Step
-from elites.runs import chance, going_on, summary
+from elites.runs import going_on
 from elites.runs.arena import Arena
 from elites.runs.environments import Environments, episode_seed, name_and_spec, together
-from elites.runs.evaluation import evaluate_checked
-from elites.runs.faults import EnvironmentFault, Fault, Stopped, fitting
+from elites.runs.faults import Stopped
 from elites.runs.folder import RunFolder
-from elites.runs.meter import Meter
-from elites.runs.observers import Observer, Observers, Status, Watched
-from elites.runs.progress import Progress, Row
-from elites.runs.saving import Saver
+from elites.runs.observers import Observer, Observers
+from elites.runs.progress import Row, Running
+from elites.runs.run import Run, never
 from elites.runs.schedule import Episodes, Phase, Schedule
-from elites.runs.summary import Summary
 
 Array = NDArray[Any]
 
 
-def never() -> bool:
-    return False
-
-
-class Loop:
+class Loop(Run):
     """Runs an agent in N environments at once, to the end of a schedule.
 
     A resumed run replays its interrupted episodes with the same seeds and actions. This needs environments without
     autoreset, such as those of `together`. Other environments begin new episodes. envs: an environment, or a VectorEnv.
     evaluation: environments for evaluations during learning. stop: called at every step; True stops the run.
     """
+
+    progress: Running
 
     def __init__(
         self,
@@ -53,73 +48,29 @@ class Loop:
         observers: Sequence[Observer] | Observers = (),
         stop: Callable[[], bool] = never,
     ) -> None:
-        self.agent, self.folder, self.schedule, self.stop = agent, folder, schedule, stop
         vector = envs if isinstance(envs, VectorEnv) else together([envs])
-        self.progress, self.meter = Progress(seed, vector.num_envs), Meter()
+        self.progress = Running(seed, vector.num_envs)
         self.envs = Arena(vector, self.progress.at_step, self.progress.at_beginning)
-        self.name, self.evaluation = self.envs.name, evaluation
+        super().__init__(agent, *name_and_spec(vector), folder, schedule, evaluation, observers, stop)
         if isinstance(schedule, Episodes) and self.envs.count > 1:
             raise ValueError(f"{self.name}: expected one environment for a schedule of episodes, got {self.envs.count}")
-        self.observers = observers if isinstance(observers, Observers) else Observers(observers)
-        self.saver = Saver(folder, self.observers, schedule.checkpoint_s)
         self._resumed = False
         self._action: Array = np.empty(0)  # (N, *A): the last action
         self._act_ms: list[float] = []  # since the last end of an episode
         self._episode_began = np.full(self.envs.count, time.perf_counter())
 
-    @property
-    def rows(self) -> list[Row]:
-        return self.progress.rows
-
-    def __call__(self) -> Summary:
-        """Runs, or resumes, to the end of the schedule or until it is stopped."""
-        name, spec = name_and_spec(self.envs.envs)
-        who = self.agent, self.progress, self.observers
-        self.observers.began(Watched(self.folder.path, name, spec, self.progress.seed, self.schedule, *who))
-        try:
-            finished = self._to_the_end()
-            found = summary.of(self.name, self.progress, self.meter, self.agent, bool(self.evaluation), finished)
-            if finished:
-                self.folder.summarise(found)
-            self.observers.ended(found)
-        finally:
-            self.observers.close()
-        return found
-
-    def _to_the_end(self) -> bool:
-        """Whether the run reached its end. If not, it was stopped."""
-        try:
-            with fitting(self.name, self.agent.rng.device, self._when):
-                self._go_on()
-                self._save()
-        except Stopped:
-            return False
-        except Fault as fault:
-            self._save()  # saves the run before the fault; raises instead if the agent's numbers caused it
-            raise EnvironmentFault(f"{self.name}: {fault}; {self.saver.last}") from fault.__cause__
-        return True
-
-    def _when(self) -> str:
-        return f"after {self.progress.steps} steps; {self.saver.last}"
-
-    def _go_on(self) -> None:
-        self._begin()
+    def _begin(self) -> None:
+        self._rejoin()
         self._study()
-        while phase := self.schedule.phase(self.progress.numbers[0], self.progress.steps):
-            if self.evaluation and self.schedule.evaluates(self.progress.steps, self.progress.evaluated):
-                self._evaluate("evaluation")
-            self._step(phase)
-        self.agent.finish(lambda text: self._pause(self._status("finishing", text=text)))
-        if self.evaluation and not any(map(self._is_last, self.rows)):
-            self._evaluate("final")
 
-    def _is_last(self, row: Row) -> bool:
-        return bool(row["phase"] == "final" and row["env_steps"] == self.progress.steps)
-
-    def reopen(self) -> None:
-        """Removes the final evaluation of an ended run, so that changed settings are evaluated again."""
-        if not self.schedule.phase(self.progress.numbers[0], self.progress.steps):
-            self.rows[:] = [row for row in self.rows if not self._is_last(row)]
+    def _rejoin(self) -> None:
+        """Brings every environment to its step in its episode."""
+        now = self.progress
+        observation = going_on.observations(self.envs, now, self._resumed, self.observers.tell)
+        if not now.observation.size:
+            self.agent.begin(now.fresh)
+        now.observation = observation
+        self._episode_began[:] = time.perf_counter()
 
     def _study(self) -> None:
         """Learns from recorded data before the first step."""
@@ -131,7 +82,7 @@ class Loop:
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
-    def _step(self, phase: Phase) -> None:
+    def _round(self, phase: Phase) -> None:
         now = self.progress
         fresh = not all(now.actions) and bool((now.fresh & ~self.envs.waiting).any())
         if phase != "random" and self.agent.due(fresh) and (phase == "learning" or fresh):
@@ -187,15 +138,6 @@ class Loop:
 
     # --- episodes ----------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Brings every environment to its step in its episode."""
-        now = self.progress
-        observation = going_on.observations(self.envs, now, self._resumed, self.observers.tell)
-        if not now.observation.size:
-            self.agent.begin(now.fresh)
-        now.observation = observation
-        self._episode_began[:] = time.perf_counter()
-
     def _begin_episodes(self, ended: Array) -> None:
         """Begins the next episodes, with their seeds, in the environments with ended (N,) true."""
         self.progress.observation = np.empty(0)  # a checkpoint must not hold an observation that was not checked
@@ -215,62 +157,14 @@ class Loop:
         self._note(row)
 
     def _evaluate(self, phase: str, more: Mapping[str, float] | None = None) -> None:
-        assert self.evaluation
-
-        def on(step: int, under_way: int) -> bool:
-            self.observers.status(self._status(phase, text=f"{phase}  step {step}  {under_way} episodes under way"))
-            return not self.stop()
-
-        self._check_agent()
-        began, now = time.perf_counter(), self.progress
-        found = evaluate_checked(self.agent, self.evaluation, on)
-        if found is None:
-            self._save()
-            raise Stopped
+        began = time.perf_counter()
+        super()._evaluate(phase, more)
         self._episode_began += time.perf_counter() - began
-        now.evaluated = now.steps
-        now.consider(float(found.returns.max()), found.best_seed, found.best_actions)
-        self._note({"phase": phase, "env_steps": now.steps, **found.figures(), **(more or {})})
 
-    def _note(self, row: Row) -> None:
-        self.rows.append(row)
-        self.observers.row(row)
-
-    def _status(
-        self, phase: str, length: int = 0, total: float = 0.0, act_ms: float | None = None, text: str = ""
-    ) -> Status:
-        now = self.progress
-        return Status(phase, now.numbers[0], now.steps, self.meter.wall_s, length, total, act_ms, text)
-
-    # --- to stop and to resume ----------------------------------------------------------------------------------------
-
-    def _pause(self, status: Status) -> None:
-        """A point at which the run can be saved and stopped."""
-        self.observers.status(status)
-        stop = self.stop()
-        if stop or self.saver.due:
-            self._save()
-        if stop:
-            raise Stopped
-
-    def _check_agent(self) -> None:
-        if found := self.agent.non_finite():
-            steps, last = self.progress.steps, self.saver.last
-            raise ValueError(f"{self.name}: expected finite numbers after {steps} steps, got {found}; {last}")
-
-    def _save(self) -> None:
-        self._check_agent()
-        self.saver.save(self.state_dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        of_all = {"agent": self.agent.state_dict(), "random": chance.global_state()}
-        return of_all | self.progress.state_dict() | self.meter.state_dict()
+    # --- to resume ----------------------------------------------------------------------------------------------------
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if (count := len(state["numbers"])) != self.envs.count:
             raise ValueError(f"{self.name}: expected {count} environments, as in the checkpoint, got {self.envs.count}")
-        self.progress.load_state_dict(state)
-        self.agent.load_state_dict(state["agent"])
-        chance.set_global_state(state["random"])
-        self.meter.load_state_dict(state)
+        super().load_state_dict(state)
         self._resumed = True

@@ -1,7 +1,8 @@
-"""The progress of a run: its rows, the running episodes, its best episode."""
+"""The progress of a run: its rows, its best episode, the running episodes."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,21 +30,54 @@ class Best:
     actions: Array
 
 
-class Progress:
-    """The progress in N environments. Checkpoints hold all of it."""
+class Progress(ABC):
+    """The progress of a run. Checkpoints hold all of it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rows: list[Row] = []  # one for each episode or generation that ended, and for each evaluation
+        self.steps, self.evaluated = 0, 0  # steps learned from, now and at the last evaluation
+        self.best: Best | None = None
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """The number of the generation, or of the first environment's episode, from 0 on."""
+
+    def consider(self, total: float, seed: int, actions: Array) -> None:
+        """Takes an episode as the best one if no other is better."""
+        if self.best is None or total >= self.best.total:
+            self.best = Best(total, seed, actions)
+
+    def state_dict(self) -> dict[str, Any]:
+        best: dict[str, Any] | None = None
+        if self.best:
+            actions = torch.from_numpy(self.best.actions)
+            best = {"return": self.best.total, "seed": self.best.seed, "actions": actions}
+        return {"rows": self.rows, "steps": self.steps, "evaluated": self.evaluated, "best": best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rows, self.steps, self.evaluated = state["rows"], state["steps"], state["evaluated"]
+        best = state["best"]
+        self.best = Best(best["return"], best["seed"], best["actions"].numpy()) if best else None
+
+
+class Running(Progress):
+    """The progress of episodes in N environments."""
 
     def __init__(self, seed: int, count: int) -> None:
-        self.seed = seed
-        self.rows: list[Row] = []  # one for each episode that ended, and for each evaluation
+        super().__init__(seed)
         self.numbers = list(range(count))  # of the running episodes, from 0 on
         self.actions: list[list[Array]] = [[] for _ in range(count)]  # of the running episodes
         self.returns = np.zeros(count)  # of the running episodes, so far
         self.seeded = np.ones(count, dtype=bool)  # whether the running episodes began with their own `seeds`
         self.observation = np.empty(0)  # (N, S); empty if the episodes have not begun
         self.chosen: Array | None = None  # (N, *A): the action of a step that is not finished
-        self.steps, self.evaluated = 0, 0  # steps learned from, now and at the last evaluation
-        self.best: Best | None = None
         self.figures: dict[str, float] = {}  # the agent's figures for the next row
+
+    @property
+    def number(self) -> int:
+        return self.numbers[0]
 
     @property
     def seeds(self) -> list[int]:
@@ -71,11 +105,6 @@ class Progress:
         self.returns[step.where] += step.reward[step.where]
         self.observation, self.chosen = step.observation, None
 
-    def consider(self, total: float, seed: int, actions: Array) -> None:
-        """Takes an episode as the best one if no other is better."""
-        if self.best is None or total >= self.best.total:
-            self.best = Best(total, seed, actions)
-
     def renew(self, ended: Array, seeded: bool) -> None:
         """Replaces the ended (N,) episodes by new ones. seeded: whether the new ones begin with their own seed."""
         for i in np.flatnonzero(ended):
@@ -90,30 +119,20 @@ class Progress:
         self.seeded, self.observation, self.chosen = np.ones(count, dtype=bool), np.empty(0), None
 
     def state_dict(self) -> dict[str, Any]:
-        best: dict[str, Any] | None = None
-        if self.best:
-            actions = torch.from_numpy(self.best.actions)
-            best = {"return": self.best.total, "seed": self.best.seed, "actions": actions}
-        return {
-            "rows": self.rows,
+        return super().state_dict() | {
             "numbers": self.numbers,
             "actions": [torch.from_numpy(np.stack(taken)) if taken else torch.empty(0) for taken in self.actions],
             "returns": torch.from_numpy(self.returns),
             "seeded": torch.from_numpy(self.seeded),
             "observation": torch.from_numpy(self.observation),
             "chosen": None if self.chosen is None else torch.from_numpy(self.chosen),
-            "steps": self.steps,
-            "evaluated": self.evaluated,
-            "best": best,
             "figures": self.figures,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rows, self.numbers, self.figures = state["rows"], state["numbers"], state["figures"]
+        super().load_state_dict(state)
+        self.numbers, self.figures = state["numbers"], state["figures"]
         self.actions = [list(taken.numpy()) for taken in state["actions"]]
         self.returns, self.seeded = state["returns"].numpy(), state["seeded"].numpy()
         self.observation = state["observation"].numpy()
         self.chosen = None if state["chosen"] is None else state["chosen"].numpy()
-        self.steps, self.evaluated = state["steps"], state["evaluated"]
-        best = state["best"]
-        self.best = Best(best["return"], best["seed"], best["actions"].numpy()) if best else None

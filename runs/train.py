@@ -13,10 +13,11 @@ from elites.runs.environments import name_and_spec, one_of
 from elites.runs.faults import fitting
 from elites.runs.folder import RunFolder, make_folder
 from elites.runs.lock import Lock
-from elites.runs.loop import Loop, never
+from elites.runs.loop import Loop
 from elites.runs.mujoco_log import mujoco_log
 from elites.runs.observers import Observer, Observers
 from elites.runs.recorders import MetricsCSV
+from elites.runs.run import Run, never
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
 
@@ -76,7 +77,7 @@ def settings_before(settings: RunSettings, folder: Path) -> RunSettings:
     return before
 
 
-def restore(loop: Loop, folder: RunFolder, changed: bool) -> None:
+def restore(loop: Run, folder: RunFolder, changed: bool) -> None:
     """Restores the loop from the newest intact checkpoint. changed: whether the settings changed."""
     if state := folder.load(loop.observers.tell):
         try:

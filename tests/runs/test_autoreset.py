@@ -19,7 +19,7 @@ from elites.agents import Learner, Transition
 from elites.agents.lockstep import Lockstep, Step, play
 from elites.runs import EnvironmentFault, Episodes, Loop, RunFolder, Steps
 from elites.runs.evaluation import evaluate
-from elites.runs.progress import Progress
+from elites.runs.progress import Running
 
 MODES = list(AutoresetMode)
 OTHERS = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
@@ -316,7 +316,7 @@ def test_a_reset_ends_all_waiting() -> None:
 
 def test_what_is_ignored_is_no_step_of_an_episode() -> None:
     """Its reward does not count either."""
-    progress, no = Progress(0, 2), np.zeros(2, dtype=bool)
+    progress, no = Running(0, 2), np.zeros(2, dtype=bool)
     observation = np.zeros((2, 3))
     step = Step(observation, np.array([5.0, 1.0]), observation, no, no, no, np.array([True, False]), np.array([1]))
     progress.took(np.ones((2, 1)), step)
