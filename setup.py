@@ -10,7 +10,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 FOLDERS = ["networks", "planners", "dynamics", "envs", "agents", "runs", "configs"]
-WITHIN = ["agents.algorithms", "planners.distributions", "runs.bench", "runs.commands", "runs.report"]
+WITHIN = ["agents.algorithms", "planners.distributions", "runs.bench", "runs.commands", "runs.report", "runs.workers"]
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "elites/__init__.py").read_text()).group(1)
 
 REPOSITORY = "https://github.com/elites-mpc/elites"
@@ -55,6 +55,7 @@ PYGAME = [  # Gymnasium draws with it; pygame has no wheels for Python 3.14, its
 RUNS = [*PLOTS, *PYGAME, "imageio-ffmpeg>=0.5", "tensorboard>=2.16.2"]
 ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2"]  # older ones fail to export
 MINARI = ["minari[hdf5]>=0.5.3"]
+RAY = ["ray>=2.51"]
 # No bounds: who develops takes the versions of constraints.txt.
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 DEVELOPMENT = [
@@ -144,9 +145,10 @@ setup(
         "runs": RUNS,
         "onnx": ONNX,
         "minari": MINARI,
+        "ray": RAY,
         "docs": DOCS,
-        "all": [*RUNS, *ONNX, *MINARI],
-        "dev": [*RUNS, *ONNX, *MINARI, *DOCS, *DEVELOPMENT],
+        "all": [*RUNS, *ONNX, *MINARI, *RAY],
+        "dev": [*RUNS, *ONNX, *MINARI, *RAY, *DOCS, *DEVELOPMENT],
     },
     packages=["elites", *(f"elites.{folder}" for folder in [*FOLDERS, *WITHIN])],
     package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +11,15 @@ import numpy as np
 import torch
 from torch import Generator
 
-from elites.agents.learner import Array
+from elites.agents.learner import Array, State
 from elites.agents.population import Policies
 
 NOISE_STEPS = 50  # drawn at once
+TINY = 1e-8  # what varies less is not scaled
 FEWER = 0.75  # the share of policies under way below which the others leave the batched product
+
+
+Watch = Callable[[int, int], None]  # the step and the number of episodes under way
 
 
 class Stage(Protocol):
@@ -40,6 +45,16 @@ class Seen:
     square: Array  # (N, S): Σ (x - c)²
 
 
+Inputs = Callable[[Array], Array]  # observations (…, S) -> the policies' inputs (…, S)
+
+
+def each_alone(observation: Array) -> Array:
+    """Standardises every observation over its own entries, as the published code of CEM-AH does in its maze."""
+    apart: Array = observation - observation.mean(-1, keepdims=True)
+    std = np.sqrt((apart**2).sum(-1, keepdims=True) / max(observation.shape[-1] - 1, 1))
+    return apart / np.where(std < TINY, 1.0, std)
+
+
 class Standardiser:
     """The mean and spread of all observations so far."""
 
@@ -49,7 +64,7 @@ class Standardiser:
     @property
     def std(self) -> Array:
         std: Array = np.sqrt(self.square / max(self.count, 1.0))
-        return np.where(std < 1e-8, 1.0, std)  # an entry that never varies is not scaled
+        return np.where(std < TINY, 1.0, std)
 
     def __call__(self, observation: Array) -> Array:
         scaled: Array = (observation - self.mean) / self.std
@@ -62,6 +77,12 @@ class Standardiser:
         self.square = self.square + square - count * apart**2 + self.count * count / everything * apart**2
         self.mean, self.count = self.mean + apart * count / everything, self.count + count
 
+    def state_dict(self) -> State:
+        return {"count": self.count, "mean": torch.from_numpy(self.mean), "square": torch.from_numpy(self.square)}
+
+    def load_state_dict(self, state: State) -> None:
+        self.count, self.mean, self.square = state["count"], state["mean"].numpy(), state["square"].numpy()
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -73,15 +94,19 @@ class Scores:
 
 
 class Episodes:
-    """The episodes under way: R of each of N policies."""
+    """The episodes under way: R of each of N policies. An observation or reward that is not finite ends one with NaN.
 
-    def __init__(self, policies: Policies, stage: Stage, seeds: Array, normaliser: Standardiser | None) -> None:
-        self.policies, self.stage, self.normaliser = policies, stage, normaliser
+    seeds: (N, R). inputs: what the policies see in an observation. A Standardiser learns from `scores`.
+    """
+
+    def __init__(self, policies: Policies, stage: Stage, seeds: Array, inputs: Inputs | None = None) -> None:
+        self.policies, self.stage, self.inputs = policies, stage, inputs
+        self.centre = inputs.mean if isinstance(inputs, Standardiser) else None
         self.shape = count, each = seeds.shape
         first = np.asarray(stage.begin([int(seed) for seed in seeds.flat]), np.float64)
         self.seen = first.reshape(count, each, -1)
-        self.returns, self.lengths = np.zeros(self.shape), np.zeros(self.shape, dtype=np.int64)
-        self.live = np.ones(self.shape, dtype=bool)
+        self.live = np.all(np.isfinite(self.seen), axis=-1)
+        self.returns, self.lengths = np.where(self.live, 0.0, np.nan), np.zeros(self.shape, dtype=np.int64)
         self.sums = np.zeros((2, count, self.seen.shape[-1]))
         self.rngs = [Generator().manual_seed(int(row[0])) for row in seeds]
         self.acting, self.now, self.noise = np.arange(count), policies, policies.noise(self.rngs, 0)
@@ -93,14 +118,15 @@ class Episodes:
         action = self._act()[live.ravel()]
         i, j = np.nonzero(live)
         where = acting[i], j
-        if self.normaliser is not None:
-            apart = np.where(live[..., None], self.seen[acting] - self.normaliser.mean, 0.0)
+        if self.centre is not None:
+            apart = np.where(live[..., None], self.seen[acting] - self.centre, 0.0)
             self.sums[:, acting] += apart.sum(1), (apart**2).sum(1)
         observation, reward, terminated, truncated = self.stage.step(where[0] * self.shape[1] + j, action)
-        self.returns[where] += reward
+        finite = np.isfinite(observation).all(-1) & np.isfinite(reward)
+        self.returns[where] += np.where(finite, reward, np.nan)
         self.lengths[where] += 1
         self.seen[where] = observation
-        self.live[where] = ~(terminated | truncated)
+        self.live[where] = finite & ~(terminated | truncated)
         self.steps += 1
         self._let_go()
 
@@ -110,7 +136,7 @@ class Episodes:
             self.noise = self.policies.noise(self.rngs, NOISE_STEPS)
         noise = None if self.noise is None else self.noise[self.acting, self.steps % NOISE_STEPS]
         seen = self.seen[self.acting]
-        state = seen if self.normaliser is None else self.normaliser(seen)
+        state = seen if self.inputs is None else self.inputs(seen)
         action = self.now.act(torch.from_numpy(state.astype(np.float32)), noise)
         return self.policies.of.spaces.to_env(action.flatten(0, 1))
 
@@ -121,22 +147,29 @@ class Episodes:
             self.acting = self.acting[under_way]
             self.now = self.policies.rows(torch.from_numpy(self.acting))
 
+    @torch.no_grad()
+    def go_on(self, until: float = math.inf, watch: Watch = lambda step, under_way: None) -> None:
+        """Plays to a step, or to the end of all episodes."""
+        while self.steps < until and self.live.any():
+            self.step()
+            watch(self.steps, int(self.live.sum()))
 
-@torch.no_grad()
-def play_all(
-    policies: Policies,
-    stage: Stage,
-    seeds: Array,
-    normaliser: Standardiser | None = None,
-    watch: Callable[[int, int], None] = lambda step, under_way: None,
-) -> Scores:
-    """Plays an episode for each of the seeds (N, R). watch: takes the step and the number of episodes under way.
+    def keep(self, which: Array) -> None:
+        """Stops the episodes of all other policies. which: (N) bool."""
+        self.live &= which[:, None]
+        self._let_go()
+
+    @property
+    def scores(self) -> Scores:
+        seen = Seen(self.lengths.sum(1).astype(np.float64), *self.sums)
+        return Scores(self.returns, self.lengths, seen)
+
+
+def play_all(policies: Policies, stage: Stage, seeds: Array, inputs: Inputs | None = None) -> Scores:
+    """Plays an episode for each of the seeds (N, R).
 
     A policy's scores have the same bits in any population: its actions do not depend on N, and its noise is its own.
     """
-    episodes = Episodes(policies, stage, seeds, normaliser)
-    while episodes.live.any():
-        episodes.step()
-        watch(episodes.steps, int(episodes.live.sum()))
-    seen = Seen(episodes.lengths.sum(1).astype(np.float64), *episodes.sums)
-    return Scores(episodes.returns, episodes.lengths, seen)
+    episodes = Episodes(policies, stage, seeds, inputs)
+    episodes.go_on()
+    return episodes.scores

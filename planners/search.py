@@ -77,6 +77,11 @@ class Search:
     def done(self) -> bool:
         return self._asked is None and not self._rounds_left and self.answered
 
+    @property
+    def asked(self) -> Tensor | None:
+        """The candidates whose values `tell` expects now."""
+        return None if self._asked is None else self._asked[1]
+
     def ask(self) -> Tensor:
         """Candidates (*B, N, *E), whose values `tell` expects."""
         if self._asked is not None:

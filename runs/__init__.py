@@ -14,6 +14,7 @@ from elites.runs.progress import Best, Row
 from elites.runs.recorders import MetricsCSV, TensorBoard
 from elites.runs.schedule import Episodes, Schedule, Steps
 from elites.runs.screen import OnScreen
+from elites.runs.search import SearchSettings
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
 from elites.runs.train import train
@@ -34,6 +35,7 @@ __all__ = [
     "RunFolder",
     "RunSettings",
     "Schedule",
+    "SearchSettings",
     "Status",
     "Steps",
     "Summary",

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from elites.envs import name_of
+from elites.envs.rows import ManyRows, OneRow
 from elites.runs.faults import Fault, in_a_line
 
 Array = NDArray[Any]
@@ -67,6 +68,16 @@ def together(envs: Sequence[gymnasium.Env[Any, Any]]) -> SyncVectorEnv:
     """A vector of environments without autoreset: the caller begins every episode."""
     guarded = [Guarded(env, number) for number, env in enumerate(envs)]
     return SyncVectorEnv([lambda env=env: env for env in guarded], autoreset_mode=AutoresetMode.DISABLED)  # type: ignore[misc]
+
+
+def several(name: str, count: int, episode_steps: int | None = None) -> Environments:
+    """`count` environments of this id, without autoreset. A world of rows has one call for a step of all."""
+    first = make(name, episode_steps)
+    if isinstance(world := first.unwrapped, OneRow) and first.spec is not None:
+        many = ManyRows(world.world, count, first.spec.max_episode_steps, AutoresetMode.DISABLED)
+        many.spec = first.spec
+        return many
+    return together([first, *(make(name, episode_steps) for _ in range(count - 1))])
 
 
 def episode_seed(seed: int, episode: int) -> int:

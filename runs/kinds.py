@@ -11,9 +11,10 @@ from elites.runs.conversion import settings_converted
 from elites.runs.folder import RunFolder
 from elites.runs.learn import LearnSettings
 from elites.runs.pets import PETSSettings
+from elites.runs.search import SearchSettings
 from elites.runs.settings import RunSettings
 
-KINDS: dict[str, type] = {"pets": PETSSettings, "learn": LearnSettings}
+KINDS: dict[str, type] = {"pets": PETSSettings, "learn": LearnSettings, "search": SearchSettings}
 KIND = "kind"  # the key in config.yaml
 
 config.choices(RunSettings, KINDS)

@@ -16,7 +16,7 @@ from elites.agents.learner import Learner
 from elites.envs import sizes
 from elites.fields import Count
 from elites.runs.data import fill, normalised
-from elites.runs.environments import Environments, together
+from elites.runs.environments import Environments, several
 from elites.runs.schedule import Natural, Steps
 from elites.runs.settings import RunSettings
 from elites.runs.summary import Summary
@@ -58,11 +58,11 @@ class LearnSettings(Steps, RunSettings):
             fill(agent, self.data)
 
     def make_environments(self) -> Environments:
-        return together([self.make_environment() for _ in range(self.num_envs)])
+        return several(self.env, self.num_envs, self.episode_steps)
 
     def make_evaluation_environments(self) -> Environments | None:
         shown = self.evaluation_episodes
-        return together([self.make_environment() for _ in range(shown)]) if shown else None
+        return several(self.env, shown, self.episode_steps) if shown else None
 
     def title(self) -> str:
         agent = config.dump(self)["agent"]

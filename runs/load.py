@@ -25,7 +25,7 @@ def load(folder: Path | str, say: Callable[[str], None] = warnings.warn, device:
         raise ValueError(f"{folder}: expected a run with a checkpoint, found none")
     agent, state = settings.make_agent(settings.make_environment(), device), checkpoint.newest(saved, say)
     agent.load_state_dict(state["agent"] | {"rng": agent.rng.get_state()})  # the saved one can be of another device
-    agent.begin(np.ones(len(state["numbers"]), dtype=bool))
+    agent.begin(np.ones(len(state.get("numbers", [0])), dtype=bool))
     return agent
 
 

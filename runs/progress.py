@@ -36,13 +36,18 @@ class Progress(ABC):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rows: list[Row] = []  # one for each episode or generation that ended, and for each evaluation
-        self.steps, self.evaluated = 0, 0  # steps learned from, now and at the last evaluation
+        self.steps, self.evaluated = 0, 0  # steps learned from; `along` at the last evaluation
         self.best: Best | None = None
 
     @property
     @abstractmethod
     def number(self) -> int:
         """The number of the generation, or of the first environment's episode, from 0 on."""
+
+    @property
+    def along(self) -> int:
+        """What the schedule of evaluations counts: steps, or generations."""
+        return self.steps
 
     def consider(self, total: float, seed: int, actions: Array) -> None:
         """Takes an episode as the best one if no other is better."""

@@ -96,10 +96,13 @@ class Run(ABC):
     @abstractmethod
     def _round(self, phase: Phase) -> None: ...
 
+    def close(self) -> None:  # noqa: B027
+        """Ends what the run has begun besides its environments."""
+
     def _go_on(self) -> None:
         self._begin()
         while phase := self.phase:
-            if self.evaluation and self.schedule.evaluates(self.progress.steps, self.progress.evaluated):
+            if self.evaluation and self.schedule.evaluates(self.progress.along, self.progress.evaluated):
                 self._evaluate("evaluation")
             self._round(phase)
         self.agent.finish(lambda text: self._pause(self._status("finishing", text=text)))
@@ -129,7 +132,7 @@ class Run(ABC):
         if found is None:
             self._save()
             raise Stopped
-        now.evaluated = now.steps
+        now.evaluated = now.along
         now.consider(float(found.returns.max()), found.best_seed, found.best_actions)
         self._note({"phase": phase, "env_steps": now.steps, **found.figures(), **(more or {})})
 

@@ -23,8 +23,8 @@ class Schedule(Checked):
         """The phase of the next step, after `steps` steps. None at the end."""
         raise NotImplementedError
 
-    def evaluates(self, steps: int, evaluated: int) -> bool:
-        """Whether an evaluation is due. evaluated: the steps at the last evaluation."""
+    def evaluates(self, along: int, evaluated: int) -> bool:
+        """Whether an evaluation is due after so many steps or generations. evaluated: at the last evaluation."""
         return False
 
     @property
@@ -85,8 +85,8 @@ class Steps(Schedule):
             return None
         return "random" if steps < self.at_random else "learning"
 
-    def evaluates(self, steps: int, evaluated: int) -> bool:
-        return steps // self.evaluate_every > max(evaluated, self.at_random) // self.evaluate_every
+    def evaluates(self, along: int, evaluated: int) -> bool:
+        return along // self.evaluate_every > max(evaluated, self.at_random) // self.evaluate_every
 
     def progress(self, episode: int, steps: int) -> str:
         return f"step {steps:{len(str(self.steps))}d}/{self.steps}"

@@ -31,8 +31,11 @@ class OnScreen(Observer):
 
     def row(self, row: Row) -> None:
         along = self._run.schedule.along
-        now = self._run.schedule.progress(row.get("episode", 1) - 1, row["env_steps"])
+        number = row.get("generation", row.get("episode", 1) - 1)
+        now = self._run.schedule.progress(number, row["env_steps"])
         text = f"{now}  {row['phase']:<10}"
+        if "generation" in row and row["phase"] == "learning":
+            return  # the status line shows it
         if "worst" in row:
             spread = f"return {row['return']:9.2f}  ({row['worst']:.1f} to {row['best']:.1f})"
             self.screen.line(f"{text}  {spread}  {elapsed(self._wall_s)}")

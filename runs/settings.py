@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -12,6 +13,10 @@ import torch
 from elites.agents.learner import Learner
 from elites.fields import Count, Range
 from elites.runs.environments import Environments, make, together
+from elites.runs.folder import RunFolder
+from elites.runs.loop import Loop
+from elites.runs.observers import Observers
+from elites.runs.run import Run
 from elites.runs.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -52,6 +57,17 @@ class RunSettings(Schedule, ABC):
     @abstractmethod
     def report(self, summary: Summary) -> str:
         """The result, in one line."""
+
+    def make_run(
+        self,
+        agent: Learner,
+        envs: Environments,
+        folder: RunFolder,
+        evaluation: Environments | None,
+        observers: Observers,
+        stop: Callable[[], bool],
+    ) -> Run:
+        return Loop(agent, envs, folder, self, self.seed, evaluation=evaluation, observers=observers, stop=stop)
 
     def make_environment(self) -> gymnasium.Env[Any, Any]:
         return make(self.env, self.episode_steps)

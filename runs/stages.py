@@ -51,8 +51,15 @@ class Rows:
 def stage(name: str, count: int, episode_steps: int | None = None) -> Stage:
     """`count` environments of this id."""
     first = make(name, episode_steps)
-    if first.spec is None or first.spec.max_episode_steps is None:
-        raise ValueError(f"{name} does not limit its episodes, so a population may never end; set episode_steps")
+    limit = limit_of(first)
     if isinstance(first.unwrapped, OneRow):
-        return Rows(first.unwrapped.world, count, first.spec.max_episode_steps)
+        return Rows(first.unwrapped.world, count, limit)
     return Singles([first, *(make(name, episode_steps) for _ in range(count - 1))])
+
+
+def limit_of(env: gymnasium.Env[Any, Any]) -> int:
+    """The most steps of an episode. Raises a ValueError if there is no limit."""
+    if env.spec is None or env.spec.max_episode_steps is None:
+        name = env.spec.id if env.spec else env
+        raise ValueError(f"{name} does not limit its episodes, so a population may never end; set episode_steps")
+    return env.spec.max_episode_steps

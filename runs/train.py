@@ -13,7 +13,6 @@ from elites.runs.environments import name_and_spec, one_of
 from elites.runs.faults import fitting
 from elites.runs.folder import RunFolder, make_folder
 from elites.runs.lock import Lock
-from elites.runs.loop import Loop
 from elites.runs.mujoco_log import mujoco_log
 from elites.runs.observers import Observer, Observers
 from elites.runs.recorders import MetricsCSV
@@ -58,7 +57,8 @@ def train(
         stack.enter_context(Lock(path))
         run = RunFolder.resume(path) if resume else RunFolder.begin(path, kinds.dump(settings))
         log.into(path)
-        loop = Loop(agent, envs, run, settings, settings.seed, evaluation=evaluation, observers=watching, stop=stop)
+        loop = settings.make_run(agent, envs, run, evaluation, watching, stop)
+        stack.callback(loop.close)
         if resume:
             restore(loop, run, kinds.dump(settings) != kinds.dump(before))
             run.configure(kinds.dump(settings))

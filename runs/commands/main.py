@@ -13,6 +13,7 @@ from elites.runs.commands.flags import nearest
 COMMANDS = {  # each is a module of this folder, with main(arguments, program)
     "pets": "learn a model of an environment, and plan through it",
     "learn": "learn a Q-function and a policy, without a model",
+    "search": "search the weights of a policy, with a planner",
     "play": "play episodes with what a run has learned, and film them",
     "report": "compare runs in one HTML page",
     "deploy": "export the policy of a run as files that work without elites",
@@ -28,10 +29,11 @@ commands:
 
   elites pets --planner cem_gd               # learns the cart-pole swing-up from nothing
   elites learn --env Pendulum-v1 --agent td3
+  elites search --env Swimmer-v5 --planner cem
   elites play outputs/Pendulum-v1-td3-0 --video
   elites report                              # all runs below outputs/
 
-`elites COMMAND --help` lists the flags of a command. For pets and learn it also lists every setting:
+`elites COMMAND --help` lists the flags of a command. For pets, learn and search it also lists every setting:
 `elites pets --planner mppi --help`. `elites --version` prints the release and the engine.
 """
 

@@ -1,0 +1,108 @@
+"""The settings of a policy search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import gymnasium
+import torch
+
+from elites import config
+from elites.agents.learner import Learner
+from elites.agents.policy_search import Form, PolicySearch
+from elites.envs import sizes
+from elites.fields import Count, Fraction
+from elites.planners import CEM, ClippedNormal, Planner
+from elites.runs.environments import Environments, several
+from elites.runs.folder import RunFolder
+from elites.runs.generations import Generations
+from elites.runs.observers import Observers
+from elites.runs.run import Run
+from elites.runs.schedule import Natural, Phase, Schedule
+from elites.runs.settings import RunSettings
+from elites.runs.stages import limit_of
+from elites.runs.summary import Summary
+from elites.runs.workers import Task, crew_of
+from elites.runs.workers.crew import EarlyStop
+
+CONFIGS = Path(__file__).parents[1] / "configs/search"
+CEM_OF_POLICIES = CEM(samples=100, elites=10, alpha=1.0, spread=1.0, distribution=ClippedNormal(), answer="mean")
+
+
+@dataclass(frozen=True)
+class Rounds(Schedule):
+    """Generations. Evaluations play the same episodes each time; one is at the end."""
+
+    along = "env_steps"
+    generations: Count = 100  # rounds of playing all candidates
+    evaluate_every: Count = 10  # generations between two evaluations
+    evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
+
+    def phase(self, number: int, steps: int) -> Phase | None:
+        return "learning" if number < self.generations else None
+
+    def evaluates(self, along: int, evaluated: int) -> bool:
+        return along // self.evaluate_every > evaluated // self.evaluate_every
+
+    def progress(self, number: int, steps: int) -> str:
+        return f"generation {number:{len(str(self.generations))}d}/{self.generations}"
+
+
+@dataclass(frozen=True)
+class SearchSettings(Rounds, RunSettings):
+    """All settings of a policy search, for configs/search/ and --set."""
+
+    FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "policy", "planner")
+    planner: Planner = CEM_OF_POLICIES
+    policy: Form = Form()
+    shown: Literal["mean", "best", "drawn"] = "mean"  # evaluated: the mean, the best candidate, or drawn policies
+    episodes: Count = 1  # of each candidate in a generation
+    common_seeds: bool = False  # whether all candidates of a generation have the same seeds
+    hopeless: Fraction = 0.0  # the share of candidates that stop after a quarter of the longest episode
+    workers: Count | str | None = None  # processes, ray or ray://HOST:PORT; null is one process for each core
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.workers, str) and self.workers != "ray" and not self.workers.startswith("ray://"):
+            raise ValueError(f"workers: expected a number, ray or ray://HOST:PORT, got {self.workers!r}")
+
+    def make_agent(self, env: gymnasium.Env[Any, Any], device: torch.device | str = "cpu") -> PolicySearch:
+        if torch.device(device).type != "cpu":
+            raise ValueError(f"--device {device}: expected cpu; policies of a search act on CPUs, in its workers")
+        observed, _ = sizes(env)
+        limit_of(env)
+        parts = self.policy, self.planner, self.generations, observed, env.action_space
+        return PolicySearch(*parts, self.seed, self.shown)
+
+    def make_run(
+        self,
+        agent: Learner,
+        envs: Environments,
+        folder: RunFolder,
+        evaluation: Environments | None,
+        observers: Observers,
+        stop: Callable[[], bool],
+    ) -> Run:
+        assert isinstance(agent, PolicySearch)
+        crew = crew_of(self.workers, Task(self.env, self.episode_steps, agent.population), observers.tell)
+        early = EarlyStop(-(-limit_of(self.make_environment()) // 4), self.hopeless) if self.hopeless else None
+        around = {"evaluation": evaluation, "observers": observers, "stop": stop}
+        options = {"episodes": self.episodes, "common": self.common_seeds, "early": early}
+        return Generations(agent, envs, crew, folder, self, self.seed, **options, **around)  # type: ignore[arg-type]
+
+    def make_evaluation_environments(self) -> Environments | None:
+        shown = self.evaluation_episodes
+        return several(self.env, shown, self.episode_steps) if shown else None
+
+    def title(self) -> str:
+        name = config.dump(self)["planner"]["name"].rpartition(":")[2]
+        return f"{self.env_name}-search-{name}-{self.seed}"
+
+    def report(self, summary: Summary) -> str:
+        found = f"{summary.agent['generations']} generations, {summary.agent['episodes']} episodes"
+        if summary.final_evaluation_mean is None:
+            return f"{found}, no evaluation"
+        return f"{found}, final evaluation {summary.final_evaluation_mean:.1f} ± {summary.final_evaluation_std:.1f}"
