@@ -86,20 +86,28 @@ class Standardiser:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Returns and lengths (N, R) of R episodes of each of N policies, and what they saw."""
+    """Returns and lengths (N, R) of R episodes of each of N policies, and what they saw.
+
+    visited: the observations (T, S) of each policy, if they were recorded.
+    """
 
     returns: Array
     lengths: Array
     seen: Seen
+    visited: Sequence[Array] = ()
 
 
 class Episodes:
     """The episodes under way: R of each of N policies. An observation or reward that is not finite ends one with NaN.
 
-    seeds: (N, R). inputs: what the policies see in an observation. A Standardiser learns from `scores`.
+    seeds: (N, R). inputs: what the policies see in an observation. A Standardiser learns from `scores`. record: whether
+    to keep all observations.
     """
 
-    def __init__(self, policies: Policies, stage: Stage, seeds: Array, inputs: Inputs | None = None) -> None:
+    def __init__(
+        self, policies: Policies, stage: Stage, seeds: Array, inputs: Inputs | None = None, record: bool = False
+    ) -> None:
+        self.record: list[tuple[Array, Array]] | None = [] if record else None
         self.policies, self.stage, self.inputs = policies, stage, inputs
         self.centre = inputs.mean if isinstance(inputs, Standardiser) else None
         self.shape = count, each = seeds.shape
@@ -118,6 +126,8 @@ class Episodes:
         action = self._act()[live.ravel()]
         i, j = np.nonzero(live)
         where = acting[i], j
+        if self.record is not None:
+            self.record.append((where[0], self.seen[where].astype(np.float32)))
         if self.centre is not None:
             apart = np.where(live[..., None], self.seen[acting] - self.centre, 0.0)
             self.sums[:, acting] += apart.sum(1), (apart**2).sum(1)
@@ -162,7 +172,13 @@ class Episodes:
     @property
     def scores(self) -> Scores:
         seen = Seen(self.lengths.sum(1).astype(np.float64), *self.sums)
-        return Scores(self.returns, self.lengths, seen)
+        return Scores(self.returns, self.lengths, seen, self._visited())
+
+    def _visited(self) -> Sequence[Array]:
+        if not self.record:
+            return ()
+        who, what = (np.concatenate(parts) for parts in zip(*self.record, strict=True))
+        return [what[who == policy] for policy in range(self.shape[0])]
 
 
 def play_all(policies: Policies, stage: Stage, seeds: Array, inputs: Inputs | None = None) -> Scores:

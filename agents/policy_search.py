@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -9,17 +10,21 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from elites.agents.adversarial import Imitation, Imitator, prepared
 from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.playing import Inputs, Scores, Standardiser, each_alone
 from elites.agents.population import LINEAR, Policies, Population
 from elites.agents.units import Spaces
 from elites.fields import Checked
+from elites.networks.action_distributions import CategoricalAction
 from elites.networks.architecture import Architecture
 from elites.networks.heads import CategoricalHead, Head, NormalHead
 from elites.planners.plan import Planner
 from elites.planners.planner import SamplingPlanner
 from elites.planners.search import Search
 from elites.spaces import Choices
+
+Shown = Literal["mean", "best", "drawn", "generated", "ensemble"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class PolicySearch(Learner):
     """Asks a planner for a generation of policies, and tells it their returns.
 
     generations: the number of rounds; it replaces the planner's iterations. shown: the policy of `act`: the search's
-    mean, the best candidate so far, or one drawn for each episode, as in Algorithm 1 of the CEM-AH paper.
+    mean, the best candidate so far, or one drawn for each episode, as in Algorithm 1 of the CEM-AH paper. imitation:
+    adds a hypernetwork that imitates the elites (Algorithm 2). Then `generated` policies or their `ensemble` can act.
     """
 
     def __init__(
@@ -65,13 +71,17 @@ class PolicySearch(Learner):
         state_size: int,
         space: object,
         seed: int = 0,
-        shown: Literal["mean", "best", "drawn"] = "mean",
+        shown: Shown = "mean",
+        imitation: Imitation | None = None,
     ) -> None:
-        self.spaces, self.form, self.shown = Spaces.of(state_size, space), form, shown
+        self.spaces, self.form, self.planner, self.shown = Spaces.of(state_size, space), form, planner, shown
         self.population = form.population(self.spaces)
         self.rng = Generator().manual_seed(seed)
         self.search = begun(planner, generations, self.population, self.rng)
         self.standardiser = Standardiser(state_size) if form.inputs == "running" else None
+        self.imitator = Imitator(imitation, self.population, self.rng) if imitation else None
+        if shown in ("generated", "ensemble") and not imitation:
+            raise ValueError(f"shown: expected mean, best or drawn without imitation, got {shown}")
         self.generation, self.episodes = 0, 0
         self._acting: tuple[int, Policies] | None = None  # the policies of `act` in N environments
 
@@ -103,11 +113,44 @@ class PolicySearch(Learner):
             "spread": spread,
         }
 
+    # --- imitation ---------------------------------------------------------------------------------------------------
+
+    def to_record(self, scores: Scores) -> Array | None:
+        """The elites (E) of the generation, best first, if the imitator wants what they see."""
+        if self.imitator is None:
+            return None
+        returns = np.nan_to_num(scores.returns.mean(1), nan=-np.inf)
+        elites = np.argsort(-returns, kind="stable")[: self.elites]
+        return elites if np.isfinite(returns[elites]).all() and self.imitator.admits(returns[elites].mean()) else None
+
+    @property
+    def elites(self) -> int:
+        """The number of candidates that the hypernetwork imitates: the planner's elites, or 10 %."""
+        return int(getattr(self.planner, "elites", max(1, len(self.ask()) // 10)))
+
+    def record(self, elites: Array, again: Scores) -> None:
+        """Takes what the elites saw when they played the generation again. Call it before `tell`."""
+        assert self.imitator is not None
+        points = self.ask()[torch.from_numpy(elites)]
+        self.imitator.take(points, again.visited, float(again.returns.mean()), self.inputs)
+
+    def due(self, episode_begins: bool = False) -> bool:
+        return (
+            self.imitator is not None and self.imitator.generation < self.generation and len(self.imitator.replay) > 0
+        )
+
+    def learn(self, progress: Callable[[str], None]) -> dict[str, float]:
+        assert self.imitator is not None
+        self._acting = None
+        return self.imitator.learn(self.generation, self.inputs, progress)
+
     # --- to act ------------------------------------------------------------------------------------------------------
 
     def points(self, count: int) -> Tensor:
-        """The points (count or 1, D) of the policies that act."""
+        """The points (count, 1 or K, D) of the policies that act."""
         search = self.search
+        if self.imitator is not None and self.shown in ("generated", "ensemble"):
+            return self.imitator.drawn(self.imitator.settings.members if self.shown == "ensemble" else count)
         if self.shown == "best" and search.evaluations:
             return search.found[None]
         if self.shown == "drawn":
@@ -120,15 +163,27 @@ class PolicySearch(Learner):
         seen = np.asarray(observation, np.float64)
         rows = seen.reshape(-1, seen.shape[-1])
         if self._acting is None or self._acting[0] != len(rows):
-            points = self.points(len(rows))
-            self._acting = len(rows), self.population.at(points, len(rows) // len(points))
-        policies = self._acting[1]
-        state = rows if self.inputs is None else self.inputs(rows)
-        noise = policies.noise([self.rng] * len(policies), 1)
-        inputs = torch.from_numpy(state.astype(np.float32)).reshape(len(policies), -1, rows.shape[1])
-        action = policies.act(inputs, None if noise is None else noise[:, 0])
-        taken = self.spaces.to_env(action.flatten(0, 1))
+            points, ensemble = self.points(len(rows)), self.shown == "ensemble"
+            each = len(rows) if ensemble else len(rows) // len(points)
+            self._acting = len(rows), self.population.at(points, each)
+        state, policies = prepared(rows, self.inputs), self._acting[1]
+        action = self._together(policies, state) if self.shown == "ensemble" else self._apart(policies, state)
+        taken = self.spaces.to_env(action)
         return taken if seen.ndim > 1 else taken[0]
+
+    def _apart(self, policies: Policies, state: Tensor) -> Tensor:
+        """Each policy at its own states (R, S)."""
+        noise = policies.noise([self.rng] * len(policies), 1)
+        inputs = state.reshape(len(policies), -1, state.shape[1])
+        return policies.act(inputs, None if noise is None else noise[:, 0]).flatten(0, 1)
+
+    def _together(self, policies: Policies, state: Tensor) -> Tensor:
+        """The ensemble (sec. 4.2.2): the mean of actions, or a choice from softmax[Σ π(a | s)]."""
+        answers = policies.answers(state.expand(len(policies), -1, -1))
+        if not isinstance(self.spaces.world, Choices):
+            return answers.mean(0)
+        of = CategoricalAction(answers.sum(0), self.spaces.world.sizes)
+        return of.sample(self.rng).action if self.form.sampled else of.mode()
 
     def act_at_random(self, count: int) -> Array:
         return self.spaces.to_env(self.spaces.action.uniform(count, self.rng))
@@ -139,8 +194,11 @@ class PolicySearch(Learner):
     # --- to save and to go on ----------------------------------------------------------------------------------------
 
     def non_finite(self) -> str | None:
-        broken = any(not part.isfinite().all() for part in self.search.state)
-        return "a distribution of policies that is not" if broken else None
+        if any(not part.isfinite().all() for part in self.search.state):
+            return "a distribution of policies that is not"
+        if self.imitator is not None and (name := self.imitator.nets.non_finite()):
+            return f"weights of the {name} that are not (a smaller learning rate may help)"
+        return None
 
     def summary(self) -> dict[str, float | str]:
         best = float(self.search.value)
@@ -148,9 +206,10 @@ class PolicySearch(Learner):
         return {**figures, **({"best_candidate": best} if np.isfinite(best) else {})}
 
     def state_dict(self) -> State:
-        running = {} if self.standardiser is None else {"standardiser": self.standardiser.state_dict()}
+        parts = {"standardiser": self.standardiser, "imitator": self.imitator}
+        held = {name: part.state_dict() for name, part in parts.items() if part is not None}
         counts = {"generation": self.generation, "episodes": self.episodes}
-        return {"search": self.search.state_dict(), "rng": self.rng.get_state(), **counts, **running}
+        return {"search": self.search.state_dict(), "rng": self.rng.get_state(), **counts, **held}
 
     def load_state_dict(self, state: State) -> None:
         self.search.load_state_dict(state["search"])
@@ -158,6 +217,8 @@ class PolicySearch(Learner):
         self.generation, self.episodes, self._acting = state["generation"], state["episodes"], None
         if self.standardiser is not None:
             self.standardiser.load_state_dict(state["standardiser"])
+        if self.imitator is not None:
+            self.imitator.load_state_dict(state["imitator"])
 
 
 def begun(planner: Planner, generations: int, population: Population, rng: Generator) -> Search:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.units import Spaces
+from elites.networks.action_distributions import ActionDistribution, CategoricalAction
 from elites.networks.architecture import Architecture
 from elites.networks.heads import Head, head_for
 from elites.networks.layers import ACTIVATIONS, Layer, Normalised, network, tanh
@@ -89,8 +90,18 @@ class Policies:
 
     def act(self, state: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions in unit space (N, R, A) at states (N, R, S). noise: (N, R, A), for actions that are sampled."""
-        of = self.of.head(network(self._filled(state), self.layers).flatten(0, 1), self.free)
-        action = of.mode() if noise is None else of.at(self._filled(noise).flatten(0, 1)).action
+        of = self._distribution(state)
+        return self._inside(of.mode() if noise is None else of.at(self._filled(noise).flatten(0, 1)).action)
+
+    def answers(self, state: Tensor) -> Tensor:
+        """The most likely actions in a box, or the probabilities of choices (N, R, A). A hypernetwork imitates them."""
+        of = self._distribution(state)
+        return self._inside(of.shares() if isinstance(of, CategoricalAction) else of.mode())
+
+    def _distribution(self, state: Tensor) -> ActionDistribution:
+        return self.of.head(network(self._filled(state), self.layers).flatten(0, 1), self.free)
+
+    def _inside(self, action: Tensor) -> Tensor:
         inside = action if self.of.head.bounded else action.clamp(-1, 1)
         return inside.reshape(-1, self.each, inside.shape[-1])[: len(self)]
 

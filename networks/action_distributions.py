@@ -163,6 +163,10 @@ class CategoricalAction(ActionDistribution):
     def mode(self) -> Tensor:
         return self._one_hot(self.logits)
 
+    def shares(self) -> Tensor:
+        """The probability of every answer (R, sum(sizes))."""
+        return self._log_shares().exp()
+
     def entropy(self) -> Tensor:
         return torch.stack([-(log.exp() * log).sum(-1) for log in self._blocks(self._log_shares())]).sum(0)
 

@@ -133,7 +133,8 @@ def _pack(value: Any, path: str, tensors: dict[str, Tensor], grown: dict[str, Gr
         columns = _pack(segments.without_rows(value).columns, path, tensors, grown)
         return {GROWN: path, "first": value.first, "columns": columns}
     if isinstance(value, Mapping):
-        return {key: _pack(item, f"{path}.{key}" if path else str(key), tensors, grown) for key, item in value.items()}
+        named = ((str(key), item) for key, item in value.items())  # JSON's keys are strings, and sorted as such
+        return {key: _pack(item, f"{path}.{key}" if path else key, tensors, grown) for key, item in named}
     if isinstance(value, list | tuple):
         return [_pack(item, f"{path}.{index}", tensors, grown) for index, item in enumerate(value)]
     return value

@@ -26,6 +26,14 @@ class Rounds(Progress):
     def __init__(self, seed: int, agent: PolicySearch) -> None:
         super().__init__(seed)
         self.agent = agent
+        self.figures: dict[str, float] = {}  # of the last lesson, for the next row
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"figures": self.figures}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.figures = state["figures"]
 
     @property
     def number(self) -> int:
@@ -44,6 +52,7 @@ class Generations(Run):
     """
 
     agent: PolicySearch
+    progress: Rounds
 
     def __init__(
         self,
@@ -69,7 +78,8 @@ class Generations(Run):
         self.crew.close()
 
     def _begin(self) -> None:
-        """A generation begins anew: nothing is to be done."""
+        if self.agent.due():
+            self._lesson()
 
     def _round(self, phase: Phase) -> None:
         began, now = time.perf_counter(), self.progress
@@ -82,8 +92,12 @@ class Generations(Run):
                 self._save()
                 raise Stopped
 
+        generation = Generation(points, seeds, self.agent.inputs)
         try:
-            scores = self.crew.play(Generation(points, seeds, self.agent.inputs), watch, self.early)
+            scores = self.crew.play(generation, watch, self.early)
+            took_s = time.perf_counter() - began
+            if (elites := self.agent.to_record(scores)) is not None:
+                self.agent.record(elites, self.crew.play(generation.again(elites), watch))
         except Fault as fault:
             where = f"{fault.expected} in generation {now.number + 1}"
             raise Fault(fault.number, where, fault.got) from fault.__cause__
@@ -91,10 +105,22 @@ class Generations(Run):
         steps = int(scores.lengths.sum())
         now.steps += steps
         row = {"generation": now.number, "phase": phase, "env_steps": now.steps, "episodes": self.agent.episodes}
-        self._note({**row, **figures, "steps_per_s": steps / (time.perf_counter() - began)})
+        self._note({**row, **figures, **now.figures, "steps_per_s": steps / took_s})
         if not np.isfinite(figures["return"]):
             self.observers.tell(f"generation {now.number}: no return is finite, so the search stays where it is")
         self._pause(self._status(phase, text=self._words(0, 0)))
+        if self.agent.due():
+            self._lesson()
+
+    def _lesson(self) -> None:
+        self._save()  # so a stop during the lesson loses nothing
+
+        def progress(text: str) -> None:
+            self.observers.status(self._status("lesson", text=text))
+            if self.stop():
+                raise Stopped
+
+        self.progress.figures = self.agent.learn(progress)
 
     def _words(self, step: int, under_way: int) -> str:
         now = self.schedule.progress(self.progress.number, self.progress.steps)

@@ -46,7 +46,7 @@ class Progress(ABC):
 
     @property
     def along(self) -> int:
-        """What the schedule of evaluations counts: steps, or generations."""
+        """The steps or generations that the schedule of evaluations counts."""
         return self.steps
 
     def consider(self, total: float, seed: int, actions: Array) -> None:

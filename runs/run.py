@@ -1,4 +1,4 @@
-"""What every run does: rows, evaluations, checkpoints, to the end of its schedule or until it is stopped."""
+"""The base of every run: rows, evaluations, checkpoints, to the end of its schedule or until it is stopped."""
 
 from __future__ import annotations
 

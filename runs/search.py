@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import gymnasium
 import torch
 
 from elites import config
+from elites.agents.adversarial import Imitation
 from elites.agents.learner import Learner
-from elites.agents.policy_search import Form, PolicySearch
+from elites.agents.policy_search import Form, PolicySearch, Shown
 from elites.envs import sizes
 from elites.fields import Count, Fraction
 from elites.planners import CEM, ClippedNormal, Planner
@@ -58,7 +59,8 @@ class SearchSettings(Rounds, RunSettings):
     FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "policy", "planner")
     planner: Planner = CEM_OF_POLICIES
     policy: Form = Form()
-    shown: Literal["mean", "best", "drawn"] = "mean"  # evaluated: the mean, the best candidate, or drawn policies
+    shown: Shown = "mean"  # who is evaluated
+    imitation: Imitation | None = None  # a hypernetwork that imitates the elites, as in CEM-AH
     episodes: Count = 1  # of each candidate in a generation
     common_seeds: bool = False  # whether all candidates of a generation have the same seeds
     hopeless: Fraction = 0.0  # the share of candidates that stop after a quarter of the longest episode
@@ -75,7 +77,7 @@ class SearchSettings(Rounds, RunSettings):
         observed, _ = sizes(env)
         limit_of(env)
         parts = self.policy, self.planner, self.generations, observed, env.action_space
-        return PolicySearch(*parts, self.seed, self.shown)
+        return PolicySearch(*parts, self.seed, self.shown, self.imitation)
 
     def make_run(
         self,

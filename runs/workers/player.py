@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from elites.agents.learner import Array
@@ -20,7 +21,7 @@ Call = tuple[Any, ...]  # the name of a Player's method, and its arguments
 
 @dataclass(frozen=True)
 class Task:
-    """What all workers of a search play."""
+    """The environment and the policies of all workers."""
 
     env: str
     episode_steps: int | None
@@ -29,14 +30,22 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """The candidates of a generation: points (N, D), seeds of their episodes (N, R), and what policies see."""
+    """The candidates of a generation: points (N, D), seeds of their episodes (N, R), and what policies see.
+
+    record: whether to keep all observations.
+    """
 
     points: Tensor
     seeds: Array
     inputs: Inputs | None = None
+    record: bool = False
 
     def share(self, rows: slice) -> Generation:
-        return Generation(self.points[rows], self.seeds[rows], self.inputs)
+        return replace(self, points=self.points[rows], seeds=self.seeds[rows])
+
+    def again(self, which: Array) -> Generation:
+        """The candidates `which` (n), recorded. Their episodes are the same ones."""
+        return replace(self, points=self.points[torch.from_numpy(which)], seeds=self.seeds[which], record=True)
 
 
 class Player:
@@ -53,7 +62,7 @@ class Player:
         if self._stage is None or self._stage.count < needed:
             self._stage = stage(self.task.env, needed, self.task.episode_steps)
         policies = self.task.population.at(share.points, share.seeds.shape[1])
-        self._episodes = Episodes(policies, self._stage, share.seeds, share.inputs)
+        self._episodes = Episodes(policies, self._stage, share.seeds, share.inputs, share.record)
         self._episodes.go_on(until, watch)
         return self._episodes.returns
 
@@ -80,4 +89,5 @@ def joined(scores: Sequence[Scores]) -> Scores:
         return np.concatenate(parts)
 
     seen = Seen(*(rows([getattr(each.seen, name) for each in scores]) for name in ("count", "total", "square")))
-    return Scores(rows([each.returns for each in scores]), rows([each.lengths for each in scores]), seen)
+    visited = [states for each in scores for states in each.visited]
+    return Scores(rows([each.returns for each in scores]), rows([each.lengths for each in scores]), seen, visited)

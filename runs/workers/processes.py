@@ -53,7 +53,7 @@ class Child:
         """Ends the process. Returns how it ended, in words."""
         self.process.kill()
         code = self.process.wait()
-        with suppress(OSError):  # what was not sent is lost
+        with suppress(OSError):  # the calls that were not sent are lost
             self.process.stdin.close()  # type: ignore[union-attr]
         self._ear.join()
         if code == -signal.SIGKILL:

@@ -39,6 +39,12 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert equal(checkpoint.read(path), STATE)
 
 
+def test_keys_that_are_numbers(tmp_path: Path) -> None:
+    """As in the state of an optimizer. JSON sorts 10 before 2, so a digest of numbers differs from one of strings."""
+    path = checkpoint.write(tmp_path, {"of": {number: number for number in range(12)}})
+    assert checkpoint.read(path)["of"] == {str(number): number for number in range(12)}
+
+
 def test_the_two_newest_stay(tmp_path: Path) -> None:
     for count in range(5):
         checkpoint.write(tmp_path, {"count": count, "tensor": torch.tensor(count)})

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import elites
+from elites.agents.adversarial import Imitation
 from elites.agents.playing import Scores, Seen
 from elites.agents.policy_search import Form, PolicySearch
 from elites.networks import Architecture, NormalHead
@@ -44,7 +45,7 @@ def scores(returns: Any) -> Scores:
     return Scores(found, np.ones_like(found, dtype=int), seen)
 
 
-# --- the agent ---------------------------------------------------------------------------------------------------------
+# --- the agent -------------------------------------------------------------------------------------------------------
 
 
 def test_one_generation_on_the_first_weight() -> None:
@@ -109,7 +110,7 @@ def test_other_planners_are_refused(planner: Any) -> None:
         search(planner)
 
 
-# --- runs --------------------------------------------------------------------------------------------------------------
+# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def columns(folder: Path) -> list[tuple[str, ...]]:
@@ -132,19 +133,29 @@ def stopping(every: int) -> Callable[[], bool]:
     return stop
 
 
-@pytest.mark.parametrize("form", [Form(), SAMPLED, Form(inputs="each")], ids=["running", "sampled", "each"])
-@pytest.mark.parametrize("common", [False, True])
-def test_stopped_anywhere_and_resumed(tmp_path: Path, form: Form, common: bool) -> None:
-    """The same numbers, when a run is stopped within generations, between them, and in evaluations."""
-    settings = replace(RUN, policy=form, common_seeds=common, episodes=2)
+IMITATION = Imitation(
+    noises=4, states=8, noise_size=2, pretraining=3, discriminator_steps=4, generator_steps=1, ahead=2
+)
+CHANGES: dict[str, dict[str, Any]] = {
+    "running": {},
+    "sampled": {"policy": SAMPLED, "common_seeds": True},
+    "each": {"policy": Form(inputs="each"), "common_seeds": True},
+    "imitation": {"imitation": IMITATION, "shown": "ensemble"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_stopped_anywhere_and_resumed(tmp_path: Path, change: dict[str, Any]) -> None:
+    """The same numbers, when a run is stopped in generations, between them, in lessons and in evaluations."""
+    settings = replace(RUN, episodes=2, **change)
     whole = train(settings, tmp_path / "whole")
     assert whole.env_steps == 6 * 10 * 2 * 20
     assert whole.finished
     assert len(whole.evaluation_returns) == 2
-    summary = train(settings, tmp_path / "parts", stop=stopping(33))
+    summary = train(settings, tmp_path / "parts", stop=stopping(61))
     starts = 1
     while not summary.finished:
-        summary, starts = train(settings, tmp_path / "parts", resume=True, stop=stopping(33)), starts + 1
+        summary, starts = train(settings, tmp_path / "parts", resume=True, stop=stopping(61)), starts + 1
     assert starts > 3
     assert returns(summary) == returns(whole)
     assert columns(tmp_path / "parts") == columns(tmp_path / "whole")
