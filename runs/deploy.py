@@ -20,6 +20,7 @@ import torch
 
 from elites.agents import Agent, QtOpt
 from elites.agents.algorithms.searched import PI_CEM, Searched
+from elites.agents.policy_search import PolicySearch
 from elites.networks.critics import Critics
 from elites.networks.policies import Policy
 from elites.planners import CEM
@@ -66,6 +67,8 @@ np.savez(answers, actions=actions, seconds=seconds)
 def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
     """The agent of a run with a trained policy. Raises a ValueError for any other run."""
     agent = load(run, say)
+    if isinstance(agent, PolicySearch):
+        raise ValueError(f"{run}: {WANTED}, got a policy search, whose policies cannot be exported yet")
     if not isinstance(agent, Agent):
         planner = kinds.mapping_of(run)["planner"]["name"]
         raise ValueError(f"{run}: {WANTED}, got a run of PETS, which plans with {planner} and has no policy")

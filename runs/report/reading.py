@@ -62,13 +62,15 @@ def flat(value: Any, path: str = "") -> dict[str, str]:
 
 
 def metrics(path: Path) -> list[Row]:
-    """A row for every ended episode and every evaluation. Figures that are not finite numbers are left out."""
+    """A row for every ended episode or generation, and every evaluation. Figures that are not finite are left out."""
     rows: list[Row] = []
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for cells in csv.DictReader(file, strict=True):
                 if None in cells or None in cells.values():
                     raise ValueError("expected as many cells as in the header")
+                if "episodes" in cells:  # a generation: all episodes so far
+                    cells["episode"] = cells["episodes"]
                 evaluated = cells.get("phase") in ("evaluation", "final")
                 needed = NEEDED if evaluated else ("episode", *NEEDED)
                 numbers = {key: float(cells[key]) for key in (*needed, *MODEL) if cells.get(key)}

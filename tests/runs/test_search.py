@@ -20,6 +20,7 @@ from elites.networks import Architecture, NormalHead
 from elites.planners import CEM, ICEM, MPPI, ClippedNormal, GradientAscent, PredictiveSampling, RandomShooting
 from elites.planners.memory import EliteMemory
 from elites.runs import Observer, SearchSettings, Summary, train
+from elites.runs.deploy import with_policy
 from elites.spaces import Box
 
 ALGORITHM_1 = CEM(samples=10, elites=2, alpha=1.0, spread=1.0, distribution=ClippedNormal(), answer="mean")
@@ -225,6 +226,16 @@ def test_another_policy_is_refused_on_resume(tmp_path: Path) -> None:
     train(RUN, tmp_path)
     with pytest.raises(ValueError, match="policy: expected Form"):
         train(replace(RUN, policy=SAMPLED), tmp_path, resume=True)
+
+
+def test_a_report_of_searches(tmp_path: Path) -> None:
+    from elites.runs.report.reading import read
+
+    train(RUN, tmp_path)
+    found = read(tmp_path, "a")
+    assert [row["episode"] for row in found.rows if "return" in row] == [10, 20, 30, 40, 50, 60]
+    with pytest.raises(ValueError, match="got a policy search, whose policies cannot be exported yet"):
+        with_policy(tmp_path)
 
 
 def test_a_loaded_search_acts_as_in_its_last_evaluation(tmp_path: Path) -> None:
