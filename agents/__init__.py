@@ -13,6 +13,7 @@ from elites.agents.algorithms.power import PoWER
 from elites.agents.algorithms.ppo import PPO
 from elites.agents.algorithms.qgp import QGP
 from elites.agents.algorithms.qt_opt import QtOpt
+from elites.agents.algorithms.reinforce import Reinforce
 from elites.agents.algorithms.reps import REPS
 from elites.agents.algorithms.rwr import RWR
 from elites.agents.algorithms.sac import SAC
@@ -35,6 +36,7 @@ AGENTS: dict[str, type] = {
     "cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG,
     "sac": SAC, "dspg": DSPG, "mpo": MPO, "awr": AWR, "awac": AWAC, "rwr": RWR, "bc": BC,
     "vmpo": VMPO, "ppo": PPO, "trpo": TRPO, "reps": REPS, "urex": UREX, "power": PoWER,
+    "reinforce": Reinforce,
 }  # fmt: skip
 
 choices(Algorithm, AGENTS, renamed={"cem": "qt_opt"})
@@ -74,6 +76,7 @@ __all__ = [
     "PlanValue",
     "PoWER",
     "QtOpt",
+    "Reinforce",
     "Replay",
     "Report",
     "Returns",

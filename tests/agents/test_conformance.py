@@ -26,11 +26,11 @@ UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
 # those that accept choices
 CHOOSES = ("burst", "segment", "closed_form", "qt_opt", "awac", "awr", "rwr", "bc", "dspg", "ppo", "trpo")
-CHOOSES += ("reps", "urex")
+CHOOSES += ("reps", "urex", "reinforce")
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 
 
-ON_POLICY = ("ppo", "trpo", "vmpo", "reps", "urex", "segment")
+ON_POLICY = ("ppo", "trpo", "vmpo", "reps", "urex", "reinforce", "segment")
 BURSTS = ("awr", "rwr", "power", "burst", *ON_POLICY)  # many descents in an update
 # less work in an update, and a pace for short tests
 SMALLER: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "dspg": {"pace": {"updates": 1, "every": 1, "learning_starts": 50}, "batch": 32, "actions": 8},
     "awac": {"batch": 64},
     "bc": {"batch": 64},
-    **{name: {"pace": {"every": 100}} for name in ("ppo", "trpo", "vmpo", "reps", "urex", "power")},
+    **{name: {"pace": {"every": 100}} for name in ("ppo", "trpo", "vmpo", "reps", "urex", "reinforce", "power")},
 }
 
 
@@ -133,10 +133,18 @@ TUNED: dict[str, dict[str, Any]] = {
     "bc": {"network": PLAIN},
     "reps": {"network": PLAIN},
     "urex": {"network": of(hidden=[32]) | {"policy_optimizer": {"rate": 0.005}}, "weight": 0.3, "pace": {"every": 10}},
+    "reinforce": {"network": PLAIN, "pace": {"every": 10}},
     "power": {"centres": 9, "std": 1.0, "least_std": 0.3, "reward_scale": 0.03, "best": 200},
 }
 SEARCHES = ("cgp", "cgp offline", "qgp", "qgp offline", "qt_opt")  # a step takes long, and few steps suffice
-STEPS = {"burst": 1600, "segment": 1600, "reps": 3000, "urex": 24_000, "power": 3000} | dict.fromkeys(SEARCHES, 600)
+STEPS = {
+    "burst": 1600,
+    "segment": 1600,
+    "reps": 3000,
+    "urex": 24_000,
+    "reinforce": 24_000,
+    "power": 3000,
+} | dict.fromkeys(SEARCHES, 600)
 
 
 def regret(agent: Agent) -> float:
