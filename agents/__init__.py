@@ -7,6 +7,7 @@ from elites.agents.algorithms.awr import AWR
 from elites.agents.algorithms.bc import BC
 from elites.agents.algorithms.cgp import CGP
 from elites.agents.algorithms.ddpg import DDPG
+from elites.agents.algorithms.dqn import DQN
 from elites.agents.algorithms.dspg import DSPG
 from elites.agents.algorithms.mpo import MPO
 from elites.agents.algorithms.power import PoWER
@@ -36,7 +37,7 @@ AGENTS: dict[str, type] = {
     "cgp": CGP, "qgp": QGP, "qt_opt": QtOpt, "td3": TD3, "ddpg": DDPG,
     "sac": SAC, "dspg": DSPG, "mpo": MPO, "awr": AWR, "awac": AWAC, "rwr": RWR, "bc": BC,
     "vmpo": VMPO, "ppo": PPO, "trpo": TRPO, "reps": REPS, "urex": UREX, "power": PoWER,
-    "reinforce": Reinforce,
+    "dqn": DQN, "reinforce": Reinforce,
 }  # fmt: skip
 
 choices(Algorithm, AGENTS, renamed={"cem": "qt_opt"})
@@ -48,6 +49,7 @@ __all__ = [
     "BC",
     "CGP",
     "DDPG",
+    "DQN",
     "DSPG",
     "MPC",
     "MPO",

@@ -1,4 +1,4 @@
-"""The schedule of random actions, learning and evaluations, counted in episodes or in steps."""
+"""The schedule of random actions, learning and evaluations, counted in episodes, in steps or in generations."""
 
 from __future__ import annotations
 
@@ -90,3 +90,22 @@ class Steps(Schedule):
 
     def progress(self, episode: int, steps: int) -> str:
         return f"step {steps:{len(str(self.steps))}d}/{self.steps}"
+
+
+@dataclass(frozen=True)
+class Generations(Schedule):
+    """Generations. Evaluations play the same episodes each time; one is at the end."""
+
+    along = "env_steps"
+    generations: Count = 100  # rounds of playing all candidates
+    evaluate_every: Count = 10  # generations between two evaluations
+    evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
+
+    def phase(self, number: int, steps: int) -> Phase | None:
+        return "learning" if number < self.generations else None
+
+    def evaluates(self, along: int, evaluated: int) -> bool:
+        return along // self.evaluate_every > evaluated // self.evaluate_every
+
+    def progress(self, number: int, steps: int) -> str:
+        return f"generation {number:{len(str(self.generations))}d}/{self.generations}"

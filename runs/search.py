@@ -19,10 +19,10 @@ from elites.fields import Count, Fraction
 from elites.planners import CEM, ClippedNormal, Planner
 from elites.runs.environments import Environments, several
 from elites.runs.folder import RunFolder
-from elites.runs.generations import Generations
 from elites.runs.observers import Observers
 from elites.runs.run import Run
-from elites.runs.schedule import Natural, Phase, Schedule
+from elites.runs.schedule import Generations
+from elites.runs.search_loop import SearchLoop
 from elites.runs.settings import RunSettings
 from elites.runs.stages import limit_of
 from elites.runs.summary import Summary
@@ -34,26 +34,7 @@ CEM_OF_POLICIES = CEM(samples=100, elites=10, alpha=1.0, spread=1.0, distributio
 
 
 @dataclass(frozen=True)
-class Rounds(Schedule):
-    """Generations. Evaluations play the same episodes each time; one is at the end."""
-
-    along = "env_steps"
-    generations: Count = 100  # rounds of playing all candidates
-    evaluate_every: Count = 10  # generations between two evaluations
-    evaluation_episodes: Natural = 10  # episodes of each evaluation; 0 is no evaluation
-
-    def phase(self, number: int, steps: int) -> Phase | None:
-        return "learning" if number < self.generations else None
-
-    def evaluates(self, along: int, evaluated: int) -> bool:
-        return along // self.evaluate_every > evaluated // self.evaluate_every
-
-    def progress(self, number: int, steps: int) -> str:
-        return f"generation {number:{len(str(self.generations))}d}/{self.generations}"
-
-
-@dataclass(frozen=True)
-class SearchSettings(Rounds, RunSettings):
+class SearchSettings(Generations, RunSettings):
     """All settings of a policy search, for configs/search/ and --set."""
 
     FIXED: ClassVar[tuple[str, ...]] = (*RunSettings.FIXED, "policy", "planner")
@@ -93,7 +74,7 @@ class SearchSettings(Rounds, RunSettings):
         early = EarlyStop(-(-limit_of(self.make_environment()) // 4), self.hopeless) if self.hopeless else None
         around = {"evaluation": evaluation, "observers": observers, "stop": stop}
         options = {"episodes": self.episodes, "common": self.common_seeds, "early": early}
-        return Generations(agent, envs, crew, folder, self, self.seed, **options, **around)  # type: ignore[arg-type]
+        return SearchLoop(agent, envs, crew, folder, self, self.seed, **options, **around)  # type: ignore[arg-type]
 
     def make_evaluation_environments(self) -> Environments | None:
         shown = self.evaluation_episodes

@@ -21,13 +21,16 @@ from elites import Box, config
 from elites.agents import AGENTS, BC, Agent, Algorithm, Grown, Pace, Transition
 from elites.agents.algorithms.stochastic import StochasticPolicy
 from elites.runs import checkpoint
+from elites.spaces import Choices
 
 UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
 # those that accept choices
 CHOOSES = ("burst", "segment", "closed_form", "qt_opt", "awac", "awr", "rwr", "bc", "dspg", "ppo", "trpo")
-CHOOSES += ("reps", "urex", "reinforce")
+CHOOSES += ("reps", "urex", "reinforce", "dqn")
+ONLY_CHOOSES = ("dqn",)
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
+BOXES = [name for name in ALL if name not in ONLY_CHOOSES]
 
 
 ON_POLICY = ("ppo", "trpo", "vmpo", "reps", "urex", "reinforce", "segment")
@@ -58,6 +61,10 @@ def made(name: str, **changes: Any) -> Algorithm:
     mapping = {} if name == "power" else {"network": network}  # a policy that is linear in features
     mapping |= {**SMALLER.get(name, {}), **OFFLINE.get(name, {"name": name})}
     return config.build(Algorithm, mapping | changes)  # type: ignore[type-abstract]
+
+
+def space_of(name: str) -> Any:
+    return Discrete(3) if name in ONLY_CHOOSES else UNIT
 
 
 def rng(seed: int = 0) -> Generator:
@@ -104,7 +111,7 @@ class Walk:
 
 def learn(agent: Agent, steps: int, walk: Walk | None = None, random: int = 100) -> Walk:
     """Learns like a loop, with steps counted over all environments. `bc` watches the best actions."""
-    walk = walk or Walk()
+    walk = walk or Walk(choices=isinstance(agent.spaces.world, Choices))
     for step in range(steps):
         watches = isinstance(agent.algorithm, BC)
         action = agent.act_at_random(len(walk.x)) if step < random or watches else agent.act(walk.x)
@@ -154,7 +161,7 @@ def regret(agent: Agent) -> float:
     return (action - (-2 * x).clamp(-1, 1)).abs().mean().item()
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", BOXES)
 def test_every_agent_solves_an_easy_task(name: str) -> None:
     width = {} if name in SMALL or name == "power" else {"network": NARROW}
     agent = Agent(made(name, **{**width, **TUNED.get(name, {})}), 1, UNIT, seed=0)
@@ -167,16 +174,17 @@ def test_every_agent_solves_an_easy_task(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_several_environments_at_once(name: str) -> None:
     """Each row belongs to its own environment, also for whole episodes."""
-    agent = Agent(made(name), 1, UNIT, seed=0)
-    learn(agent, 60, Walk(count=3), random=20)
+    agent = Agent(made(name), 1, space_of(name), seed=0)
+    learn(agent, 60, Walk(3, name in ONLY_CHOOSES), random=20)
     assert agent.replay.total == 180
     assert agent.steps == 120 if not agent.algorithm.pace.learning_starts else agent.steps <= 120
     for episode in agent.replay.episodes():
         assert torch.equal(episode.next_state[:-1], episode.state[1:])
         assert episode.truncated[:-1].sum() == 0
         assert episode.ends == bool(episode.truncated[-1])
-    assert agent.act(np.zeros((3, 1))).shape == (3, 1)
-    assert agent.act(np.zeros(1)).shape == (1,)
+    each = () if name in ONLY_CHOOSES else (1,)
+    assert agent.act(np.zeros((3, 1))).shape == (3, *each)
+    assert agent.act(np.zeros(1)).shape == each
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -202,7 +210,7 @@ def test_choices_work_or_are_refused_in_one_line(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_equal_seeds_give_equal_agents(name: str) -> None:
-    first, second, third = (Agent(made(name), 1, UNIT, seed=seed) for seed in (3, 3, 4))
+    first, second, third = (Agent(made(name), 1, space_of(name), seed=seed) for seed in (3, 3, 4))
     for agent in (first, second, third):
         learn(agent, 210)
     assert same(first.state_dict(), second.state_dict())
@@ -213,7 +221,7 @@ def test_equal_seeds_give_equal_agents(name: str) -> None:
 def test_a_checkpoint_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     """A checkpoint can hold tensors, rows that grow, and JSON."""
     pace = Pace(every=50 if name in BURSTS else 3)
-    first, second = (Agent(made(name, pace=pace), 1, UNIT, seed=seed) for seed in (3, 4))
+    first, second = (Agent(made(name, pace=pace), 1, space_of(name), seed=seed) for seed in (3, 4))
     walk = learn(first, 211)
     state = checkpoint.read(checkpoint.write(tmp_path, first.state_dict()))
     json.dumps(first.state_dict(), default=lambda value: {Tensor: "tensor", Grown: "rows"}[type(value)])
@@ -229,7 +237,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_state_of_another_algorithm_is_refused(name: str) -> None:
-    agent, other = (Agent(made(n), 1, UNIT, 0) for n in (name, "sampled" if name == "ddpg" else "ddpg"))
+    agent, other = (Agent(made(n), 1, space_of(n), 0) for n in (name, "sampled" if name == "ddpg" else "ddpg"))
     if agent.nets.modules.keys() != other.nets.modules.keys():
         with pytest.raises(RuntimeError, match=r"expected modules .*, found .*"):
             agent.load_state_dict(other.state_dict())
@@ -246,7 +254,7 @@ def snapshot(agent: Agent) -> dict[str, dict[str, Tensor]]:
 @pytest.mark.parametrize("name", ALL)
 def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> None:
     """No other parameter has a gradient. A descent never moves slow copies."""
-    agent = Agent(made(name), 1, UNIT, seed=0)
+    agent = Agent(made(name), 1, space_of(name), seed=0)
     learn(agent, 100)
     moved: set[str] = set()
     learned = {name for name, part in agent.nets.parts.items() if part.optimizer}
@@ -281,7 +289,7 @@ def test_a_loss_moves_every_parameter_of_its_module_and_no_other(name: str) -> N
 def test_updates_keep_the_pace(name: str) -> None:
     """Three updates after every seventh step, from the fiftieth transition on."""
     times = 1 if name in ON_POLICY else 3
-    agent = Agent(made(name, pace=Pace(updates=times, every=7, learning_starts=50)), 1, UNIT, seed=0)
+    agent = Agent(made(name, pace=Pace(updates=times, every=7, learning_starts=50)), 1, space_of(name), seed=0)
     learn(agent, 49 + 6, random=10)
     assert agent.updates == 0
     learn(agent, 8, random=0)
@@ -290,7 +298,7 @@ def test_updates_keep_the_pace(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_not_finite_is_named(name: str) -> None:
-    agent = Agent(made(name), 1, UNIT, seed=0)
+    agent = Agent(made(name), 1, space_of(name), seed=0)
     learn(agent, 100)
     assert agent.non_finite() is None
     for module in agent.nets.modules:
@@ -309,7 +317,7 @@ def test_what_is_not_finite_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if name != "bc"])  # which does not use rewards
 def test_a_loss_that_is_not_finite_is_found(name: str) -> None:
     """A NaN reward reaches the weights and is found there."""
-    agent = Agent(made(name), 1, UNIT, seed=0)
+    agent = Agent(made(name), 1, space_of(name), seed=0)
     learn(agent, 100)
     agent.replay._columns["reward"][:] = math.nan
     agent.update()
@@ -319,7 +327,7 @@ def test_a_loss_that_is_not_finite_is_found(name: str) -> None:
 # --- actions ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", BOXES)
 def test_actions_stay_in_the_box(name: str) -> None:
     box = Box([-2.0, 0.0], [4.0, 1.0])
     agent = Agent(made(name), 3, box, seed=0)
@@ -333,7 +341,7 @@ def test_actions_stay_in_the_box(name: str) -> None:
     assert (box.high - random.amax(0) < 0.1).all()
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", BOXES)
 def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
     """The agent learns the same on [-1, 1]² and [-4, 0] × [-3, 5], bit for bit: they differ by powers of two."""
     small, large = Box([-1.0, -1.0], [1.0, 1.0]), Box([-4.0, -3.0], [0.0, 5.0])
@@ -354,7 +362,7 @@ def test_how_large_the_box_is_makes_no_difference(name: str) -> None:
     torch.testing.assert_close(*actions)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", BOXES)
 def test_the_executed_action_is_held_and_the_raw_one_where_it_is_asked_for(name: str) -> None:
     """The replay holds the executed action, even if it differs from the action asked for."""
     wide: dict[str, Any] = {"spread": 3.0} if name in ("burst", "segment") else {}

@@ -172,7 +172,7 @@ def test_another_number_of_workers_and_more_generations(tmp_path: Path) -> None:
 
 
 def test_common_seeds_are_the_same_luck() -> None:
-    from elites.runs.generations import seeds_of
+    from elites.runs.search_loop import seeds_of
 
     assert (seeds_of(1, 2, 5, 3, True) == seeds_of(1, 2, 5, 3, True)[0]).all()
     assert len(np.unique(seeds_of(1, 2, 5, 3, False))) == 15

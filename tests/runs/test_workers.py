@@ -19,7 +19,7 @@ from elites.agents.population import Population
 from elites.agents.units import Spaces
 from elites.networks import Architecture, NormalHead
 from elites.runs.faults import Fault
-from elites.runs.generations import seeds_of
+from elites.runs.search_loop import seeds_of
 from elites.runs.stages import stage
 from elites.runs.workers import Crew, Generation, Here, Task, crew_of
 from elites.runs.workers.crew import MOST_DEATHS, EarlyStop

@@ -1,4 +1,4 @@
-"""The run of a policy search: a crew plays a generation, and the agent learns from its returns."""
+"""The loop of a policy search: a crew plays a generation, and the agent learns from its returns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from elites.runs.workers import Crew, Generation
 from elites.runs.workers.crew import EarlyStop
 
 
-class Rounds(Progress):
+class Searching(Progress):
     """The progress in generations."""
 
     def __init__(self, seed: int, agent: PolicySearch) -> None:
@@ -44,7 +44,7 @@ class Rounds(Progress):
         return self.number
 
 
-class Generations(Run):
+class SearchLoop(Run):
     """Runs a policy search to the end of a schedule.
 
     A stopped run saves its generation, and a resumed run plays it again. envs: one environment of the task. episodes:
@@ -52,7 +52,7 @@ class Generations(Run):
     """
 
     agent: PolicySearch
-    progress: Rounds
+    progress: Searching
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Generations(Run):
         observers: Sequence[Observer] | Observers = (),
         stop: Callable[[], bool] = never,
     ) -> None:
-        self.progress = Rounds(seed, agent)
+        self.progress = Searching(seed, agent)
         super().__init__(agent, *name_and_spec(envs), folder, schedule, evaluation, observers, stop)
         self.crew, self.episodes, self.common, self.early = crew, episodes, common, early
 
