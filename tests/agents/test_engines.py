@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 from elites import Box
-from elites.agents import AGENTS, Agent, Transition
+from elites.agents import AGENTS, DQN, Agent, Transition
 from elites.agents.algorithms.networked import Networked
 from elites.agents.algorithms.sac import Temperature
 from elites.networks import Architecture, library
@@ -40,11 +41,14 @@ def learner(name: str, architecture: Architecture, batch: int = 32) -> Agent:
     algorithm = replace(algorithm, network=network, batch=batch, **LESS.get(name, {}))
     if hasattr(algorithm, "sampling"):
         algorithm = replace(algorithm, sampling="float32")
-    agent, noise = Agent(algorithm, 5, Box([-1.0] * 2, [1.0] * 2), seed=0), np.random.default_rng(0)
+    choice = isinstance(algorithm, DQN)
+    space: Any = Discrete(2) if choice else Box([-1.0] * 2, [1.0] * 2)
+    agent, noise = Agent(algorithm, 5, space, seed=0), np.random.default_rng(0)
     for _ in range(200):
         state, following = noise.normal(size=(2, 5))
         end = noise.uniform() < 0.1
-        agent.observe(Transition.one(state, noise.uniform(-1, 1, 2), noise.normal(), following, end, False))
+        action = np.array(noise.integers(2)) if choice else noise.uniform(-1, 1, 2)
+        agent.observe(Transition.one(state, action, noise.normal(), following, end, False))
     return agent
 
 
