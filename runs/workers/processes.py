@@ -18,6 +18,7 @@ from elites.runs.workers.crew import MOST_DEATHS, PATIENCE_S, Crew, Tell
 from elites.runs.workers.player import Call, Task, Watch
 
 Message = tuple[Any, ...]  # see `elites.runs.workers.child`
+KILLED = -9  # SIGKILL, which Windows lacks
 WAIT_S = 0.1  # between two looks at Ctrl-C
 
 
@@ -56,7 +57,7 @@ class Child:
         with suppress(OSError):  # the calls that were not sent are lost
             self.process.stdin.close()  # type: ignore[union-attr]
         self._ear.join()
-        if code == -signal.SIGKILL:
+        if code == KILLED:
             return "was killed (SIGKILL), as a system does that is out of memory"
         return f"ended with {signal.Signals(-code).name if code < 0 else f'exit status {code}'}"
 
