@@ -16,7 +16,6 @@ from elites.agents.lockstep import Step
 from elites.runs import going_on
 from elites.runs.arena import Arena
 from elites.runs.environments import Environments, episode_seed, name_and_spec, together
-from elites.runs.faults import Stopped
 from elites.runs.folder import RunFolder
 from elites.runs.observers import Observer, Observers
 from elites.runs.progress import Row, Running
@@ -86,7 +85,7 @@ class Loop(Run):
         now = self.progress
         fresh = not all(now.actions) and bool((now.fresh & ~self.envs.waiting).any())
         if phase != "random" and self.agent.due(fresh) and (phase == "learning" or fresh):
-            self._learn()
+            self._lesson()
         if now.chosen is None:
             now.chosen = self._act(phase)
         action = self._action = now.chosen
@@ -125,16 +124,6 @@ class Loop(Run):
         moved = rows(before), rows(action), rows(step.reward), rows(step.next_observation)
         self.agent.observe(Transition(*moved, *ends, step.where))
         self.progress.steps += len(step.where)
-
-    def _learn(self) -> None:
-        self._save()  # so a stop during the lesson loses nothing
-
-        def progress(text: str) -> None:
-            self.observers.status(self._status("lesson", text=text))
-            if self.stop():
-                raise Stopped
-
-        self.progress.figures = self.agent.learn(progress)
 
     # --- episodes ----------------------------------------------------------------------------------------------------
 

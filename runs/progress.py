@@ -38,6 +38,7 @@ class Progress(ABC):
         self.rows: list[Row] = []  # one for each episode or generation that ended, and for each evaluation
         self.steps, self.evaluated = 0, 0  # steps learned from; `along` at the last evaluation
         self.best: Best | None = None
+        self.figures: dict[str, float] = {}  # the agent's figures for the next row
 
     @property
     @abstractmethod
@@ -59,10 +60,12 @@ class Progress(ABC):
         if self.best:
             actions = torch.from_numpy(self.best.actions)
             best = {"return": self.best.total, "seed": self.best.seed, "actions": actions}
-        return {"rows": self.rows, "steps": self.steps, "evaluated": self.evaluated, "best": best}
+        counts = {"steps": self.steps, "evaluated": self.evaluated}
+        return {"rows": self.rows, **counts, "best": best, "figures": self.figures}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rows, self.steps, self.evaluated = state["rows"], state["steps"], state["evaluated"]
+        self.rows, self.figures = state["rows"], state["figures"]
+        self.steps, self.evaluated = state["steps"], state["evaluated"]
         best = state["best"]
         self.best = Best(best["return"], best["seed"], best["actions"].numpy()) if best else None
 
@@ -78,7 +81,6 @@ class Running(Progress):
         self.seeded = np.ones(count, dtype=bool)  # whether the running episodes began with their own `seeds`
         self.observation = np.empty(0)  # (N, S); empty if the episodes have not begun
         self.chosen: Array | None = None  # (N, *A): the action of a step that is not finished
-        self.figures: dict[str, float] = {}  # the agent's figures for the next row
 
     @property
     def number(self) -> int:
@@ -131,12 +133,11 @@ class Running(Progress):
             "seeded": torch.from_numpy(self.seeded),
             "observation": torch.from_numpy(self.observation),
             "chosen": None if self.chosen is None else torch.from_numpy(self.chosen),
-            "figures": self.figures,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.numbers, self.figures = state["numbers"], state["figures"]
+        self.numbers = state["numbers"]
         self.actions = [list(taken.numpy()) for taken in state["actions"]]
         self.returns, self.seeded = state["returns"].numpy(), state["seeded"].numpy()
         self.observation = state["observation"].numpy()

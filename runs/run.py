@@ -117,6 +117,16 @@ class Run(ABC):
         if not self.phase:
             self.rows[:] = [row for row in self.rows if not self._is_last(row)]
 
+    def _lesson(self) -> None:
+        self._save()  # so a stop during the lesson loses nothing
+
+        def progress(text: str) -> None:
+            self.observers.status(self._status("lesson", text=text))
+            if self.stop():
+                raise Stopped
+
+        self.progress.figures = self.agent.learn(progress)
+
     # --- rows and evaluations ----------------------------------------------------------------------------------------
 
     def _evaluate(self, phase: str, more: Mapping[str, float] | None = None) -> None:

@@ -17,7 +17,7 @@ from elites.agents.policy_search import Form, PolicySearch, Shown
 from elites.envs import sizes
 from elites.fields import Count, Fraction
 from elites.planners import CEM, ClippedNormal, Planner
-from elites.runs.environments import Environments, several
+from elites.runs.environments import Environments, one_of, several
 from elites.runs.folder import RunFolder
 from elites.runs.observers import Observers
 from elites.runs.run import Run
@@ -71,10 +71,22 @@ class SearchSettings(Generations, RunSettings):
     ) -> Run:
         assert isinstance(agent, PolicySearch)
         crew = crew_of(self.workers, Task(self.env, self.episode_steps, agent.population), observers.tell)
-        early = EarlyStop(-(-limit_of(self.make_environment()) // 4), self.hopeless) if self.hopeless else None
-        around = {"evaluation": evaluation, "observers": observers, "stop": stop}
-        options = {"episodes": self.episodes, "common": self.common_seeds, "early": early}
-        return SearchLoop(agent, envs, crew, folder, self, self.seed, **options, **around)  # type: ignore[arg-type]
+        env = one_of(envs)
+        assert env is not None
+        return SearchLoop(
+            agent,
+            envs,
+            crew,
+            folder,
+            self,
+            self.seed,
+            episodes=self.episodes,
+            common=self.common_seeds,
+            early=EarlyStop(-(-limit_of(env) // 4), self.hopeless) if self.hopeless else None,
+            evaluation=evaluation,
+            observers=observers,
+            stop=stop,
+        )
 
     def make_evaluation_environments(self) -> Environments | None:
         shown = self.evaluation_episodes

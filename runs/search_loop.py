@@ -26,14 +26,6 @@ class Searching(Progress):
     def __init__(self, seed: int, agent: PolicySearch) -> None:
         super().__init__(seed)
         self.agent = agent
-        self.figures: dict[str, float] = {}  # of the last lesson, for the next row
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"figures": self.figures}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.figures = state["figures"]
 
     @property
     def number(self) -> int:
@@ -111,16 +103,6 @@ class SearchLoop(Run):
         self._pause(self._status(phase, text=self._words(0, 0)))
         if self.agent.due():
             self._lesson()
-
-    def _lesson(self) -> None:
-        self._save()  # so a stop during the lesson loses nothing
-
-        def progress(text: str) -> None:
-            self.observers.status(self._status("lesson", text=text))
-            if self.stop():
-                raise Stopped
-
-        self.progress.figures = self.agent.learn(progress)
 
     def _words(self, step: int, under_way: int) -> str:
         now = self.schedule.progress(self.progress.number, self.progress.steps)

@@ -21,6 +21,12 @@ def ended(data: Replay) -> list[Episode]:
     return found
 
 
+def whole(data: Replay, count: int) -> list[Episode]:
+    """The ended episodes whose beginnings are stored, as soon as there are `count`; before, none."""
+    found = [episode for episode in ended(data) if episode.begins]
+    return found if len(found) >= count else []
+
+
 def joined(episodes: Iterable[Episode], *names: str) -> tuple[Tensor, ...]:
     """These columns of all episodes, one after another."""
     return tuple(torch.cat([getattr(episode, name) for episode in episodes]) for name in names)

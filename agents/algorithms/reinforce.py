@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.episodes import ended, joined
+from elites.agents.algorithms.episodes import joined, whole
 from elites.agents.algorithms.on_policy import standardised
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy
 from elites.agents.estimates import lambda_returns
@@ -40,8 +40,8 @@ class Reinforce(StochasticPolicy):
 
     def update(self, nets: PolicyNets, data: Replay, step: int) -> Losses:
         """∇J = E Σ (G_t - b) ∇ ln π(a_t|s_t), as soon as there are K episodes (Sutton and Barto 2018, sec. 13.4)."""
-        played = [episode for episode in ended(data) if episode.begins]
-        if len(played) < self.episodes:
+        played = whole(data, self.episodes)
+        if not played:
             return
         state, raw = joined(played, "state", "raw_action")
         to_go = [lambda_returns(each, torch.zeros_like(each.reward), self.discount, 1.0) for each in played]

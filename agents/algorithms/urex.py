@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
-from elites.agents.algorithms.episodes import ended, joined
+from elites.agents.algorithms.episodes import joined, whole
 from elites.agents.algorithms.stochastic import PolicyNets, StochasticPolicy
 from elites.agents.nets import Part
 from elites.agents.network import Network
@@ -45,8 +45,8 @@ class UREX(StochasticPolicy):
 
     def update(self, nets: PolicyNets, data: Replay, step: int) -> Losses:
         """Eq. 12 of Nachum et al., as soon as there are K episodes."""
-        played = [episode for episode in ended(data) if episode.begins]
-        if len(played) < self.episodes:
+        played = whole(data, self.episodes)
+        if not played:
             return
         returns = torch.stack([episode.reward.sum() for episode in played]) / self.scale
         lengths = [episode.length for episode in played]

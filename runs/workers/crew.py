@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from elites.agents.learner import Array
-from elites.agents.playing import Scores
-from elites.runs.workers.player import Call, Generation, Player, Task, Watch, joined
+from elites.agents.playing import Scores, Watch
+from elites.runs.workers.player import Call, Generation, Player, Task, joined
 
 PATIENCE_S = 300.0  # without a step of its environments, a worker hangs
 MOST_DEATHS = 3  # of workers in one generation

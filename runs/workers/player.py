@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from elites.agents.learner import Array
-from elites.agents.playing import Episodes, Inputs, Scores, Seen, Stage
+from elites.agents.playing import Episodes, Inputs, Scores, Seen, Stage, Watch
 from elites.agents.population import Population
 from elites.runs.stages import stage
 
-Watch = Callable[[int, int], None]  # the step, and the number of episodes under way
 Call = tuple[Any, ...]  # the name of a Player's method, and its arguments
 
 

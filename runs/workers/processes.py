@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from elites.agents.playing import Watch
 from elites.runs.faults import Fault
 from elites.runs.workers.crew import MOST_DEATHS, PATIENCE_S, Crew, Tell
-from elites.runs.workers.player import Call, Task, Watch
+from elites.runs.workers.player import Call, Task
 
 Message = tuple[Any, ...]  # see `elites.runs.workers.child`
 KILLED = -9  # SIGKILL, which Windows lacks

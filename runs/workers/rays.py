@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from elites.agents.playing import Watch
 from elites.runs.faults import Fault
 from elites.runs.workers.crew import MOST_DEATHS, PATIENCE_S, Crew, Tell
-from elites.runs.workers.player import Call, Player, Task, Watch
+from elites.runs.workers.player import Call, Player, Task
 
 ANSWER_S = 10.0  # for an address to answer
 WAIT_S = 0.2  # between two looks at the actors
