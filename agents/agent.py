@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Algorithm, Losses
+from elites.agents.algorithms.q_learning import QLearning
+from elites.agents.graphed import GraphedUpdates
 from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
@@ -30,6 +33,7 @@ class Agent(Learner):
         self.steps = 0  # steps of learning
         self.updates, self.finished = 0, 0  # calls of the algorithm's `update` and `finish`
         self._tally = Tally()
+        self._graphed = self._new_graphs()
         self._columns: Mapping[str, Tensor] | None = None  # (N, *E): of the last actions, if the agent chose them
 
     def begin(self, which: Array) -> None:
@@ -79,10 +83,31 @@ class Agent(Learner):
         for _ in range(pace.owed(self.steps - steps, self.steps)):
             self.update()
 
+    def _new_graphs(self) -> GraphedUpdates | None:
+        if not self.algorithm.graphs:
+            return None
+        name, period, device = type(self.algorithm).__name__, self.algorithm.period, self.rng.device
+        if period is None:
+            raise ValueError(f"{name}.graphs: expected an agent whose updates have one shape, such as td3 or sac")
+        if device.type != "cuda":
+            raise ValueError(f"{name}.graphs: expected a CUDA device, got {device}")
+
+        def update(data: Any, step: int) -> dict[str, Tensor]:
+            return {
+                name: value.detach() for name, value in self._descended(self.algorithm.update(self.nets, data, step))
+            }
+
+        return GraphedUpdates(update, period, self.rng)
+
     def update(self) -> None:
         step = self.updates + 1
         self.algorithm.prepare(self.nets, self.replay)
-        self._descend(self.algorithm.update(self.nets, self.replay, step))
+        if self._graphed is None:
+            self._descend(self.algorithm.update(self.nets, self.replay, step))
+        else:
+            assert isinstance(self.algorithm, QLearning)
+            for name, value in self._graphed(self.algorithm.sample(self.nets, self.replay), step).items():
+                self._tally.add(name, value)
         self.updates = step
 
     def study(self, updates: int, pause: Callable[[str], None]) -> None:
@@ -107,12 +132,19 @@ class Agent(Learner):
     def _descend(self, losses: Losses) -> Callable[[], str]:
         """Descends every loss on its module before the next is built. Returns a function that words the last loss."""
         name, loss = "", torch.zeros(())
+        for figure, value in self._descended(losses):
+            self._tally.add(figure, value)
+            if figure.endswith("_loss"):
+                name, loss = figure.removesuffix("_loss"), value
+        return lambda: f"{name}  loss {loss:.4f}"
+
+    def _descended(self, losses: Losses) -> Iterator[tuple[str, Tensor]]:
+        """The figures of an update, each loss after its descent."""
         for name, loss, *figures in losses:
             self.nets.descend(name, loss)
-            self._tally.add(f"{name}_loss", loss)
-            for figure, value in figures[0].items() if figures else ():
-                self._tally.add(figure, value)
-        return lambda: f"{name}  loss {loss:.4f}"
+            yield f"{name}_loss", loss
+            if figures:
+                yield from figures[0].items()
 
     @property
     def engine(self) -> str:
@@ -142,6 +174,7 @@ class Agent(Learner):
         self.replay.load_state_dict(state["replay"])
         self._tally.load_state_dict(state["tally"])
         restore(self.rng, state["rng"])
+        self._graphed = self._new_graphs()  # the old ones point at the optimizers' old state
         self.steps, self.updates, self.finished = state["steps"], state["updates"], state["finished"]
 
 

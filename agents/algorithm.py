@@ -35,6 +35,15 @@ class Algorithm(Checked, ABC):
 
     capacity: Count = field(default=1_000_000, kw_only=True)  # transitions in the replay
     pace: Pace = field(default=Pace(), kw_only=True)
+    graphs: bool = field(default=False, kw_only=True)  # on a GPU, record an update as a CUDA graph and replay it
+
+    @property
+    def period(self) -> int | None:
+        """Updates whose numbers differ by a multiple of this differ in their minibatch alone, which they sample once.
+
+        None: there is no such number, and an update cannot be recorded as a CUDA graph.
+        """
+        return None
 
     @abstractmethod
     def build(self, spaces: Spaces, rng: Generator) -> Nets:

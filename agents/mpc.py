@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from elites.agents.graphed import GraphedPlans
 from elites.agents.learner import restore
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check, renaming
@@ -71,7 +72,8 @@ class MPC:
     returns: the objective of a state, such as `elites.dynamics.Return`. space: the space of one action, a Gymnasium
     space or an `elites.Space`, which also sets the dtype. replan_every: number of actions from one plan. budget_s:
     seconds for one plan; then the planner returns its best so far. fill: the end of a shifted plan (see `shift`).
-    seed: None draws a seed from the system.
+    seed: None draws a seed from the system. graphs: on a GPU, records a plan as a CUDA graph and replays it. So the
+    functions of the objective run as Python code only once. Plans with a budget or of some of the rows have no graph.
     """
 
     @renaming(box="space", dynamics=OF, reward=OF, terminated=OF, terminal_value=OF, particles=OF, risk=OF, discount=OF)
@@ -87,6 +89,7 @@ class MPC:
         fill: Fill = "repeat",
         seed: int | None = None,
         device: torch.device | str = "cpu",
+        graphs: bool = False,
     ) -> None:
         if not isinstance(planner, Planner) or isinstance(planner, type):
             raise ValueError(f"planner: expected an object with a method plan, such as CEM(), got {planner!r}")
@@ -111,6 +114,9 @@ class MPC:
         self.replan_every, self.budget_s, self.fill = replan_every, budget_s, fill
         self.rng = Generator(self.space.device)
         self.rng.seed() if seed is None else self.rng.manual_seed(int(seed))
+        if graphs and self.space.device.type != "cuda":
+            raise ValueError(f"graphs: expected a CUDA device, got {self.space.device}")
+        self._graphs = GraphedPlans(self._searched, self.rng) if graphs and budget_s is None else None
         self.last: Report | None = None
         self._misses = 0
         self.reset()
@@ -134,6 +140,7 @@ class MPC:
         fill: Fill = "repeat",
         seed: int | None = None,
         device: torch.device | str = "cpu",
+        graphs: bool = False,
     ) -> MPC:
         """An agent from functions of torch rows. `elites.dynamics.Return` explains the options up to `risk`."""
         returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)
@@ -147,6 +154,7 @@ class MPC:
             fill=fill,
             seed=seed,
             device=device,
+            graphs=graphs,
         )
 
     # --- episodes ----------------------------------------------------------------------------------------------------
@@ -247,9 +255,13 @@ class MPC:
         began = time.perf_counter()
         plan, ages = self._plan, np.unique(self._age[due])
         for number, age in enumerate(ages):  # rows that were reset start cold, in a search of their own
+            deadline = self._deadline(began, len(ages) - number)
+            if len(ages) == 1 and due.all():
+                plan = self._whole(states, int(age), deadline)
+                break
             rows = torch.as_tensor(np.flatnonzero(due & (self._age == age)), device=self.space.device)
-            part = self._part(states, rows, int(age), self._deadline(began, len(ages) - number))
-            plan = part if len(rows) == len(states) else self._merged(plan, part, rows, len(states))
+            start = None if age == COLD or self._plan is None else _rows_of(self._plan, rows)
+            plan = self._merged(plan, self._searched(states[rows], start, int(age), deadline), rows, len(states))
         if self.space.device.type == "cuda":
             torch.cuda.synchronize(self.space.device)
         seconds = time.perf_counter() - began
@@ -265,15 +277,17 @@ class MPC:
         now = time.perf_counter()
         return now + max(began + self.budget_s - now, 0.0) / searches
 
-    def _part(self, states: Tensor, rows: Tensor, age: int, deadline: float | None) -> Plan:
-        """A plan for some rows, all of the same age."""
-        start = None
-        if age != COLD and self._plan is not None:
-            start = self._plan.map(lambda x: x[rows])
-            if self.returns.shifts:
-                start = shift(start, age, self.fill, self.space)
-        objective = self.returns.at(states[rows], self.rng)
-        return self.planner.plan(objective, self.space, start, batch=(len(rows),), rng=self.rng, deadline=deadline)
+    def _whole(self, states: Tensor, age: int, deadline: float | None) -> Plan:
+        """A plan for all rows, which have the same age."""
+        start = None if age == COLD else self._plan
+        return self._graphs(states, start, age) if self._graphs else self._searched(states, start, age, deadline)
+
+    def _searched(self, states: Tensor, start: Plan | None, age: int, deadline: float | None = None) -> Plan:
+        """A plan from the last one, which is `age` steps old."""
+        if start is not None and self.returns.shifts:
+            start = shift(start, age, self.fill, self.space)
+        objective = self.returns.at(states, self.rng)
+        return self.planner.plan(objective, self.space, start, batch=(len(states),), rng=self.rng, deadline=deadline)
 
     def _merged(self, plan: Plan | None, part: Plan, rows: Tensor, batch: int) -> Plan:
         if plan is None:  # the other rows have no plan yet: their episodes have not begun
@@ -293,3 +307,8 @@ class MPC:
         self._age, self._misses = np.array(state["age"], dtype=int), state["misses"]
         self._guess = None if state["guess"] is None else state["guess"].to(self.space.device)
         restore(self.rng, state["rng"])
+
+
+def _rows_of(plan: Plan, rows: Tensor) -> Plan:
+    """The plan of some problems."""
+    return plan.map(lambda x: x[rows])

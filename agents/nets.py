@@ -37,7 +37,8 @@ class Optimizer(Checked):
         if self.kind == "sgd":
             return torch.optim.SGD(parameters, self.rate, momentum=self.momentum, weight_decay=self.decay)
         kind = Adam if self.kind == "adam" else AdamW
-        return kind(parameters, self.rate, eps=self.epsilon, weight_decay=self.decay, fused=True)
+        options = {"fused": True, "capturable": parameters[0].is_cuda}  # capturable: its step can be in a CUDA graph
+        return kind(parameters, self.rate, eps=self.epsilon, weight_decay=self.decay, **options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ class PETSConfig(Checked):
     model: EnsembleConfig = EnsembleConfig(sampling="bfloat16x3")
     training: Training = Training()
     train_every: Count | None = None  # steps between two lessons; None learns before every episode
+    graphs: bool = False  # on a GPU, record a plan as a CUDA graph and replay it
     value: ValueLearning | None = None  # a learned value at the end of a plan; {} takes its defaults, None is no value
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class PETS(Learner):
             replan_every=config.replan_every,
             seed=seed,
             device=device,
+            graphs=config.graphs,
         )
         self.replay = Replay(transitions(state_size, action_size), device=device)
         self.plan_ms: list[float] = []

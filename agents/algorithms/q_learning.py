@@ -62,6 +62,10 @@ class DeterministicPolicy(QLearning):
 
     exploration_noise: NonNegative = 0.1  # spread of the noise on actions that collect data
 
+    @property
+    def period(self) -> int:
+        return math.lcm(self.policy_every, self.target_every)
+
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
         return {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
 

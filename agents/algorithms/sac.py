@@ -81,6 +81,10 @@ class SAC(StochasticPolicy, QLearning):
         return parts | {"temperature": Part(Temperature(rng.device), Optimizer(self.temperature_rate))}
 
     @property
+    def period(self) -> int:
+        return math.lcm(self.policy_every, self.target_every)
+
+    @property
     def keeps_raw(self) -> bool:
         return not self.head.bounded
 
