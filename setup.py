@@ -56,6 +56,7 @@ RUNS = [*PLOTS, *PYGAME, "imageio-ffmpeg>=0.5", "tensorboard>=2.16.2"]
 ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2"]  # older ones fail to export
 MINARI = ["minari[hdf5]>=0.5.3"]
 RAY = ["ray>=2.51"]
+CUDA = ["cuda-bindings>=12.9"]  # and a torch with CUDA, which brings the compiler
 # No bounds: who develops takes the versions of constraints.txt.
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 DEVELOPMENT = [
@@ -146,6 +147,7 @@ setup(
         "onnx": ONNX,
         "minari": MINARI,
         "ray": RAY,
+        "cuda": CUDA,
         "docs": DOCS,
         "all": [*RUNS, *ONNX, *MINARI, *RAY],
         "dev": [*RUNS, *ONNX, *MINARI, *RAY, *DOCS, *DEVELOPMENT],
@@ -156,5 +158,9 @@ setup(
     ext_modules=[] if PURE else [KERNEL],
     cmdclass={"build_ext": BuildKernel},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if LIMITED and not PURE else {},
-    package_data={"elites": ["py.typed"], "elites.configs": ["*/*.yaml", "*/*/*.yaml"]},
+    package_data={
+        "elites": ["py.typed"],
+        "elites.configs": ["*/*.yaml", "*/*/*.yaml"],
+        "elites.networks": ["kernel/*.cu"],
+    },
 )

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from elites.dynamics.cuda_rollout import CudaRollout
 from elites.dynamics.dynamics import Dynamics
 from elites.dynamics.native_rollout import NativeRollout
 from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
@@ -22,7 +23,7 @@ from elites.networks.engine import Precision
 from elites.networks.layers import Layer, detached
 from elites.networks.mlp import MLP
 
-NATIVE, TORCH = NativeRollout(), TorchRollout()
+NATIVE, CUDA, TORCH = NativeRollout(), CudaRollout(), TorchRollout()
 STILL = 1e-6  # an entry whose targets have a smaller spread never moved; it keeps its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
 NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/results/models.md
@@ -207,6 +208,8 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
 
     def _rolled(self, state: Tensor, actions: Tensor, drawn: Draw, precision: Precision) -> Tensor:
         engine: RolloutEngine = NATIVE if NATIVE.serves(drawn, state, actions) else TORCH
+        if CUDA.serves(drawn, state, actions, precision):
+            engine = CUDA
         self._ran_in = engine.name
         return rollout(engine, drawn, state, actions, precision)
 
