@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := elites networks planners dynamics envs agents runs examples benchmarks tests docs README.md setup.py
 PACKAGES := networks planners dynamics envs agents runs
 
-.PHONY: demo test test-slow test-mbrl test-peers lint format typing docs notebooks figures bench check clean
+.PHONY: demo test test-slow test-mbrl test-peers lint format typing docs notebooks figures bench gpu check clean
 
 demo: .venv/installed          ## the main job
 	$(BIN)/python examples/pets.py --planner cem_gd
@@ -52,6 +52,9 @@ figures: .venv/installed       ## the pictures of docs/, some 8 minutes
 
 bench: .venv-mbrl/peers        ## one plan's time and memory, here and in other libraries; make bench ARGS='--size 4,1'
 	.venv-mbrl/bin/python benchmarks/benchmark.py $(ARGS)
+
+gpu: .venv-mbrl/peers          ## on a machine with CUDA: checks against the CPU, and plans and updates, under 8 minutes
+	.venv-mbrl/bin/python benchmarks/gpu.py --out results/gpu.json $(ARGS)
 
 check: lint typing test docs   ## before a commit
 

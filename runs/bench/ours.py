@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from elites import Box, config
 from elites.agents import MPC
+from elites.agents.graphed import WARM_UP
 from elites.dynamics import Return
 from elites.planners import PLANNERS, Planner
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
@@ -24,17 +25,35 @@ PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM to com
     "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
 }
 LONG = ("cem 15000", "cem_gd cold")
-VARIANTS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {  # environment variables, and entries of `model`
-    "torch": ({"ELITES_NATIVE": "0"}, {}),
-    "kernel": ({"ELITES_NATIVE": "1"}, {}),
-    "kernel-bfloat16x3": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16x3"}),
-    "kernel-bfloat16": ({"ELITES_NATIVE": "1"}, {"sampling": "bfloat16"}),
-    "kernel-float16": ({"ELITES_NATIVE": "1"}, {"sampling": "float16"}),
+
+
+class Variant(NamedTuple):
+    """A way to compute this library's plans."""
+
+    engine: str  # the engine that it must use
+    sampling: str = "float32"
+    device: str | None = None  # the only kind of device for it
+    graphs: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"ELITES_NATIVE": "1" if self.engine == "kernel" else "0"}
+
+
+VARIANTS = {
+    "torch": Variant("torch"),
+    "kernel": Variant("kernel", device="cpu"),
+    "kernel-bfloat16x3": Variant("kernel", "bfloat16x3", "cpu"),
+    "kernel-bfloat16": Variant("kernel", "bfloat16", "cpu"),
+    "kernel-float16": Variant("kernel", "float16", "cpu"),
+    "graphs": Variant("torch", device="cuda", graphs=True),
+    "fused": Variant("cuda", "bfloat16", "cuda", graphs=True),
 }
 
 
 def ours(contender: Contender, setting: Setting, state: State) -> Planning:
-    work, model = Work(), ensemble(setting, state, **VARIANTS[contender.by][1])
+    variant, work, engines = VARIANTS[contender.by], Work(), set[str | None]()
+    model = ensemble(setting, state, sampling=variant.sampling)
     particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble rounds them
 
     class Counted(Return):
@@ -44,7 +63,9 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
             def counted(score: Callable[[Tensor], Tensor]) -> Any:
                 def scored(actions: Tensor) -> Tensor:
                     work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
-                    return score(actions)
+                    values = score(actions)
+                    engines.add(model.engine)
+                    return values
 
                 return scored
 
@@ -55,15 +76,21 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
     planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
     returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
     one = torch.ones(setting.action)
-    mpc = MPC(planner, setting.horizon, returns, Box(-one, one), seed=0, device=setting.device)
+    box, options = Box(-one, one), {"device": setting.device, "graphs": variant.graphs}
+    mpc = MPC(planner, setting.horizon, returns, box, seed=0, **options)  # type: ignore[arg-type]
+    known = Work()
 
     def plan(observation: Tensor) -> Work:
         work.clear()
         if contender.planner == "cem_gd cold":
             mpc.reset()
         mpc(observation)
-        if (model.engine == "torch") != (contender.by == "torch"):
-            raise RuntimeError(f"expected the plan of {contender.by}, got {model.engine}'s")
-        return work
+        if variant.engine not in engines or (variant.engine == "torch" and len(engines) > 1):
+            raise RuntimeError(f"expected the plan of {contender.by}, got {', '.join(map(str, engines))}'s")
+        if work:  # a graph counts its work when it is recorded, after the runs that warm up
+            runs = 1 + WARM_UP if variant.graphs else 1
+            known.clear()
+            known.update({key: count // runs for key, count in work.items()})
+        return known
 
     return plan

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from elites.networks import library
+from elites.networks import cuda, library
 from elites.networks.layers import Layers
 from elites.runs.bench.ours import VARIANTS
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
+from elites.runs.bench.xla import xla
 
 
 def population(contender: Contender) -> tuple[int, int]:
@@ -150,10 +152,13 @@ class Peer(NamedTuple):
     package: str
     contend: Callable[[Contender, Setting, State], Planning]
     plans: list[str]
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
+XLA = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # else it takes most of a GPU's memory
 PEERS = {
     "mbrl-lib": Peer("mbrl", mbrl_lib, ["cem 50", "cem 500", "cem 15000"]),
+    "xla": Peer("jax", xla, ["cem 50", "cem 500", "cem 15000"], XLA),
     "torchrl": Peer("torchrl", torchrl, ["cem 50", "cem 500"]),
     "pytorch-mppi": Peer("pytorch-mppi", pytorch_mppi, ["mppi"]),
 }
@@ -165,6 +170,11 @@ def absent(by: str, device: str) -> str | None:
     if by in PEERS:
         installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
         return None if installed else "not installed; `make bench` installs it"
-    if by == "torch" or (device == "cpu" and library.kernels()):
-        return None
-    return "the compiled rollout was not built" if device == "cpu" else "the compiled rollout is for CPUs"
+    engine, only = VARIANTS[by].engine, VARIANTS[by].device
+    if only and not device.startswith(only):
+        return f"it is for {'CPUs' if only == 'cpu' else 'GPUs'}"
+    if engine == "kernel" and not library.kernels():
+        return "the compiled rollout was not built"
+    if engine == "cuda" and not cuda.available(torch.device(device)):
+        return "it needs elites[cuda], and a GPU that multiplies bfloat16"
+    return None

@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, contender: Contender, setting: Setting, folder: Path) -> None:
         self.contender, self.log = contender, folder / f"{' '.join(contender)}.log"
         order = json.dumps([contender, asdict(setting), str(folder)])
-        environment, _ = VARIANTS.get(contender.by, VARIANTS["torch"])
+        environment = (PEERS | VARIANTS)[contender.by].environment
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "elites.runs.bench.worker", order],

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from elites.dynamics import Return
-from elites.runs.bench import measures, peers
+from elites.runs.bench import measures, peers, xla
 from elites.runs.bench.ours import ours
 from elites.runs.bench.setting import Contender, Setting, ensemble, given, reward
 
@@ -84,6 +84,18 @@ def test_mbrl_lib_gives_an_action_sequence_the_value_that_ours_has() -> None:
     mine = returns.at(observation, Generator())(actions)
     assert mine.std() > 0.01
     torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)
+
+
+def test_xlas_program_gives_an_action_sequence_the_value_that_ours_has() -> None:
+    jax = pytest.importorskip("jax")
+    state = without_noise(SMALL)
+    actions = torch.rand(20, 3, 2, generator=Generator().manual_seed(0)) * 2 - 1
+    observation = torch.tensor([0.3, -0.2, 0.1])
+    weights = {name: x.numpy() for name, x in state.items()}
+    theirs = xla.returns_of(SMALL)(weights, observation.numpy(), actions.numpy(), jax.random.PRNGKey(0))
+    mine = Return(ensemble(SMALL, state), reward, particles=4).at(observation, Generator())(actions)
+    assert mine.std() > 0.005
+    torch.testing.assert_close(torch.tensor(theirs.tolist()), mine, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("contender", [Contender("cem 50", "torchrl"), Contender("mppi", "pytorch-mppi")])

@@ -127,6 +127,12 @@ def test_what_a_plan_rolls_out_is_counted() -> None:
     assert work.keys() == {(11 * 4, False), (10 * 4, False), (4, True), (7 * 4, False)}
 
 
+def test_who_is_absent_where() -> None:
+    assert peers.absent("torch", "cpu") is None
+    assert peers.absent("graphs", "cpu") == peers.absent("fused", "cpu") == "it is for GPUs"
+    assert peers.absent("kernel", "cuda") == "it is for CPUs"
+
+
 @pytest.mark.parametrize(("noise", "drawn"), [("independent", {(1, 10): 5}), ("common", {(): 1})])
 def test_noise_is_drawn_for_every_candidate_or_once(
     noise: str, drawn: dict[tuple[int, ...], int], monkeypatch: pytest.MonkeyPatch
