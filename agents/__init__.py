@@ -29,6 +29,8 @@ from elites.agents.network import Network
 from elites.agents.pace import Pace
 from elites.agents.pets import PETS, PETSConfig
 from elites.agents.plan_value import PlanValue, ValueLearning
+from elites.agents.policy_plans import PolicyReturn
+from elites.agents.population import Population
 from elites.agents.replay import Episode, Grown, Replay, Rows
 from elites.agents.units import Spaces
 from elites.config import choices
@@ -77,6 +79,8 @@ __all__ = [
     "Part",
     "PlanValue",
     "PoWER",
+    "PolicyReturn",
+    "Population",
     "QtOpt",
     "Reinforce",
     "Replay",

@@ -14,9 +14,13 @@ from torch import Generator, Tensor
 from elites.agents.learner import Array, Learner, State, Transition, restore
 from elites.agents.mpc import MPC
 from elites.agents.plan_value import PlanValue, ValueLearning
+from elites.agents.policy_plans import PolicyReturn
+from elites.agents.population import LINEAR, Population
 from elites.agents.replay import Replay, transitions
+from elites.agents.units import Spaces
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return, Training
 from elites.fields import Checked, Count, Fraction, NonNegative
+from elites.networks.architecture import Architecture
 from elites.planners import CEMGD, Planner
 from elites.spaces import Space
 
@@ -40,6 +44,8 @@ class PETSConfig(Checked):
     model: EnsembleConfig = EnsembleConfig(sampling="bfloat16x3")
     training: Training = Training()
     train_every: Count | None = None  # steps between two lessons; None learns before every episode
+    plan: Literal["sequence", "policy"] = "sequence"  # the points of a search: action sequences or policies' weights
+    policy: Architecture = LINEAR  # the network of a plan that is a policy
     graphs: bool = False  # on a GPU, record a plan as a CUDA graph and replay it
     value: ValueLearning | None = None  # a learned value at the end of a plan; {} takes its defaults, None is no value
 
@@ -79,7 +85,8 @@ class PETS(Learner):
         )
         self.value = None if config.value is None else PlanValue(state_size, config.value, task.encode, self.rng)
         options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
-        returns = Return(self.model, task.reward, task.terminated, self.value, **options)
+        given = (self.model, task.reward, task.terminated, self.value)
+        returns = Return(*given, **options) if config.plan == "sequence" else self._of_policies(*given, **options)
         self.mpc = MPC(
             config.planner,
             config.horizon,
@@ -95,6 +102,13 @@ class PETS(Learner):
         self.fallbacks = 0  # plans without a finite value
         self._learned_at = -1  # the number of transitions at the last lesson
         self._warned = False
+
+    def _of_policies(self, *given: Any, **options: Any) -> PolicyReturn:
+        """The objective of plans that are policies. They see states as the model's networks do."""
+        features, device = self.model.features, self.space.device
+        size = features(torch.zeros(1, self.model.state_size, device=device)).shape[1]
+        population, horizon = Population(Spaces.of(size, self.space, device), self.config.policy), self.config.horizon
+        return PolicyReturn(*given, **options, population=population, horizon=horizon, inputs=features)
 
     def begin(self, which: Array | None = None) -> None:
         self.mpc.reset(None if which is None or which.all() else which)  # None resets all, even if their number changed

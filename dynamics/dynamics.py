@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
+Act = Callable[[Tensor], Tensor]
 Drawn = TypeVar("Drawn")  # all randomness of a rollout, drawn before it starts
 
 
@@ -25,6 +27,16 @@ class Dynamics(ABC, Generic[Drawn]):
     def rough_rollout(self, state: Tensor, actions: Tensor, drawn: Drawn) -> Tensor:
         """The same rollout, only as exact as sampling needs."""
         return self.rollout(state, actions, drawn)
+
+    def react(
+        self, state: Tensor, act: Act, candidates: tuple[int, ...], horizon: int, drawn: Drawn, rough: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """A rollout in closed loop: state (*B, S), and `act` from states (R, P, S) to actions (R, P, A).
+
+        candidates: (*B, N), whose product is R. Gives actions (*B, N, P, H, A) and next states (*B, N, P, H, S).
+        """
+        name = type(self).__name__
+        raise ValueError(f"{name}: expected a model with a closed-loop rollout, for plans that are policies")
 
     @property
     def chunk(self) -> int:

@@ -11,8 +11,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from elites.dynamics.closed_loop import react
 from elites.dynamics.cuda_rollout import CudaRollout
-from elites.dynamics.dynamics import Dynamics
+from elites.dynamics.dynamics import Act, Dynamics
 from elites.dynamics.native_rollout import NativeRollout
 from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
 from elites.dynamics.torch_rollout import TorchRollout
@@ -205,6 +206,22 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     def rough_rollout(self, state: Tensor, actions: Tensor, drawn: Draw) -> Tensor:
         """The same rollout in the number format for sampling."""
         return self._rolled(state, actions, drawn, self.config.sampling)
+
+    def react(
+        self, state: Tensor, act: Act, candidates: tuple[int, ...], horizon: int, drawn: Draw, rough: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        rows, first = math.prod(candidates), state.reshape(-1, state.shape[-1])
+        precision: Precision = self.config.sampling if rough else "float32"
+        actions, states, self._ran_in = react(drawn, first, act, rows, horizon, precision)
+        return actions.reshape(*candidates, *actions.shape[1:]), states.reshape(*candidates, *states.shape[1:])
+
+    def features(self, state: Tensor) -> Tensor:
+        """States (..., S) as the networks see them: encoded and normalised (..., F)."""
+        rows = state.reshape(-1, state.shape[-1])
+        seen = rows if self.encode is None else self.encode(rows)
+        if self.mlp.architecture.normalise_inputs:
+            seen = (seen - self.mlp.input_mean[: seen.shape[1]]) / self.mlp.input_std[: seen.shape[1]]
+        return seen.reshape(*state.shape[:-1], -1)
 
     def _rolled(self, state: Tensor, actions: Tensor, drawn: Draw, precision: Precision) -> Tensor:
         engine: RolloutEngine = NATIVE if NATIVE.serves(drawn, state, actions) else TORCH

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import Generator, Tensor
 
-from elites.dynamics.dynamics import Dynamics
+from elites.dynamics.dynamics import Act, Dynamics
 from elites.fields import Checked, Range
 
 
@@ -45,10 +45,27 @@ class FunctionDynamics(Checked, Dynamics[Tensor]):
         noise = drawn.to(state).expand(*lead, -1, -1).flatten(0, -3)  # (R, H, Z)
         states = []
         for t in range(horizon):
-            inputs = (rows, actions[:, t], noise[:, t])
-            rows = checked(self.step(*inputs[: 3 if self.noise_size else 2]), "dynamics", rows.shape, rows, inputs)
+            rows = self._next(rows, actions[:, t], noise[:, t])
             states.append(rows)
         return torch.stack(states, 1).reshape(*lead, horizon, -1)
+
+    def react(
+        self, state: Tensor, act: Act, candidates: tuple[int, ...], horizon: int, drawn: Tensor, rough: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        lead = (*candidates, drawn.shape[-3])
+        noise = drawn.to(state).expand(*lead, -1, -1).flatten(0, -3)  # (R · P, H, Z)
+        rows = state[..., None, None, :].expand(*lead, -1).flatten(0, -2)
+        states, actions = [], []
+        for t in range(horizon):
+            actions.append(act(rows.reshape(-1, lead[-1], rows.shape[-1])).flatten(0, 1))
+            rows = self._next(rows, actions[-1], noise[:, t])
+            states.append(rows)
+        return tuple(torch.stack(x, 1).reshape(*lead, horizon, -1) for x in (actions, states))  # type: ignore[return-value]
+
+    def _next(self, *inputs: Tensor) -> Tensor:
+        """(R, S), (R, A), (R, Z) -> (R, S)."""
+        state, given = inputs[0], inputs[: 3 if self.noise_size else 2]
+        return checked(self.step(*given), "dynamics", state.shape, state, inputs)
 
 
 def accepts(function: Callable[..., Any], name: str, arguments: list[str]) -> None:

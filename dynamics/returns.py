@@ -84,12 +84,25 @@ class Return(Checked, Sequences):
     def engine(self) -> str | None:
         return self.dynamics.engine if isinstance(self.dynamics, Dynamics) else None
 
+    entry = 2  # axes of a candidate (H, A)
+
+    def steps(self, candidates: Tensor) -> int:
+        """The horizon of candidates (*B, N, H, A)."""
+        return candidates.shape[-2]
+
+    def played(self, state: Tensor, candidates: Tensor, drawn: Any, rough: bool) -> Tensor:
+        """The values (*B, N) of candidates from a state (*B, S)."""
+        assert isinstance(self.dynamics, Dynamics)
+        rollout = self.dynamics.rough_rollout if rough else self.dynamics.rollout
+        return self.score(state, candidates, rollout(state, candidates, drawn))
+
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """state (*B, S), actions (*B, N, H, A), next states (*B, N, P, H, S) -> (*B, N)."""
+        """state (*B, S), actions (*B, N, H, A) or (*B, N, P, H, A), next states (*B, N, P, H, S) -> (*B, N)."""
         lead, horizon = states.shape[:-2], states.shape[-2]
         first = state[..., None, None, None, :].expand(*lead, 1, -1)
         before = torch.cat([first, states[..., :-1, :]], -2)
-        actions = actions.unsqueeze(-3).expand(*lead, -1, -1)
+        if actions.ndim < states.ndim:
+            actions = actions.unsqueeze(-3).expand(*lead, -1, -1)
         alive = None
         if self.terminated:
             done = self._rows(self.terminated, "terminated", (before, actions, states), torch.bool)
@@ -136,20 +149,21 @@ class _At:
         self.horizon: int | None = None
 
     def __call__(self, actions: Tensor) -> Tensor:
-        return self._scored(actions, self.dynamics.rollout)
+        return self._scored(actions, False)
 
     def rough(self, actions: Tensor) -> Tensor:
         """The same objective through the model's rough rollout."""
-        return self._scored(actions, self.dynamics.rough_rollout)
+        return self._scored(actions, True)
 
-    def _scored(self, actions: Tensor, rollout: Callable[[Tensor, Tensor, Any], Tensor]) -> Tensor:
-        self.dynamics.check_gradient(self.state, actions)
-        scores = []
-        for part in torch.split(actions, self.together, -3):
+    def _scored(self, candidates: Tensor, rough: bool) -> Tensor:
+        self.dynamics.check_gradient(self.state, candidates)
+        scores, entry = [], self.returns.entry
+        for part in torch.split(candidates, self.together, -1 - entry):
+            horizon = self.returns.steps(part)
             if self.returns.noise == "independent":
-                self.drawn = self.dynamics.draw(self.particles, part.shape[-2], self.rng, tuple(part.shape[:-2]))
-            elif part.shape[-2] != self.horizon:
-                self.horizon = part.shape[-2]
-                self.drawn = self.dynamics.draw(self.particles, self.horizon, self.rng)
-            scores.append(self.returns.score(self.state, part, rollout(self.state, part, self.drawn)))
+                self.drawn = self.dynamics.draw(self.particles, horizon, self.rng, tuple(part.shape[:-entry]))
+            elif horizon != self.horizon:
+                self.horizon = horizon
+                self.drawn = self.dynamics.draw(self.particles, horizon, self.rng)
+            scores.append(self.returns.played(self.state, part, self.drawn, rough))
         return scores[0] if len(scores) == 1 else torch.cat(scores, -1)

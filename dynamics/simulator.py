@@ -14,7 +14,7 @@ from mujoco.rollout import Rollout
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from elites.dynamics.dynamics import Dynamics
+from elites.dynamics.dynamics import Act, Dynamics
 from elites.fields import Checked, Count
 
 Array = NDArray[np.float64]
@@ -67,13 +67,44 @@ class MujocoDynamics(Checked, Dynamics[None]):
         control = actions.reshape(-1, horizon, size).cpu().numpy().astype(np.float64).repeat(self.frames, 1)
         start = self._start(rows)
         width = start.shape[1]
-        full = np.zeros((len(start), 1 + self._moving + self.model.na))  # mjSTATE_FULLPHYSICS: time, qpos, qvel, act
-        full[:, 1 : 1 + width] = start
+        full = self._full(start)
         states, _ = self._pool.rollout(self.model, self._data, full, control)  # type: ignore[attr-defined]
         after = states[:, self.frames - 1 :: self.frames, 1 : 1 + width]  # (R, H, width)
         before = np.concatenate([start[:, None], after[:, :-1]], 1)
         seen = self.observed(before.reshape(-1, width), after.reshape(-1, width))
         return torch.from_numpy(seen).to(state).reshape(*lead, 1, horizon, -1)
+
+    def react(
+        self,
+        state: Tensor,
+        act: Act,
+        candidates: tuple[int, ...],
+        horizon: int,
+        drawn: None = None,
+        rough: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        observation = state.unsqueeze(-2).expand(*candidates, -1).reshape(-1, 1, state.shape[-1])  # (R, 1, S)
+        start = self._start(observation[:, 0].cpu().numpy().astype(np.float64))
+        full, width = self._full(start), start.shape[1]
+        actions, states = [], []
+        for _ in range(horizon):
+            action = act(observation)
+            self.check_gradient(action)
+            control = action.cpu().numpy().astype(np.float64).repeat(self.frames, 1)
+            before = full
+            after, _ = self._pool.rollout(self.model, self._data, full, control)  # type: ignore[attr-defined]
+            full = after[:, -1]
+            seen = self.observed(before[:, 1 : 1 + width], full[:, 1 : 1 + width])
+            observation = torch.from_numpy(seen).to(state).unsqueeze(1)
+            actions.append(action)
+            states.append(observation)
+        return tuple(torch.stack(x, 2).reshape(*candidates, 1, horizon, -1) for x in (actions, states))  # type: ignore[return-value]
+
+    def _full(self, start: Array) -> Array:
+        """The simulator's state (R, 1 + nq + nv + na), mjSTATE_FULLPHYSICS: time, qpos, qvel, act."""
+        full = np.zeros((len(start), 1 + self._moving + self.model.na))
+        full[:, 1 : 1 + start.shape[1]] = start
+        return full
 
     @property
     def _moving(self) -> int:

@@ -24,7 +24,8 @@ the reward, the model learns it too. The results are in the run's folder."""
 
 
 def flagged(args: argparse.Namespace) -> tuple[Mapping[str, Any], Sequence[str]]:
-    return {"planner": config.named(args.planner)} if args.planner else {}, []
+    asked = {"planner": config.named(args.planner)} if args.planner else {}
+    return asked | ({"plan": args.plan} if args.plan else {}), []
 
 
 KIND = Kind(PETSSettings, lambda args: [CONFIGS], "elites/CartpoleSwingup-v0", flagged)
@@ -38,6 +39,7 @@ def asked(
     """The arguments of `train`, from a command line. arguments: None takes this process's own."""
     parser = training_flags(description, program)
     parser.add_argument("--planner", metavar="NAME", help=f"{', '.join(PLANNERS)}, a YAML file or package.module:Class")
+    parser.add_argument("--plan", choices=["sequence", "policy"], help="plans of action sequences or of policies")
     return asked_of(parser, KIND, arguments, program)
 
 

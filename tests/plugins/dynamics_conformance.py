@@ -134,6 +134,35 @@ def it_is_a_step_after_another(case: Case) -> None:
                 case.close(here, states[:, candidate, particle, t])
 
 
+def in_closed_loop_every_particle_reacts(case: Case) -> None:
+    """Each particle's action answers its own state, and the step that follows is a step of the rollout."""
+    model = case.make()
+    drawn, size = model.draw(case.particles(model), 3, rng()), case.actions.shape[-1]
+    gain = torch.randn(case.state.shape[-1], size, generator=rng(5), dtype=case.state.dtype)
+
+    def act(state: Tensor) -> Tensor:
+        return 0.5 * (state @ gain).tanh()
+
+    if type(model).react is Dynamics.react:
+        with pytest.raises(ValueError, match="expected a model with a closed-loop rollout"):
+            model.react(case.state, act, (2, 4), 3, drawn)
+        return
+    actions, states = model.react(case.state, act, (2, 4), 3, drawn)
+    particles = states.shape[2]
+    assert actions.shape == (2, 4, particles, 3, size)
+    assert states.shape == (2, 4, particles, 3, case.state.shape[-1])
+    for particle in range(particles):
+        here = case.state
+        for t in range(3):
+            action = act(here)
+            case.close(actions[:, 1, particle, t], action)
+            here = model.rollout(here, action[:, None, None], case.at_step(drawn, t))[:, 0, particle, 0]
+            case.close(states[:, 1, particle, t], here)
+    own = model.draw(case.particles(model), 3, rng(), (2, 4))
+    states = model.react(case.state, act, (2, 4), 3, own)[1]
+    assert torch.allclose(states[:, 0], states[:, 1]) == model.deterministic
+
+
 def noise_of_each_candidates_own(case: Case) -> None:
     model = case.make()
     drawn = model.draw(case.particles(model), 3, rng(), (2, 4))
@@ -196,6 +225,7 @@ CHECKS = [
     an_action_has_no_effect_before_its_time,
     the_same_draw_gives_the_same_states,
     it_is_a_step_after_another,
+    in_closed_loop_every_particle_reacts,
     noise_of_each_candidates_own,
     its_gradient_is_a_finite_difference_or_refused,
     a_rough_rollout_is_near,
