@@ -56,6 +56,7 @@ RUNS = [*PLOTS, *PYGAME, "imageio-ffmpeg>=0.5", "tensorboard>=2.16.2"]
 ONNX = ["torch>=2.13", "onnx>=1.23.2", "onnxruntime>=1.23.2", "onnxscript>=0.7.2"]  # older ones fail to export
 MINARI = ["minari[hdf5]>=0.5.3"]
 RAY = ["ray>=2.51"]
+CMA = ["cma>=4"]
 CUDA = ["cuda-bindings>=12.9"]  # and a torch with CUDA, which brings the compiler
 # No bounds: who develops takes the versions of constraints.txt.
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
@@ -147,10 +148,11 @@ setup(
         "onnx": ONNX,
         "minari": MINARI,
         "ray": RAY,
+        "cma": CMA,
         "cuda": CUDA,
         "docs": DOCS,
-        "all": [*RUNS, *ONNX, *MINARI, *RAY],
-        "dev": [*RUNS, *ONNX, *MINARI, *RAY, *DOCS, *DEVELOPMENT],
+        "all": [*RUNS, *ONNX, *MINARI, *RAY, *CMA],
+        "dev": [*RUNS, *ONNX, *MINARI, *RAY, *CMA, *DOCS, *DEVELOPMENT],
     },
     packages=["elites", *(f"elites.{folder}" for folder in [*FOLDERS, *WITHIN])],
     package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},

@@ -3,6 +3,7 @@
 from elites.config import choices
 from elites.planners.cem import CEM, TopK
 from elites.planners.cem_gd import CEMGD
+from elites.planners.cma_es import CMAES
 from elites.planners.distributions import (
     Categorical,
     ClippedNormal,
@@ -58,13 +59,14 @@ DISTRIBUTIONS: dict[str, type] = {
 }
 NOISES: dict[str, type] = {"white": White, "coloured": Coloured, "smoothed": Smoothed}
 
-choices(Planner, PLANNERS)
+choices(Planner, PLANNERS | {"cma_es": CMAES})  # the package cma is an extra
 choices(Distribution, DISTRIBUTIONS)
 choices(Noise, NOISES)
 
 __all__ = [
     "CEM",
     "CEMGD",
+    "CMAES",
     "DISTRIBUTIONS",
     "ICEM",
     "MPPI",

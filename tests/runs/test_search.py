@@ -17,7 +17,7 @@ from elites.agents.adversarial import Imitation
 from elites.agents.playing import Scores, Seen
 from elites.agents.policy_search import Form, PolicySearch
 from elites.networks import Architecture, NormalHead
-from elites.planners import CEM, ICEM, MPPI, ClippedNormal, GradientAscent, PredictiveSampling, RandomShooting
+from elites.planners import CEM, CMAES, ICEM, MPPI, ClippedNormal, GradientAscent, PredictiveSampling, RandomShooting
 from elites.planners.memory import EliteMemory
 from elites.runs import Observer, SearchSettings, Summary, train
 from elites.runs.deploy import with_policy
@@ -142,6 +142,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "sampled": {"policy": SAMPLED, "common_seeds": True},
     "each": {"policy": Form(inputs="each"), "common_seeds": True},
     "imitation": {"imitation": IMITATION, "shown": "ensemble"},
+    "cma_es": {"planner": CMAES(samples=10)},
 }
 
 
