@@ -146,6 +146,13 @@ class PolicySearch(Learner):
 
     # --- to act ------------------------------------------------------------------------------------------------------
 
+    @property
+    def uncertain(self) -> str | None:
+        """Why `act` has no certain answer to an observation, in words; None if it has one."""
+        if self.form.sampled:
+            return "policy.sampled=true"
+        return f"shown={self.shown}, a policy for each episode" if self.shown in ("drawn", "generated") else None
+
     def points(self, count: int) -> Tensor:
         """The points (count, 1 or K, D) of the policies that act."""
         search = self.search
@@ -158,15 +165,18 @@ class PolicySearch(Learner):
             return search.distribution.points(drawn, search.problem.space)
         return search.distribution.centre(search.state, search.problem.space)[None]
 
+    def acting(self, rows: int) -> Policies:
+        """The policies of `act` in this many environments, until the next generation."""
+        if self._acting is None or self._acting[0] != rows:
+            points, ensemble = self.points(rows), self.shown == "ensemble"
+            self._acting = rows, self.population.at(points, rows if ensemble else rows // len(points))
+        return self._acting[1]
+
     @torch.no_grad()
     def act(self, observation: Array, explore: bool = True) -> Array:
         seen = np.asarray(observation, np.float64)
         rows = seen.reshape(-1, seen.shape[-1])
-        if self._acting is None or self._acting[0] != len(rows):
-            points, ensemble = self.points(len(rows)), self.shown == "ensemble"
-            each = len(rows) if ensemble else len(rows) // len(points)
-            self._acting = len(rows), self.population.at(points, each)
-        state, policies = prepared(rows, self.inputs), self._acting[1]
+        state, policies = prepared(rows, self.inputs), self.acting(len(rows))
         action = self._together(policies, state) if self.shown == "ensemble" else self._apart(policies, state)
         taken = self.spaces.to_env(action)
         return taken if seen.ndim > 1 else taken[0]

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from elites.agents import Agent, QtOpt
 from elites.agents.algorithms.searched import PI_CEM, Searched
 from elites.agents.policy_search import PolicySearch
+from elites.agents.shown import ShownPolicy
 from elites.networks.critics import Critics
 from elites.networks.policies import Policy
 from elites.planners import CEM
@@ -28,7 +30,7 @@ from elites.runs import kinds
 from elites.runs.load import load
 from elites.spaces import Box
 
-WANTED = "expected a run of `elites learn` that trained a policy"
+WANTED = "expected a run of `elites learn` or `elites search` that trained a policy"
 SEARCHES = (2, 4)  # iterations of πCEM to compare with
 
 # A program that acts without this library: a policy's file and observations (N, S) -> actions (N, A), seconds of each.
@@ -64,11 +66,13 @@ np.savez(answers, actions=actions, seconds=seconds)
 """
 
 
-def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
+def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent | PolicySearch:
     """The agent of a run with a trained policy. Raises a ValueError for any other run."""
     agent = load(run, say)
     if isinstance(agent, PolicySearch):
-        raise ValueError(f"{run}: {WANTED}, got a policy search, whose policies cannot be exported yet")
+        if reason := agent.uncertain:
+            raise ValueError(f"{run}: {WANTED} whose actions are certain, got {reason}")
+        return agent
     if not isinstance(agent, Agent):
         planner = kinds.mapping_of(run)["planner"]["name"]
         raise ValueError(f"{run}: {WANTED}, got a run of PETS, which plans with {planner} and has no policy")
@@ -80,13 +84,12 @@ def with_policy(run: Path, say: Callable[[str], None] = warnings.warn) -> Agent:
     return agent
 
 
-def policy_of(agent: Agent) -> Policy:
-    policy = agent.nets.modules["policy"]
-    assert isinstance(policy, Policy)
-    return policy
+def policy_of(agent: Agent | PolicySearch) -> nn.Module:
+    """States (N, S) -> the environment's actions (N, A)."""
+    return ShownPolicy(agent) if isinstance(agent, PolicySearch) else agent.nets.modules["policy"]
 
 
-def export(policy: Policy, size: int, folder: Path) -> Path:
+def export(policy: nn.Module, size: int, folder: Path) -> Path:
     """Writes policy.pt2: states (N, S) -> actions (N, A), for any N."""
     file = folder / "policy.pt2"
     rows = {"state": {0: torch.export.Dim("rows")}}
@@ -95,7 +98,7 @@ def export(policy: Policy, size: int, folder: Path) -> Path:
     return file
 
 
-def export_onnx(policy: Policy, size: int, folder: Path) -> Path:
+def export_onnx(policy: nn.Module, size: int, folder: Path) -> Path:
     """Writes policy.onnx: states (N, S) -> actions (N, A), for any N."""
     file = folder / "policy.onnx"
     rows = {"state": {0: torch.export.Dim("rows")}}
@@ -116,7 +119,7 @@ def quietly() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def exported(agent: Agent, folder: Path) -> list[Path]:
+def exported(agent: Agent | PolicySearch, folder: Path) -> list[Path]:
     """Writes policy.pt2, and policy.onnx if elites[onnx] is installed. Returns the files."""
     policy, size = policy_of(agent), agent.spaces.state_size
     files = [export(policy, size, folder)]
@@ -162,16 +165,24 @@ def searching(agent: Agent, iterations: int) -> Callable[[Any], Any]:
     return act
 
 
-def compared(agent: Agent, files: list[Path], steps: int) -> Mapping[str, list[float]]:
-    """The seconds of `steps` actions by each file alone, by the agent, and by searches over its Q-function, if any.
-
-    The observations are from the replay buffer, or random if it is empty. If a file's actions differ from the agent's,
-    raises a ValueError.
-    """
-    observations = np.random.default_rng(0).normal(size=(steps, agent.spaces.state_size)).astype(np.float32)
-    if len(agent.replay):
+def observed(agent: Agent | PolicySearch, steps: int) -> np.ndarray[Any, Any]:
+    """Observations (steps, S) of the replay; or random ones, in the unit of a search's observations if it knows it."""
+    observations = np.random.default_rng(0).normal(size=(steps, agent.spaces.state_size))
+    if isinstance(agent, PolicySearch):
+        unit = agent.standardiser
+        observations = observations if unit is None else unit.mean + unit.std * observations
+    elif len(agent.replay):
         seen = agent.replay.column("state").numpy()
         observations = seen[np.linspace(0, len(seen) - 1, steps).astype(int)]
+    return observations.astype(np.float32)
+
+
+def compared(agent: Agent | PolicySearch, files: list[Path], steps: int) -> Mapping[str, list[float]]:
+    """The seconds of `steps` actions by each file alone, by the agent, and by searches over its Q-function, if any.
+
+    If a file's actions differ from the agent's, raises a ValueError.
+    """
+    observations = observed(agent, steps)
     expected = np.stack([agent.act(observation, explore=False) for observation in observations])
     seconds: dict[str, list[float]] = {}
     for file in files:
@@ -181,7 +192,8 @@ def compared(agent: Agent, files: list[Path], steps: int) -> Mapping[str, list[f
             raise ValueError(f"{file}: expected the agent's actions, found {np.abs(actions - expected).max():.2g} off")
         seconds[f"{file.name}, alone"] = times.tolist()
     seconds["policy, in the agent"] = timed(lambda x: agent.act(x, explore=False), observations)
-    for iterations in SEARCHES if "critics" in agent.nets.modules else ():
+    for iterations in SEARCHES if isinstance(agent, Agent) and "critics" in agent.nets.modules else ():
+        assert isinstance(agent, Agent)
         seconds[f"πCEM, {iterations} iterations"] = timed(searching(agent, iterations), observations)
     return seconds
 

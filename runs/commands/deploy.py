@@ -16,13 +16,13 @@ from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.deploy import compared, exported, table, with_policy
 from elites.runs.mujoco_log import mujoco_log
 
-DESCRIPTION = """Exports the policy of a run of `elites learn`, and times an action with and without search.
+DESCRIPTION = """Exports the policy of a run of `elites learn` or `elites search`, and times an action with and without search.
 
   elites deploy outputs/HalfCheetah-v5-cgp-0
 
 Writes policy.pt2 (torch.export) into the run's folder, and policy.onnx if elites[onnx] is installed. A fresh process
-then loads the files without this library and acts on observations of the replay buffer. Its actions must match the
-agent's."""
+then loads the files without this library and acts on observations, those of the replay buffer if there is one. Its
+actions must match the agent's."""
 
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:

@@ -20,7 +20,7 @@ from elites.networks import Architecture, NormalHead
 from elites.planners import CEM, CMAES, ICEM, MPPI, ClippedNormal, GradientAscent, PredictiveSampling, RandomShooting
 from elites.planners.memory import EliteMemory
 from elites.runs import Observer, SearchSettings, Summary, train
-from elites.runs.deploy import with_policy
+from elites.runs.deploy import compared, exported, with_policy
 from elites.spaces import Box
 
 ALGORITHM_1 = CEM(samples=10, elites=2, alpha=1.0, spread=1.0, distribution=ClippedNormal(), answer="mean")
@@ -235,8 +235,6 @@ def test_a_report_of_searches(tmp_path: Path) -> None:
     train(RUN, tmp_path)
     found = read(tmp_path, "a")
     assert [row["episode"] for row in found.rows if "return" in row] == [10, 20, 30, 40, 50, 60]
-    with pytest.raises(ValueError, match="got a policy search, whose policies cannot be exported yet"):
-        with_policy(tmp_path)
 
 
 def test_a_loaded_search_acts_as_in_its_last_evaluation(tmp_path: Path) -> None:
@@ -248,3 +246,33 @@ def test_a_loaded_search_acts_as_in_its_last_evaluation(tmp_path: Path) -> None:
     found = evaluate(agent, several("Pendulum-v1", 2, 20), lambda *_: True)
     assert found is not None
     assert found.returns.mean() == summary.final_evaluation_mean
+
+
+DEPLOYED: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "normal, hidden": {"policy": replace(SAMPLED, sampled=False, inputs="raw"), "shown": "best"},
+    "each, ensemble": {"policy": Form(inputs="each"), "imitation": IMITATION, "shown": "ensemble"},
+    "choices": {"env": "CartPole-v1", "policy": Form(Architecture((4,), "tanh", "all"))},
+    "choices, ensemble": {"env": "CartPole-v1", "imitation": IMITATION, "shown": "ensemble"},
+}
+
+
+@pytest.mark.parametrize("change", DEPLOYED.values(), ids=DEPLOYED)
+def test_the_policy_that_a_search_shows_acts_alone(tmp_path: Path, change: dict[str, Any]) -> None:
+    """`compared` raises if a file's actions differ from the agent's."""
+    train(replace(RUN, generations=2, **change), tmp_path)
+    agent = with_policy(tmp_path)
+    (file, *_) = files = exported(agent, tmp_path)
+    assert file.name == "policy.pt2"
+    found = compared(agent, files, 20)
+    assert found.keys() == {"policy, in the agent", *(f"{file.name}, alone" for file in files)}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"policy": SAMPLED}, "policy.sampled=true"), ({"shown": "drawn"}, "shown=drawn, a policy for each episode")],
+)
+def test_a_policy_with_uncertain_actions_is_not_deployed(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    train(replace(RUN, generations=2, **change), tmp_path)
+    with pytest.raises(ValueError, match=f"whose actions are certain, got {reason}"):
+        with_policy(tmp_path)
