@@ -16,7 +16,7 @@ from elites.runs.commands.flags import Parser, count, run_flag
 from elites.runs.deploy import compared, exported, table, with_policy
 from elites.runs.mujoco_log import mujoco_log
 
-DESCRIPTION = """Exports the policy of a run of `elites learn` or `elites search`, and times an action with and without search.
+DESCRIPTION = """Exports the policy of a run of `elites learn` or `elites search`, and times it beside a search.
 
   elites deploy outputs/HalfCheetah-v5-cgp-0
 
