@@ -53,7 +53,11 @@ figures: .venv/installed       ## the pictures of docs/, some 8 minutes
 bench: .venv-mbrl/peers        ## one plan's time and memory, here and in other libraries; make bench ARGS='--size 4,1'
 	.venv-mbrl/bin/python benchmarks/benchmark.py $(ARGS)
 
-gpu: .venv-mbrl/peers          ## on a machine with CUDA: checks against the CPU, and plans and updates, under 8 minutes
+.venv-mbrl/gpu: .venv-mbrl/peers
+	.venv-mbrl/bin/python -m pip install --quiet 'cuda-bindings>=12.9' 'jax[cuda12]==0.6.2'
+	@touch $@
+
+gpu: .venv-mbrl/gpu            ## on a machine with CUDA: checks against the CPU, and plans and updates, under 8 minutes
 	.venv-mbrl/bin/python benchmarks/gpu.py --out results/gpu.json $(ARGS)
 
 check: lint typing test docs   ## before a commit

@@ -87,11 +87,13 @@ class Agent(Learner):
         if not self.algorithm.graphs:
             return None
         name, period, device = type(self.algorithm).__name__, self.algorithm.period, self.rng.device
-        if period is None:
+        if period is None or not isinstance(self.algorithm, QLearning):
             raise ValueError(f"{name}.graphs: expected an agent whose updates have one shape, such as td3 or sac")
         if device.type != "cuda":
             raise ValueError(f"{name}.graphs: expected a CUDA device, got {device}")
+        return self._recorder(period)
 
+    def _recorder(self, period: int) -> GraphedUpdates:
         def update(data: Any, step: int) -> dict[str, Tensor]:
             return {
                 name: value.detach() for name, value in self._descended(self.algorithm.update(self.nets, data, step))

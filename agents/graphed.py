@@ -34,6 +34,11 @@ class GraphedPlans:
         self.refused = False
         self._recorded: dict[Hashable, _Recorded] = {}
 
+    @property
+    def recorded(self) -> int:
+        """The number of kinds of plans that have a graph."""
+        return len(self._recorded)
+
     def __call__(self, states: Tensor, start: Plan | None, age: int) -> Plan:
         key = (states.shape, age, None if start is None else (start.by, *(x.shape for x in tensors_of(start))))
         if key not in self._recorded and not self.refused:

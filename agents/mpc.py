@@ -60,7 +60,7 @@ class Report:
     plan: Plan  # (B, …), one row for each problem
     seconds: float
     misses: int  # plans over the budget since the agent was made
-    engine: str | None  # the engine of the model's networks, if known: "kernel" or "torch"
+    engine: str | None  # the engine of the model's networks, if known: "kernel", "cuda" or "torch"
 
 
 class MPC:
@@ -73,7 +73,7 @@ class MPC:
     space or an `elites.Space`, which also sets the dtype. replan_every: number of actions from one plan. budget_s:
     seconds for one plan; then the planner returns its best so far. fill: the end of a shifted plan (see `shift`).
     seed: None draws a seed from the system. graphs: on a GPU, records a plan as a CUDA graph and replays it. So the
-    functions of the objective run as Python code only once. Plans with a budget or of some of the rows have no graph.
+    objective's functions run as Python code only at first. Plans with a budget or of some of the rows have no graph.
     """
 
     @renaming(box="space", dynamics=OF, reward=OF, terminated=OF, terminal_value=OF, particles=OF, risk=OF, discount=OF)
@@ -293,6 +293,11 @@ class MPC:
         if plan is None:  # the other rows have no plan yet: their episodes have not begun
             plan = part.map(lambda x: x[:1].expand(batch, *x.shape[1:]))
         return plan.merged(part, rows)
+
+    @property
+    def refuses_graphs(self) -> bool:
+        """Whether graphs were asked for, and the objective's functions wait for the GPU."""
+        return self._graphs is not None and self._graphs.refused
 
     # --- to save and to go on ----------------------------------------------------------------------------------------
 

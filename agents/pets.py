@@ -21,8 +21,8 @@ from elites.agents.units import Spaces
 from elites.dynamics import EnsembleConfig, ProbabilisticEnsemble, Return, Training
 from elites.fields import Checked, Count, Fraction, NonNegative
 from elites.networks.architecture import Architecture
-from elites.planners import CEMGD, Planner
-from elites.spaces import Space
+from elites.planners import CEMGD, Planner, SamplingPlanner
+from elites.spaces import Box, Space
 
 if TYPE_CHECKING:
     import gymnasium
@@ -105,6 +105,9 @@ class PETS(Learner):
 
     def _of_policies(self, *given: Any, **options: Any) -> PolicyReturn:
         """The objective of plans that are policies. They see states as the model's networks do."""
+        if not isinstance(self.space, Box) and not isinstance(self.config.planner, SamplingPlanner):
+            name = type(self.config.planner).__name__
+            raise ValueError(f"plan: expected a planner that only samples, as choices have no gradient, got {name}")
         features, device = self.model.features, self.space.device
         size = features(torch.zeros(1, self.model.state_size, device=device)).shape[1]
         population, horizon = Population(Spaces.of(size, self.space, device), self.config.policy), self.config.horizon

@@ -41,9 +41,10 @@ class PolicyReturn(Return):
     def space(self, actions: Space, horizon: int) -> Space:
         """All weights, without bounds."""
         world = self.population.spaces.world
-        if actions.shape != world.shape or horizon != self.horizon:
-            wanted, got = (tuple(world.shape), self.horizon), (tuple(actions.shape), horizon)
-            raise ValueError(f"PolicyReturn: expected actions of shape and a horizon of {wanted}, got {got}")
+        if horizon != self.horizon:
+            raise ValueError(f"PolicyReturn: expected its own horizon, {self.horizon}, got {horizon}")
+        if not _same(actions, world) or actions.device != world.device:
+            raise ValueError(f"PolicyReturn: expected the population's actions, {world}, got {actions}")
         return self.population.space.to(dtype=actions.dtype, device=actions.device)
 
     def steps(self, candidates: Tensor) -> int:
@@ -74,3 +75,12 @@ class PolicyReturn(Return):
             return world.from_unit(action) if isinstance(world, Box) else action
 
         return act
+
+
+def _same(one: Space, other: Space) -> bool:
+    if isinstance(one, Box) and isinstance(other, Box):
+        same = one.shape == other.shape
+        return same and bool(
+            (one.low.to(other.low) == other.low).all() and (one.high.to(other.high) == other.high).all()
+        )
+    return one == other

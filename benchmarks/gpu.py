@@ -111,11 +111,11 @@ def agent_of(planner: Planner, device: str, graphs: bool, sampling: Any = "float
 def graphs_agree(planner: Planner, sampling: str, device: str) -> tuple[bool, str]:
     """The actions of five plans, with and without a graph: the same bits."""
     observations = torch.randn(5, 3, 18, generator=Generator().manual_seed(0))
+    agents = [agent_of(planner, device, graphs, sampling) for graphs in (device != "cpu", False)]  # recorded first
     with torch.no_grad():
-        plain, recorded = (
-            [agent(x) for x in observations]
-            for agent in (agent_of(planner, device, graphs, sampling) for graphs in (False, device != "cpu"))
-        )
+        recorded, plain = ([agent(x) for x in observations] for agent in agents)
+    if device != "cpu" and not (agents[0]._graphs and agents[0]._graphs.recorded):
+        return False, "no plan was recorded"
     differ = sum(not torch.equal(a, b) for a, b in zip(plain, recorded, strict=True))
     return differ == 0, f"{differ} of {len(plain)} actions differ"
 
@@ -207,6 +207,8 @@ def many(device: str, counts: tuple[int, ...] = (1, 16, 128, 1024)) -> list[dict
     """Problems planned in one call: CEM 500, 20 particles, size 18,6, with the fused rollout in a graph."""
     found = []
     for count in counts:
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
         one = torch.ones(6)
         model = model_of(18, 6, device, "bfloat16", norm=False)
         returns = Return(model, reward, particles=20, noise="common")
@@ -264,8 +266,8 @@ def main() -> None:
             except Exception:
                 failed.append(name)
                 traceback.print_exc()
-            if args.out:
-                args.out.write_text(json.dumps(document, indent=1) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
     print(f"\n{time.perf_counter() - began:.0f} s; {'failed: ' + ', '.join(failed) if failed else 'all checks hold'}")
     sys.exit(bool(failed))
 

@@ -69,8 +69,8 @@ def generations(env: str, count: int) -> tuple[Task, Iterator[Generation]]:
     return Task(env, None, population), drawn()
 
 
-def ours(crew: Crew, rounds: Iterator[Generation]) -> Measured:
-    began, generation = time.perf_counter(), next(rounds)
+def ours(crew: Crew, generation: Generation) -> Measured:
+    began = time.perf_counter()
     scores = crew.play(generation, lambda step, under_way: None)
     return int(scores.lengths.sum()), time.perf_counter() - began
 
@@ -89,9 +89,9 @@ class Recorded:
         return self.of.step(rows, action)
 
 
-def floor(task: Task, rounds: Iterator[Generation], on: Stage) -> Measured:
+def floor(task: Task, on: Stage, generation: Generation) -> Measured:
     """The environments alone, in this process: the same steps with recorded actions."""
-    recorded, generation = Recorded(on), next(rounds)
+    recorded = Recorded(on)
     Episodes(task.population.at(generation.points), recorded, generation.seeds).go_on()
     began = time.perf_counter()
     on.begin([int(seed) for seed in generation.seeds.flat])
@@ -116,7 +116,8 @@ class EvoTorch:
             raise RuntimeError(f"EvoTorch ended with exit code {self.process.wait()}")
         return line
 
-    def __call__(self) -> Measured:
+    def __call__(self, generation: Generation) -> Measured:
+        """EvoTorch draws policies of its own."""
         assert self.process.stdin
         print(file=self.process.stdin, flush=True)
         steps, seconds = json.loads(self._line())
@@ -130,24 +131,25 @@ def measured(env: str, count: int, workers: int, rounds: int, alone: bool, scree
     """Medians over the rounds of steps a second of everyone, and of the ratios within a round."""
     torch.set_num_threads(1)
     task, drawn = generations(env, count)
-    crews = {f"{size} workers" if size > 1 else "1 worker": crew_of(size, task, screen.warn) for size in {1, workers}}
+    most = f"{workers} workers" if workers > 1 else "1 worker"
+    crews = {"1 worker": crew_of(1, task, screen.warn), most: crew_of(workers, task, screen.warn)}
     on = stage(env, count)
-    turns: dict[str, Callable[[], Measured]] = {name: partial(ours, crew, drawn) for name, crew in crews.items()}
-    turns["floor"] = lambda: floor(task, drawn, on)
+    turns: dict[str, Callable[[Generation], Measured]] = {name: partial(ours, crew) for name, crew in crews.items()}
+    turns["floor"] = partial(floor, task, on)
     theirs = EvoTorch(env, count, workers) if EVOTORCH.exists() and not alone else None
     if theirs is not None:
         turns["EvoTorch"] = theirs
     speeds: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(1 + rounds):  # the first round makes the environments
+        generation = next(drawn)
         for name, turn in turns.items():
             screen.status(f"{env}: round {number} of {rounds}  {name}")
-            steps, seconds = turn()
+            steps, seconds = turn(generation)
             if number:
                 speeds[name].append(steps / seconds)
     for each in (*crews.values(), theirs):
         if each is not None:
             each.close()
-    most = f"{workers} workers"
     found: dict[str, Any] = {"env": env} | {name: round(float(np.median(each))) for name, each in speeds.items()}
     pairs = {"of the floor": ("1 worker", "floor", 1), "efficiency": (most, "1 worker", workers)}
     pairs |= {"times EvoTorch": (most, "EvoTorch", 1)} if theirs else {}

@@ -108,7 +108,7 @@ def arguments_type(layers: int) -> type[ctypes.Structure]:
 
 
 class CudaRollout:
-    """The CUDA engine. Gradients, other formats than 16 bits and other shapes are left to torch."""
+    """The CUDA engine. Gradients, other formats than bfloat16 and other shapes are left to torch."""
 
     name = "cuda"
 

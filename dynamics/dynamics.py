@@ -55,7 +55,7 @@ class Dynamics(ABC, Generic[Drawn]):
 
     @property
     def engine(self) -> str | None:
-        """The engine of the last rollout's networks: "kernel" or "torch". None for a model without networks."""
+        """The engine of the last rollout's networks: "kernel", "cuda" or "torch". None for a model without networks."""
         return None
 
     def check_gradient(self, *tensors: Tensor) -> None:

@@ -37,7 +37,7 @@ class EnsembleConfig(Checked):
     propagation (PETS, sec. 5): `tsinf` keeps a particle with one member. `ts1` assigns particles to members again at
     every step. `mean` follows the mean of all members' means, without noise. sampling: the number format in which
     candidates are scored without a gradient. Formats other than float32 need the kernel and a processor that has them.
-    `fastest` is bfloat16 on tiles, else float16, else bfloat16.
+    `fastest` is bfloat16 on tiles, else float16, else bfloat16. On a GPU it is bfloat16, the only other format there.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {

@@ -49,9 +49,9 @@ class Kernel:
     def __init__(self, text: str, name: str, shared: int, device: torch.device) -> None:
         from cuda.bindings import driver
 
-        self.shared = shared
+        self.shared, self.device = shared, device
         with torch.cuda.device(device):
-            torch.cuda.current_stream().synchronize()  # makes the device's context
+            torch.empty(1, device=device)  # makes the device's context
             binary = compiled(text, "sm_{}{}".format(*torch.cuda.get_device_capability(device)))
             self._module = _done(driver.cuModuleLoadData(binary))
             self._function = _done(driver.cuModuleGetFunction(self._module, name.encode()))
@@ -63,12 +63,9 @@ class Kernel:
         from cuda.bindings import driver
 
         places = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
-        stream = torch.cuda.current_stream().cuda_stream
-        _done(
-            driver.cuLaunchKernel(
-                self._function, *grid, 1, threads, 1, 1, self.shared, stream, ctypes.addressof(places), 0
-            )
-        )
+        with torch.cuda.device(self.device):
+            stream, size = torch.cuda.current_stream().cuda_stream, (*grid, 1, threads, 1, 1)
+            _done(driver.cuLaunchKernel(self._function, *size, self.shared, stream, ctypes.addressof(places), 0))
 
 
 def compiled(text: str, architecture: str) -> bytes:

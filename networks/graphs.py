@@ -22,7 +22,8 @@ class Graph(Generic[T]):
     def __init__(self, work: Callable[[], T], rng: Generator) -> None:
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(rng)
-        with torch.cuda.device(rng.device), torch.cuda.graph(self._graph):
+        stream = torch.cuda.Stream(rng.device)  # type: ignore[no-untyped-call]
+        with torch.cuda.device(rng.device), torch.cuda.graph(self._graph, stream=stream):
             self.result = work()
 
     def __call__(self) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import warnings
@@ -58,7 +59,8 @@ class CMASearch(Search):
         self.unit = np.where(self.half > 0, self.half, 1.0)  # an empty side has one point
         centre = distribution.points(state[0], problem.space)
         means = (_array(centre, math.prod(problem.batch), -1) - self.middle) / self.unit
-        self._ends = ((problem.space.low, -1), (problem.space.high, 1))
+        ends = ((problem.space.low, -1), (problem.space.high, 1))
+        self._bounds = [np.where(np.isfinite(_array(end, -1)), unit, unit * np.inf) for end, unit in ends]
         self.sent: Any = np.zeros(0)  # the last candidates (problems, λ, D), in the strategies' units
         self.strategies = [self._strategy(mean, spread, samples) for mean in means]
 
@@ -68,7 +70,7 @@ class CMASearch(Search):
             import cma
         except ImportError:
             raise ValueError("CMAES: expected the package cma; pip install 'elites[cma]'") from None
-        low, high = (np.where(np.isfinite(_array(end, -1)), unit, unit * np.inf) for end, unit in self._ends)
+        low, high = self._bounds
         bounds = [[end if np.isfinite(end) else None for end in ends.tolist()] for ends in (low, high)]
         options = {
             "bounds": bounds,
@@ -94,6 +96,8 @@ class CMASearch(Search):
         count, state = self.samples[self.round], self.state
         super()._learn(own, points, values)
         self.state = state  # the strategies have it
+        told = (_array(own.narrow(self.axis, 0, count), len(self.strategies), count, -1) - self.middle) / self.unit
+        self.sent = np.where(np.isclose(told, self.sent, atol=1e-5), self.sent, told.clip(*self._bounds))  # if moved
         scores = values[..., :count].reshape(-1, count).cpu().double()
         before = (_array(x, len(scores), -1) for x in state)
         told = map(self._told, self.strategies, self.sent, scores, *before)
@@ -116,7 +120,7 @@ class CMASearch(Search):
     # --- to save and to go on ----------------------------------------------------------------------------------------
 
     def state_dict(self) -> Saved:
-        """As of every search. The strategies are pickled, so load only a file of your own."""
+        """As of every search. The strategies are bytes, from which `Strategies` reads nothing else."""
         pickled = pickle.dumps([strategy.pickle_dumps() for strategy in self.strategies])
         sent = torch.from_numpy(self.sent)
         return super().state_dict() | {
@@ -127,10 +131,27 @@ class CMASearch(Search):
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         super().load_state_dict(saved)
         self.sent = saved["sent"].numpy()
-        self.strategies = [pickle.loads(one) for one in pickle.loads(bytes(saved["strategies"].numpy()))]
+        self.strategies = [Strategies(one).load() for one in Strategies(bytes(saved["strategies"].numpy())).load()]
         for strategy in self.strategies:
             normals = Normals(self.problem.draw.rng)
             strategy.opts["randn"] = strategy.sm.randn = normals
+
+
+class Strategies(pickle.Unpickler):
+    """Reads classes of `cma` and arrays from bytes. Anything else in them is refused, so it does not run."""
+
+    ARRAYS = ("dtype", "ndarray", "_reconstruct", "scalar", "eigh")
+    FUNCTIONS = ("_pass", "is_feasible")
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        package, theirs = module.partition(".")[0], name in self.FUNCTIONS or isinstance(found, type)
+        if found is Normals or (package == "cma" and theirs) or (package == "numpy" and name in self.ARRAYS):
+            return found
+        raise ValueError(f"CMAES: expected a strategy of cma, got {module}.{name}")
 
 
 class Normals:

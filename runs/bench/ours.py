@@ -87,6 +87,8 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
         mpc(observation)
         if variant.engine not in engines or (variant.engine == "torch" and len(engines) > 1):
             raise RuntimeError(f"expected the plan of {contender.by}, got {', '.join(map(str, engines))}'s")
+        if mpc.refuses_graphs:
+            raise RuntimeError("expected plans with graphs, got plans without")
         if work:  # a graph counts its work when it is recorded, after the runs that warm up
             runs = 1 + WARM_UP if variant.graphs else 1
             known.clear()

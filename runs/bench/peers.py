@@ -169,6 +169,8 @@ def absent(by: str, device: str) -> str | None:
     """The reason why a contender cannot take part; None if it can."""
     if by in PEERS:
         installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
+        if by == "xla" and device != "cpu" and not importlib.util.find_spec("jax_plugins"):
+            return "its jaxlib has no CUDA; `make gpu` installs it"
         return None if installed else "not installed; `make bench` installs it"
     engine, only = VARIANTS[by].engine, VARIANTS[by].device
     if only and not device.startswith(only):

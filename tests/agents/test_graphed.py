@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,14 +156,10 @@ def learner_of(name: str, **options: Any) -> Agent:
 
 
 def recorded(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Agent:
-    """The agent with graphs, on a CPU."""
-
-    def update(data: Any, step: int) -> dict[str, Tensor]:
-        losses = agent._descended(agent.algorithm.update(agent.nets, data, step))
-        return {name: value.detach() for name, value in losses}
-
+    """The agent with graphs, on a CPU. A loaded state makes new ones."""
     assert agent.algorithm.period
-    agent._graphed = graphed.GraphedUpdates(update, agent.algorithm.period, agent.rng)
+    monkeypatch.setattr(agent, "_new_graphs", lambda: agent._recorder(agent.algorithm.period or 0))
+    agent._graphed = agent._new_graphs()
     return agent
 
 
@@ -192,6 +189,21 @@ def test_recorded_updates_have_the_same_bits(
         torch.testing.assert_close(plain.nets.vector(part), graphs.nets.vector(part), **exact)
     assert plain.figures().keys() == graphs.figures().keys()
     assert Again.made == kinds
+
+
+def test_a_loaded_state_is_updated_and_not_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphed, "Graph", Once)
+    plain, graphs = learner_of("td3"), recorded(learner_of("td3"), monkeypatch)
+    state = copy.deepcopy(plain.state_dict())
+    for _ in range(6):
+        graphs.update()
+    before = graphs._graphed
+    graphs.load_state_dict(state)
+    assert graphs._graphed is not before
+    for _ in range(6):
+        plain.update()
+        graphs.update()
+    assert torch.equal(plain.nets.vector("policy"), graphs.nets.vector("policy"))
 
 
 def test_updates_without_one_shape_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from elites import Box
+from elites import Box, Choices
 from elites.agents import MPC, PETSConfig
 from elites.agents.policy_plans import PolicyReturn
 from elites.agents.population import LINEAR, Population
@@ -122,8 +122,11 @@ def test_what_does_not_fit_is_refused() -> None:
     agent = MPC(CEM(), 3, returns_of(Blind()), Box([-1.0], [1.0]), seed=0)
     with pytest.raises(ValueError, match="Blind: expected a model with a closed-loop rollout"):
         agent(torch.zeros(1))
-    with pytest.raises(ValueError, match=r"PolicyReturn: expected actions of shape and a horizon of \(\(1,\), 3\)"):
+    with pytest.raises(ValueError, match="PolicyReturn: expected its own horizon, 3, got 5"):
         MPC(CEM(), 5, returns_of(step), Box([-1.0], [1.0]))
+    for space in (Box([-2.0], [2.0]), Choices((2,))):
+        with pytest.raises(ValueError, match="PolicyReturn: expected the population's actions"):
+            MPC(CEM(), 3, returns_of(step), space)
     with pytest.raises(ValueError, match="inputs: expected a function of"):
         returns_of(step, inputs=lambda: 0)
     assert PETSConfig().policy == LINEAR

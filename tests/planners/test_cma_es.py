@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,29 @@ def test_a_search_under_way_is_saved() -> None:
             search.tell(objective(search.ask() if asked is None else asked))
     assert torch.equal(searches[0].plan.best, searches[1].plan.best)
     assert all(search.done for search in searches)
+
+
+def test_moved_candidates_are_learned_from() -> None:
+    searches = [CMAES(samples=8, iterations=3).begin(unit(4), rng=rng()) for _ in range(2)]
+    for search, moved in zip(searches, (False, True), strict=True):
+        points = search.ask()
+        search.tell(-points.square().sum(-1), 0.5 * points + 0.3 if moved else None)
+    assert not torch.allclose(searches[0].state[0], searches[1].state[0], atol=1e-2)
+    assert searches[1].state[0].mean() > searches[0].state[0].mean()
+
+
+def test_bytes_that_are_no_strategy_do_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    search = CMAES(samples=6).begin(unit(3), rng=rng())
+    search.ask()
+    state = search.state_dict()
+    state["strategies"] = torch.frombuffer(bytearray(pickle.dumps([Evil()])), dtype=torch.uint8)
+    with pytest.raises(ValueError, match="CMAES: expected a strategy of cma, got pathlib"):
+        search.load_state_dict(state)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_warm_start_is_never_worse_and_candidates_stay_inside() -> None:
