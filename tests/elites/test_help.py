@@ -96,7 +96,7 @@ def test_below_a_choice_is_what_the_chosen_one_takes() -> None:
     mapping = {"planner": {"name": "cem", "samples": 30, "distribution": "tanh_normal"}}
     of = found(mapping)
     assert of["planner"].value == "cem"
-    assert of["planner"].expected == f"one of {', '.join(PLANNERS)}, or package.module:Class"
+    assert of["planner"].expected == f"one of {', '.join(PLANNERS)}, cma_es, or package.module:Class"
     assert (of["planner.samples"].value, of["planner.elites"].value) == ("30", "10")
     assert of["planner.distribution.noise"].value == "white"
     assert "planner.cold.samples" not in of
