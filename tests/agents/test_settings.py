@@ -19,8 +19,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = Architecture((256, 256), "relu", "none", "uniform", 1.0, False)
 SHARED: dict[str, Any] = {"network": Network(PLAIN, PLAIN, Optimizer(1e-3), Optimizer(1e-3))}
 SHARED |= {"critics": 2, "n_step": 1, "batch": 128, "discount": 0.99}
-SHARED |= {"learning": "bfloat16x3"}
-SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0), "graphs": False}
+SHARED |= {"learning": "bfloat16x3", "graphs": False}
+SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
 SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
 SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "cgp": (CGP(), SEARCHED | {"mode": "online", "search_for": "policy"}),
