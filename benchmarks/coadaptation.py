@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from elites import cli
+from elites.runs.bench.kept import Kept
 
-RESULTS = Path("results/coadaptation.csv")
-FIELDS = ("env", "cell", "seed", "steps", "return", "best", "seconds", "error")
+KEPT = Kept(Path("results/coadaptation.csv"), ("env", "cell", "seed", "steps", "return", "best", "seconds", "error"))
 STEPS = {"sac": 100_000, "mpo": 400_000, "awr": 450_000, "awac": 100_000}
 TABLE_4 = ["agent.batch=256", "agent.network=sac"]
 ELU = ["agent.network.policy.activation=elu", "agent.network.value.activation=elu"]
@@ -85,20 +85,9 @@ def run(env: str, cell: str, seed: int) -> dict[str, str]:
     began = (folder / "config.yaml").stat().st_mtime
     seconds = f"{(folder / 'metrics.csv').stat().st_mtime - began:.0f}"
     error = "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+    if error.endswith("stopped"):  # a run that a person stopped is no result
+        sys.exit(error)
     return {"env": env, "cell": cell, "seed": str(seed), **figures, "seconds": seconds, "error": error}
-
-
-def rows() -> list[dict[str, str]]:
-    return list(csv.DictReader(RESULTS.read_text().splitlines())) if RESULTS.exists() else []
-
-
-def add(row: dict[str, str]) -> None:
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def table(envs: Iterable[str]) -> str:
@@ -107,7 +96,7 @@ def table(envs: Iterable[str]) -> str:
     for env in envs:
         lines += [f"| {env} | return | seeds | paper, at its end |", "| --- | ---: | ---: | ---: |"]
         for cell in CELLS:
-            of = [row for row in rows() if (row["env"], row["cell"]) == (env, cell)]
+            of = KEPT.rows(env=env, cell=cell)
             if not of:
                 continue
             returns, mark = [float(row["return"]) for row in of], "†" if any(row["error"] for row in of) else ""
@@ -130,9 +119,9 @@ def main() -> None:
         for seed in args.seeds:
             for cell in args.cells:
                 for env in args.envs:
-                    if (env, cell, str(seed)) not in {(row["env"], row["cell"], row["seed"]) for row in rows()}:
+                    if not KEPT.rows(env=env, cell=cell, seed=str(seed)):
                         row = run(env, cell, seed)
-                        add(row)
+                        KEPT.add(row)
                         print(f"{env}  {cell}, seed {seed}: {row['return']} in {row['seconds']} s {row['error']}")
     print(table(args.envs))
 

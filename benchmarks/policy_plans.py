@@ -11,7 +11,6 @@ that is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -21,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from elites import cli
+from elites.runs.bench.kept import Kept
 
-RESULTS = Path("results/policy_plans.csv")
-FIELDS = ("env", "planner", "plan", "seed", "last_three", "best", "plan_ms")
+KEPT = Kept(Path("results/policy_plans.csv"), ("env", "planner", "plan", "seed", "last_three", "best", "plan_ms"))
 PLANS = {  # {name: settings}
     "sequence": [],
     "policy": ["plan=policy"],
@@ -45,25 +44,12 @@ def run(env: str, planner: str, plan: str, seed: int) -> dict[str, str]:
     return row | {name: f"{value:.1f}" for name, value in figures.items()}
 
 
-def rows() -> list[dict[str, str]]:
-    return list(csv.DictReader(RESULTS.read_text().splitlines())) if RESULTS.exists() else []
-
-
-def add(row: dict[str, str]) -> None:
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def table() -> str:
     """Means over the seeds, with the worst and the best seed, and the median time of a plan."""
     lines = ["| environment | planner | plan | seeds | last three episodes | worst to best seed | plan, ms |"]
     lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
-    for key in dict.fromkeys((row["env"], row["planner"], row["plan"]) for row in rows()):
-        same = [row for row in rows() if (row["env"], row["planner"], row["plan"]) == key]
+    for key in dict.fromkeys((row["env"], row["planner"], row["plan"]) for row in KEPT.rows()):
+        same = KEPT.rows(**dict(zip(("env", "planner", "plan"), key, strict=True)))
         last = [float(row["last_three"]) for row in same]
         time = np.median([float(row["plan_ms"]) for row in same])
         figures = (len(same), f"{np.mean(last):.1f}", f"{min(last):.1f} to {max(last):.1f}", f"{time:.0f}")
@@ -85,9 +71,9 @@ def main() -> None:
         (e, by, plan, seed) for seed in args.seeds for e in args.envs for by in args.planners for plan in args.plans
     ]
     for env, planner, plan, seed in [] if args.table else asked:
-        if not any((r["env"], r["planner"], r["plan"], r["seed"]) == (env, planner, plan, str(seed)) for r in rows()):
+        if not KEPT.rows(env=env, planner=planner, plan=plan, seed=str(seed)):
             row = run(env, planner, plan, seed)
-            add(row)
+            KEPT.add(row)
             print(f"{env}  {planner}, {plan}, seed {seed}: {row['last_three']}, {row['plan_ms']} ms a plan", flush=True)
     print(table())
 

@@ -95,6 +95,14 @@ def shape_of(draw: Draw, actions: int) -> Shape | None:
     return Shape(size, actions, kinds, entries, widths.pop(), outputs, tuple(numbers), leak, normalised)
 
 
+def _known(draw: Draw, actions: int) -> Shape | None:
+    """`shape_of`, found once for all calls of a plan."""
+    if "cuda" not in draw.cache:
+        draw.cache["cuda"] = shape_of(draw, actions)
+    found: Shape | None = draw.cache["cuda"]
+    return found
+
+
 @functools.cache
 def arguments_type(layers: int) -> type[ctypes.Structure]:
     """`Arguments` in the kernel, for this number of hidden layers."""
@@ -118,13 +126,13 @@ class CudaRollout:
             return False
         if not cuda.available(state.device) or any(x.dtype != torch.float32 or not x.is_cuda for x in tensors):
             return False
-        shape = shape_of(draw, actions.shape[-1])
+        shape = _known(draw, actions.shape[-1])
         return shape is not None and shape.memory(1) <= cuda.shared_memory(state.device) and shape.warps <= LANES
 
     def forward(
         self, draw: Draw, first: Tensor, moves: Tensor, save: bool, precision: Precision = "float32"
     ) -> tuple[Tensor, Any]:
-        shape, device = shape_of(draw, moves.shape[-1]), first.device
+        shape, device = _known(draw, moves.shape[-1]), first.device
         assert shape is not None
         groups = len(draw.layers[0].weight)
         rows = draw.particles // groups * len(moves)  # of a member
