@@ -6,6 +6,7 @@
 
 Every contender plays one episode with each of the policies. The contenders take turns, and the figures are medians of
 rounds. The floor is the environments alone: one process steps them through the same episodes with recorded actions.
+It has the rows of `elites search`; "Gymnasium" are as many environments of Gymnasium, with the same bits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from elites.agents import Population, Spaces
 from elites.agents.playing import Episodes, Stage
 from elites.runs.bench.comparison import machine
 from elites.runs.environments import make
-from elites.runs.stages import stage
+from elites.runs.stages import Singles, stage
 from elites.runs.workers.crew import Crew, crew_of
 from elites.runs.workers.player import Generation, Task
 
@@ -136,6 +137,7 @@ def measured(env: str, count: int, workers: int, rounds: int, alone: bool, scree
     on = stage(env, count)
     turns: dict[str, Callable[[Generation], Measured]] = {name: partial(ours, crew) for name, crew in crews.items()}
     turns["floor"] = partial(floor, task, on)
+    turns["Gymnasium"] = partial(floor, task, Singles([make(env) for _ in range(count)]))
     theirs = EvoTorch(env, count, workers) if EVOTORCH.exists() and not alone else None
     if theirs is not None:
         turns["EvoTorch"] = theirs
@@ -152,6 +154,7 @@ def measured(env: str, count: int, workers: int, rounds: int, alone: bool, scree
             each.close()
     found: dict[str, Any] = {"env": env} | {name: round(float(np.median(each))) for name, each in speeds.items()}
     pairs = {"of the floor": ("1 worker", "floor", 1), "efficiency": (most, "1 worker", workers)}
+    pairs["times Gymnasium"] = "floor", "Gymnasium", 1
     pairs |= {"times EvoTorch": (most, "EvoTorch", 1)} if theirs else {}
     ratios = {
         name: float(np.median(np.array(speeds[a]) / np.array(speeds[b]) / by)) for name, (a, b, by) in pairs.items()

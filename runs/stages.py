@@ -10,6 +10,7 @@ import numpy as np
 
 from elites.agents.learner import Array
 from elites.agents.playing import Stage
+from elites.envs.mujoco_rows import MujocoRows, mujoco_rows
 from elites.envs.rows import OneRow, World
 from elites.runs.environments import Guarded, make
 
@@ -30,22 +31,37 @@ class Singles:
         return np.stack(observation), np.array(reward, float), np.array(terminated, bool), np.array(truncated, bool)
 
 
-class Rows:
+class WorldRows:
     """A world of rows: a step of all is one call."""
 
-    def __init__(self, world: World, count: int, limit: int) -> None:
-        self.world, self.count, self.limit = world, count, limit
-        self.state, self.age = np.repeat(world.start[None], count, 0), np.zeros(count, dtype=np.int64)
+    def __init__(self, world: World, count: int) -> None:
+        self.world, self.count = world, count
+        self.state = np.repeat(world.start[None], count, 0)
 
     def begin(self, seeds: Sequence[int]) -> Array:
-        self.state[: len(seeds)], self.age[: len(seeds)] = self.world.start, 0
+        self.state[: len(seeds)] = self.world.start
         return self.world.observe(self.state[: len(seeds)])
 
-    def step(self, rows: Array, action: Array) -> tuple[Array, Array, Array, Array]:
+    def step(self, rows: Array, action: Array) -> tuple[Array, Array, Array]:
         state, reward, terminated = self.world.step(self.state[rows], action)
         self.state[rows] = state
+        return self.world.observe(state), reward, terminated
+
+
+class Limited:
+    """Rows whose episodes are cut at a limit."""
+
+    def __init__(self, rows: WorldRows | MujocoRows, limit: int) -> None:
+        self.rows, self.count, self.limit = rows, rows.count, limit
+        self.age = np.zeros(rows.count, dtype=np.int64)
+
+    def begin(self, seeds: Sequence[int]) -> Array:
+        self.age[: len(seeds)] = 0
+        return self.rows.begin(seeds)
+
+    def step(self, rows: Array, action: Array) -> tuple[Array, Array, Array, Array]:
         self.age[rows] += 1
-        return self.world.observe(state), reward, terminated, self.age[rows] >= self.limit
+        return *self.rows.step(rows, action), self.age[rows] >= self.limit
 
 
 def stage(name: str, count: int, episode_steps: int | None = None) -> Stage:
@@ -53,7 +69,9 @@ def stage(name: str, count: int, episode_steps: int | None = None) -> Stage:
     first = make(name, episode_steps)
     limit = limit_of(first)
     if isinstance(first.unwrapped, OneRow):
-        return Rows(first.unwrapped.world, count, limit)
+        return Limited(WorldRows(first.unwrapped.world, count), limit)
+    if rows := mujoco_rows(first, count):
+        return Limited(rows, limit)
     return Singles([first, *(make(name, episode_steps) for _ in range(count - 1))])
 
 
