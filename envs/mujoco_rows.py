@@ -47,7 +47,7 @@ class Moved:
 
 
 class Rule:
-    """What an environment's `step` computes from the simulator. By default, for a runner in the plane."""
+    """The part of an environment's `step` that follows the simulator. By default, for a runner in the plane."""
 
     hidden = 1  # the first positions, which a policy does not see
 
@@ -58,7 +58,7 @@ class Rule:
         self.ends = getattr(env, "_terminate_when_unhealthy", False)
 
     def measure(self) -> Array:
-        """What the task reads in the simulator's data after a step (M), beside positions and velocities."""
+        """The numbers (M) that a task reads after a step, beside positions and velocities."""
         return np.empty(0)
 
     def observe(self, before: Moved, after: Moved) -> Array:

@@ -1,6 +1,8 @@
 """The search core: objectives over spaces, and the planners that maximise them."""
 
 from elites.config import choices
+from elites.planners.ascent import Ascent
+from elites.planners.blend import Blend
 from elites.planners.cem import CEM, TopK
 from elites.planners.cem_gd import CEMGD
 from elites.planners.cma_es import CMAES
@@ -27,6 +29,7 @@ from elites.planners.evaluator import Evaluator
 from elites.planners.grad_cem import GradCEM
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.icem import ICEM
+from elites.planners.lbfgs import LBFGS
 from elites.planners.memory import EliteMemory
 from elites.planners.mppi import MPPI, Softmax
 from elites.planners.plan import Objective, Plan, Planner, RoughObjective, shift
@@ -46,7 +49,10 @@ PLANNERS: dict[str, type] = {
     "gradient_ascent": GradientAscent,
     "cem_gd": CEMGD,
     "grad_cem": GradCEM,
+    "lbfgs": LBFGS,
+    "blend": Blend,
 }
+ASCENTS: dict[str, type] = {"gradient_ascent": GradientAscent, "lbfgs": LBFGS}
 DISTRIBUTIONS: dict[str, type] = {
     "truncated_normal": TruncatedNormal,
     "clipped_normal": ClippedNormal,
@@ -60,18 +66,23 @@ DISTRIBUTIONS: dict[str, type] = {
 NOISES: dict[str, type] = {"white": White, "coloured": Coloured, "smoothed": Smoothed}
 
 choices(Planner, PLANNERS | {"cma_es": CMAES})  # the package cma is an extra
+choices(Ascent, ASCENTS)
 choices(Distribution, DISTRIBUTIONS)
 choices(Noise, NOISES)
 
 __all__ = [
+    "ASCENTS",
     "CEM",
     "CEMGD",
     "CMAES",
     "DISTRIBUTIONS",
     "ICEM",
+    "LBFGS",
     "MPPI",
     "NOISES",
     "PLANNERS",
+    "Ascent",
+    "Blend",
     "Categorical",
     "ClippedNormal",
     "Coloured",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from elites.fields import Count
+from elites.planners.ascent import Ascent
 from elites.planners.cem import CEM
 from elites.planners.evaluator import Evaluator
 from elites.planners.gradient_ascent import GradientAscent
@@ -26,7 +27,7 @@ class CEMGD(Solver):
 
     cold: CEM = CEM(samples=500, iterations=5, elites=50)
     warm: CEM = CEM(samples=10, iterations=5, elites=1)
-    ascent: GradientAscent = GradientAscent()
+    ascent: Ascent = GradientAscent()
     top_k: Count = 1  # number of elites that take gradient steps
 
     def __post_init__(self) -> None:

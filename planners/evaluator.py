@@ -55,6 +55,15 @@ class Evaluator:
 
         return finite(values.detach()), gradient
 
+    def has_gradient(self) -> bool:
+        """Whether the objective has a gradient, tried at the fallback. An error there means that it has none."""
+        try:
+            _, gradient = self.trace(self.problem.fallback.unsqueeze(len(self.problem.batch)))
+            gradient()
+        except (RuntimeError, ValueError):  # such as "can't call numpy() on a tensor that requires grad"
+            return False
+        return True
+
     def expired(self) -> bool:
         """Whether the deadline has passed. Only a search with a deadline waits for its device here."""
         if self.deadline is None:

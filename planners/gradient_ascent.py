@@ -10,23 +10,19 @@ import torch
 from torch import Tensor
 
 from elites.fields import Count, Positive, Rate
-from elites.planners.distributions import Uniform
+from elites.planners.ascent import Ascent
 from elites.planners.evaluator import Evaluator, certain
-from elites.planners.plan import Plan
-from elites.planners.planner import Solver
-from elites.planners.weighting import best, like
-from elites.spaces import Box, Space
+from elites.planners.weighting import like
 
 Gradient = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
-class GradientAscent(Solver):
+class GradientAscent(Ascent):
     """Projected gradient ascent with a backtracking line search (CEM-GD paper, sec. 2.2).
 
     x ← project(x + η d), with the first η = η_init, ρ η_init, ρ² η_init, … that improves. If all J trials of a sequence
-    fail, it stops and keeps its last accepted point. A cold start begins at random points, a warm start at the plan's
-    elites.
+    fail, it stops and keeps its last accepted point.
     """
 
     steps: Count = 10  # G, gradient updates
@@ -37,28 +33,7 @@ class GradientAscent(Solver):
     direction: Literal["gradient", "adam"] = "gradient"  # the gradient, or Adam's direction from it
     line_search: Literal["sequential", "batched"] = "batched"  # trials after the first: one by one, or in one call
 
-    def solve(self, evaluator: Evaluator) -> Plan:
-        problem = evaluator.problem
-        axis, centre, box = len(problem.batch), problem.fallback, problem.space
-        distribution = Uniform()
-        cold = distribution.begin(box, problem.batch, 1.0)
-        points = distribution.sample(cold, box, self.starts, problem.draw)
-        if problem.start:
-            others = problem.start.elites.narrow(axis, 1, min(self.starts, problem.start.elites.shape[axis]) - 1)
-            points = torch.cat([problem.start.best.unsqueeze(axis), others, points], axis).narrow(axis, 0, self.starts)
-        points, values = self.climb(evaluator, points)
-        elites, values = best(points, values, self.starts)
-        ok = values.select(-1, 0).isfinite()
-        found = torch.where(like(ok, centre), elites.select(axis, 0), centre)
-        return Plan(found, values.select(-1, 0), elites, ok, evaluator.evaluations)
-
-    def require(self, space: Space) -> None:
-        if not isinstance(space, Box):
-            name = type(self).__name__
-            raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; use CEM or ICEM")
-
     def climb(self, evaluator: Evaluator, points: Tensor) -> tuple[Tensor, Tensor]:
-        """points (*B, K, *E) -> the last point of each ascent (*B, K, *E) and its value (*B, K), never worse."""
         gradient: Gradient | None
         values, gradient = evaluator.trace(points)
         going = values.isfinite()

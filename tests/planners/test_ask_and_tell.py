@@ -10,12 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from elites import Box
-from elites.planners import CEM, ICEM, MPPI, PLANNERS, Plan, SamplingPlanner, Search, TanhNormal, shift
+from elites.planners import CEM, ICEM, MPPI, PLANNERS, Blend, Plan, SamplingPlanner, Search, TanhNormal, shift
 
 BOX = Box(-torch.ones(6, 2), torch.ones(6, 2))
 SAMPLING = [name for name, kind in PLANNERS.items() if issubclass(kind, SamplingPlanner)]
-CASES: list[Any] = [PLANNERS[name]() for name in SAMPLING]
-CASES += [CEM(answer="mean"), CEM(distribution=TanhNormal(), warm="mean"), ICEM(carry=0.0)]
+CASES: list[Any] = [PLANNERS[name]() for name in SAMPLING if name != "blend"]
+CASES += [Blend(share=0.0), CEM(answer="mean"), CEM(distribution=TanhNormal(), warm="mean"), ICEM(carry=0.0)]
 
 
 def rng(seed: int = 0) -> Generator:

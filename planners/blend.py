@@ -1,0 +1,166 @@
+"""Several proposals share every round. Gradient steps follow if the objective has a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from elites.fields import Count, Fraction, Positive
+from elites.planners.cem import TopK
+from elites.planners.distributions import ClippedNormal, Refit, Smoothed, TruncatedNormal, suited
+from elites.planners.evaluator import Evaluator
+from elites.planners.lbfgs import LBFGS
+from elites.planners.mppi import Softmax
+from elites.planners.plan import Plan
+from elites.planners.planner import SamplingPlanner, driven, first_state
+from elites.planners.problem import Problem
+from elites.planners.proposals import Around, Curves, Fitted, Mutations, Proposal, Stretches
+from elites.planners.search import Candidates, Saved, Search
+from elites.planners.weighting import best, like
+from elites.spaces import Box
+
+ELITES = 10  # in a plan
+MOST = 3  # elites that climb
+FEWEST = 4  # candidates of a proposal in a round; a small plan has fewer proposals
+BONUS = 0.5  # the share of a round for the proposal with the most credit
+FORGET = 0.7  # the share of the old credit that stays after a round
+
+
+@dataclass(frozen=True)
+class Blend(SamplingPlanner):
+    """Proposes in four ways at once, and then climbs from the best candidates.
+
+    The proposals are smooth curves around the best point, MPPI's average under smooth noise, noise in one stretch of
+    the best point, and CEM's refit. One whose candidates win gets more of the next rounds. L-BFGS climbs if the
+    objective has a gradient. Over choices, the average and the refit count frequencies, and the changes of the best
+    point are mutations. A gradient step counts as one evaluation.
+    """
+
+    samples: Count = 500  # evaluations of a cold plan, gradient steps included
+    warm: Count | None = 100  # of a warm plan; None is as many
+    spread: Positive = 0.5  # the first standard deviation, in half widths of the box
+    share: Fraction = 0.5  # of the evaluations, at most, for gradient steps
+    ascent: LBFGS = LBFGS(steps=40)
+
+    def solve(self, evaluator: Evaluator) -> Plan:
+        problem, budget = evaluator.problem, self._budget(evaluator.problem)
+        steps = min(self.ascent.steps, int(self.share * budget) - 2)  # the test and the first point cost one each
+        climbs = steps > 0 and isinstance(problem.space, Box) and evaluator.has_gradient()
+        starts = max(min(int(self.share * budget / (steps + 1)), MOST), 1) if climbs else 0
+        search = self.search(problem, budget - evaluator.evaluations - starts * (steps + 1))
+        found = driven(search, evaluator)
+        if climbs and not evaluator.expired():
+            found = self._climbed(evaluator, found, replace(self.ascent, steps=steps), starts)
+        return replace(found, evaluations=evaluator.evaluations)
+
+    def search(self, problem: Problem, budget: int | None = None) -> BlendSearch:
+        """The proposals without gradient steps."""
+        return BlendSearch(problem, self._budget(problem) if budget is None else budget, self.spread)
+
+    def _budget(self, problem: Problem) -> int:
+        return self.samples if problem.start is None or self.warm is None else self.warm
+
+    def _climbed(self, evaluator: Evaluator, found: Plan, ascent: LBFGS, starts: int) -> Plan:
+        axis = len(evaluator.problem.batch)
+        points, values = ascent.climb(evaluator, found.elites.narrow(axis, 0, starts))
+        points, values = best(points, values, starts)
+        climbed = values.select(-1, 0).isfinite()
+        rest = found.elites.narrow(axis, starts, found.elites.shape[axis] - starts)
+        return replace(
+            found,
+            best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
+            value=torch.where(climbed, values.select(-1, 0), found.value),
+            elites=torch.cat([points, rest], axis),
+        )
+
+
+class BlendSearch(Search):
+    """The running search: half of a round for all proposals, the other half for the one that won most."""
+
+    def __init__(self, problem: Problem, budget: int, spread: float) -> None:
+        budget = max(budget - (problem.start is not None), 1)
+        rounds = min(max(round(math.sqrt(budget) / 2), min(3, budget)), 40)
+        samples = [budget // rounds + (i < budget % rounds) for i in range(rounds)]
+        distribution = suited(TruncatedNormal(), problem.space)
+        state = first_state(distribution, problem, spread)
+        elites = min(ELITES, samples[0])
+        super().__init__(problem, distribution, state, weighting=TopK(1), refit=Refit(), samples=samples, keep=elites)
+        smooth = suited(ClippedNormal(Smoothed()), problem.space)
+        self.refitted = Fitted(distribution, state, _elites, Refit(0.9, 0.9))
+        averaged = Fitted(
+            smooth, first_state(smooth, problem, spread), lambda count: Softmax(0.1, True), Refit(spread=0)
+        )
+        first, *others = self._around(spread)
+        self.proposals: list[Proposal] = [first, averaged, *others, self.refitted][: max(samples[0] // FEWEST, 1)]
+        self.credit = self.value.new_zeros(len(self.proposals), *problem.batch)
+
+    def _around(self, spread: float) -> list[Proposal]:
+        if not isinstance(self.problem.space, Box):
+            return [Mutations()]
+        scale = torch.full_like(self.value, spread)
+        curves = Around(Curves(), scale, grow=1.2, shrink=0.9, least=0.02, most=0.6)
+        stretches = Around(Stretches(Smoothed(0.5)), 0.8 * scale, grow=1.15, shrink=0.93, least=0.05, most=0.8)
+        return [curves, stretches]
+
+    def _drawn(self) -> Candidates:
+        """As many candidates of each proposal, and a bonus from the one that won most in this problem."""
+        each, bonus = self._numbers()
+        several = [proposal.draw(self.found, each, self.problem.draw) for proposal in self.proposals]
+        if bonus:
+            more = torch.stack([proposal.draw(self.found, bonus, self.problem.draw) for proposal in self.proposals])
+            chosen = like(self.credit.argmax(0)[None], more).expand(1, *more.shape[1:])
+            several.append(more.gather(0, chosen)[0])
+        if self.problem.start and self.round == 0:
+            several.append(self.problem.start.best.unsqueeze(self.axis))
+        points = torch.cat(several, self.axis)
+        return points, points
+
+    def _numbers(self) -> tuple[int, int]:
+        """The candidates of each proposal in this round, and those of the winner besides."""
+        count, several = self.samples[self.round], len(self.proposals)
+        each = count // several if self.round == 0 else int((1 - BONUS) * count) // several
+        return each, count - several * each
+
+    def _learn(self, own: Tensor, points: Tensor, values: Tensor) -> None:
+        record = self.value
+        if self.problem.start and self.round == 0:
+            self.start_value = record = values.select(-1, self.samples[0])
+        (each, bonus), wins, winner = self._numbers(), [], self.credit.argmax(0)
+        first = each * len(self.proposals)
+        extra, extra_values = points.narrow(self.axis, first, bonus), values.narrow(-1, first, bonus)
+        for i, proposal in enumerate(self.proposals):
+            mine = torch.where((winner == i).unsqueeze(-1), extra_values, -torch.inf)
+            scores = torch.cat([values.narrow(-1, i * each, each), mine], -1)
+            candidates = torch.cat([points.narrow(self.axis, i * each, each), extra], self.axis)
+            better = scores.amax(-1) > record
+            proposal.learn(candidates, scores, better, self.problem.space)
+            wins.append((better & (scores.amax(-1) == values.amax(-1))).to(values))
+        self.credit = FORGET * self.credit + torch.stack(wins)
+        self.state = self.refitted.tensors
+        self._remember(own, points, values)
+        self.found, self.value = self.elites.select(self.axis, 0), self.values.select(-1, 0)
+        self.round += 1
+
+    def state_dict(self) -> Saved:
+        tensors = [x for proposal in self.proposals for x in proposal.tensors]
+        return super().state_dict() | {"credit": self.credit, "proposals": tensors}
+
+    def load_state_dict(self, saved: Mapping[str, object]) -> None:
+        super().load_state_dict(saved)
+        credit, tensors = saved["credit"], saved["proposals"]
+        assert isinstance(credit, Tensor)
+        assert isinstance(tensors, list)
+        self.credit = credit
+        for proposal in self.proposals:
+            size = len(proposal.tensors)
+            proposal.load(tensors[:size])
+            tensors = tensors[size:]
+
+
+def _elites(count: int) -> TopK:
+    """10 % of many candidates, 20 % of few."""
+    return TopK(max(count // 10, 2) if count >= 40 else min(count, count // 5 + 1))

@@ -1,0 +1,118 @@
+"""Ways to propose candidates, of which `Blend` uses several at once. Each learns from its own candidates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from elites.planners.distributions import Distribution, Refit, SplineKnots, State
+from elites.planners.distributions.noise import Noise, over_time, steps
+from elites.planners.draw import Draw
+from elites.planners.plan import like_state
+from elites.planners.weighting import Weighting, like, take
+from elites.spaces import Box, Space
+
+
+class Proposal(ABC):
+    tensors: tuple[Tensor, ...]  # the state
+
+    @abstractmethod
+    def draw(self, best: Tensor, count: int, draw: Draw) -> Tensor:
+        """Points (*B, count, *E). best: the best point so far (*B, *E)."""
+
+    @abstractmethod
+    def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
+        """points (*B, n, *E), values (*B, n). better (*B): whether one of them beats the best so far."""
+
+    def load(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tuple(tensors)
+
+
+class Fitted(Proposal):
+    """Draws from a distribution, and fits it. weighting: a number of candidates -> their weighting in the fit."""
+
+    def __init__(
+        self, distribution: Distribution, state: State, weighting: Callable[[int], Weighting], refit: Refit
+    ) -> None:
+        self.distribution, self.tensors, self.weighting, self.refit = distribution, state, weighting, refit
+
+    def draw(self, best: Tensor, count: int, draw: Draw) -> Tensor:
+        own = self.distribution.sample(self.tensors, draw.space, count, draw)
+        return self.distribution.points(own, draw.space)
+
+    def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
+        index, weights = self.weighting(values.shape[-1])(values)
+        chosen = self.distribution.own(take(points, index), space)
+        self.tensors = self.distribution.fit(self.tensors, chosen, weights, space, self.refit)
+
+    def load(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = like_state(self.tensors, tensors)
+
+
+class Around(Proposal):
+    """Noise around the best point. Its scale, in half widths, grows with a success and shrinks without one."""
+
+    def __init__(self, noise: Noise, scale: Tensor, grow: float, shrink: float, least: float, most: float) -> None:
+        self.noise, self.tensors = noise, (scale,)
+        self.grow, self.shrink, self.least, self.most = grow, shrink, least, most
+
+    def draw(self, best: Tensor, count: int, draw: Draw) -> Tensor:
+        assert isinstance(draw.space, Box)
+        axis, (scale,) = len(draw.batch), self.tensors
+        step = like(scale, best).unsqueeze(axis) * draw.space.half * self.noise.draw(draw, count)
+        return draw.space.project(best.unsqueeze(axis) + step)
+
+    def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
+        (scale,) = self.tensors
+        self.tensors = ((scale * torch.where(better, self.grow, self.shrink)).clamp(self.least, self.most),)
+
+
+class Mutations(Proposal):
+    """The best point, with random choices in a stretch of its steps."""
+
+    tensors = ()
+
+    def draw(self, best: Tensor, count: int, draw: Draw) -> Tensor:
+        random = draw.space.uniform(
+            len(best.flatten(0, len(draw.batch) - 1)) * count if draw.batch else count, draw.rng
+        )
+        random = random.reshape(*draw.batch, count, *draw.space.shape)
+        return torch.where(stretches(draw, count) > 0, random, best.unsqueeze(len(draw.batch)))
+
+    def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
+        """There is nothing to learn."""
+
+
+# --- noises -----------------------------------------------------------------------------------------------------------
+
+
+class Curves:
+    """Smooth curves through normal knots."""
+
+    spline = SplineKnots()
+
+    def draw(self, draw: Draw, samples: int) -> Tensor:
+        return over_time(draw, self.spline.matrix(self.spline.times(draw.space), steps(draw.space)), samples)
+
+
+class Stretches:
+    """Another noise, in one stretch of the steps. The other steps stay."""
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+
+    def draw(self, draw: Draw, samples: int) -> Tensor:
+        return stretches(draw, samples) * self.noise.draw(draw, samples)
+
+
+def stretches(draw: Draw, samples: int) -> Tensor:
+    """(*B, samples, *E): 1 in a random stretch of a point's first axis, at most about half of it, and 0 elsewhere."""
+    length = draw.space.shape[0]
+    middle = draw.uniform(samples, 1) * length
+    width = 1 + draw.uniform(samples, 1).square() * length / 2
+    at = torch.arange(length, dtype=middle.dtype, device=middle.device) + 0.5
+    inside = ((at - middle).abs() <= width / 2).to(middle)  # (*B, samples, H)
+    return inside.reshape(*inside.shape, *[1] * (len(draw.space.shape) - 1))

@@ -1,0 +1,194 @@
+"""Quasi-Newton ascent, and the planner that blends proposals: against exact answers and against other planners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from elites import Box, Choices
+from elites.planners import CEM, CEMGD, ICEM, LBFGS, MPPI, Blend, GradientAscent, Plan, Problem
+from elites.planners.blend import BlendSearch
+from elites.planners.evaluator import Evaluator
+from elites.planners.lbfgs import Curvature
+from elites.planners.proposals import Curves, Mutations, Stretches
+
+BOX = Box(-torch.ones(6, 2), torch.ones(6, 2))
+STEEP = 10 ** torch.linspace(0, 3, 12).reshape(6, 2)  # a bowl a thousand times as steep in one direction
+
+
+def rng(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def bowl(x: Tensor) -> Tensor:
+    return -(STEEP * (x - 0.3).square()).sum((-1, -2))
+
+
+def valley(x: Tensor) -> Tensor:
+    """Rosenbrock's, with its optimum at 0.5."""
+    z = 2 * x.flatten(-2)
+    return -(100 * (z[..., 1:] - z[..., :-1].square()).square() + (1 - z[..., :-1]).square()).sum(-1)
+
+
+# --- quasi-Newton ascent ----------------------------------------------------------------------------------------------
+
+
+def test_the_inverse_curvature_is_that_of_bfgs() -> None:
+    """Against H ← (1 - ρ s yᵀ) H (1 - ρ y sᵀ) + ρ s sᵀ, in full, with the first H of eq. 7.20."""
+    size, pairs = 5, 3
+    steps = torch.randn(pairs, size, generator=rng(), dtype=torch.float64)
+    matrix = torch.randn(size, size, generator=rng(1), dtype=torch.float64)
+    falls = steps @ (matrix @ matrix.T + torch.eye(size))
+    curvature = Curvature(memory=pairs)
+    for step, fall in zip(steps, falls, strict=True):
+        curvature.learn(step, fall, torch.tensor(True))
+    identity = torch.eye(size, dtype=torch.float64)
+    expected = (steps[-1] @ falls[-1]) / (falls[-1] @ falls[-1]) * identity
+    for step, fall in zip(steps, falls, strict=True):
+        rho = 1 / (step @ fall)
+        left = identity - rho * torch.outer(step, fall)
+        expected = left @ expected @ left.T + rho * torch.outer(step, step)
+    slope = torch.randn(size, generator=rng(2), dtype=torch.float64)
+    torch.testing.assert_close(curvature.inverse(slope, torch.tensor([9.0])), expected @ slope)
+
+
+def test_it_climbs_a_steep_bowl_where_gradient_steps_do_not() -> None:
+    start = Plan.at(torch.zeros(6, 2))
+    plan = LBFGS(steps=60, starts=1).plan(bowl, BOX, start, rng=rng())
+    slow = GradientAscent(steps=60, trials=8, starts=1).plan(bowl, BOX, start, rng=rng())
+    assert plan.value > -0.01
+    assert slow.value < 30 * plan.value
+    assert plan.evaluations <= 61 < slow.evaluations
+
+
+def test_an_optimum_in_a_corner_of_the_box_is_reached() -> None:
+    plan = LBFGS(starts=1).plan(lambda x: (STEEP * x).sum((-1, -2)), BOX, Plan.at(torch.zeros(6, 2)), rng=rng())
+    assert (plan.best > 0.9).all()
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_the_scale_of_the_values_does_not_matter(size: float) -> None:
+    start = Plan.at(torch.zeros(6, 2))
+    plan = LBFGS(steps=100, starts=1).plan(lambda x: size * valley(x), BOX, start, rng=rng())
+    assert valley(plan.best) > -1e-6 > -10.0 > valley(start.best)
+
+
+def test_it_stops_where_no_step_improves() -> None:
+    points = torch.full((1, 6, 2), 0.3)
+    evaluator = Evaluator(bowl, Problem(BOX, rng=rng()))
+    found, values = LBFGS(steps=50).climb(evaluator, points)
+    torch.testing.assert_close(found, points)
+    assert values.item() == 0.0
+    assert evaluator.evaluations < 10
+
+
+def test_cem_gd_takes_either_ascent() -> None:
+    cem = CEM(samples=20, elites=4)
+    plan = CEMGD(cold=cem, warm=cem, ascent=LBFGS(steps=40)).plan(valley, BOX, rng=rng())
+    assert plan.value > CEMGD(cold=cem, warm=cem).plan(valley, BOX, rng=rng()).value + 1.0
+
+
+# --- proposals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stretch_leaves_the_other_steps_alone() -> None:
+    draw = Problem(BOX, batch=(3,), rng=rng()).draw
+    noise = Stretches(Curves()).draw(draw, 200)
+    moved = (noise != 0).any(-1).double()  # (3, 200, H)
+    edges = moved.diff(dim=-1).abs().sum(-1) + moved[..., 0] + moved[..., -1]
+    assert (edges == 2).all()  # one stretch each
+    assert 0 < moved.mean() < 0.6
+    assert (moved.sum(-1) <= 4).all()
+
+
+def test_mutations_change_some_choices() -> None:
+    space = Choices((3,)).repeat(8)
+    draw = Problem(space, batch=(2,), rng=rng()).draw
+    best = space.centre.expand(2, 8, 3)
+    best = space.project(best + torch.rand(2, 8, 3, generator=rng()))
+    points = Mutations().draw(best, 50, draw)
+    assert points.shape == (2, 50, 8, 3)
+    assert (points.sum(-1) == 1).all()
+    changed = (points != best.unsqueeze(1)).any(-1).double().mean()
+    assert 0.05 < changed < 0.5
+
+
+# --- the blend --------------------------------------------------------------------------------------------------------
+
+
+def test_it_uses_the_evaluations_that_it_is_given() -> None:
+    for samples in (10, 50, 500):
+        for start in (None, Plan.at(torch.zeros(6, 2))):
+            planner = Blend(samples=samples, warm=None)
+            calls: list[int] = []
+
+            def counted(x: Tensor, calls: list[int] = calls) -> Tensor:
+                calls.append(x.shape[-3])
+                return valley(x)
+
+            plan = planner.plan(counted, BOX, start, rng=rng())
+            assert plan.evaluations == sum(calls)
+            assert 0.8 * samples <= sum(calls) <= samples
+
+
+def test_without_a_gradient_it_samples_only() -> None:
+    def in_numpy(x: Tensor) -> Tensor:
+        return torch.from_numpy(np.asarray(valley(torch.from_numpy(x.numpy()))))
+
+    plan = Blend(samples=200).plan(in_numpy, BOX, rng=rng())
+    assert plan.ok
+    assert 150 <= plan.evaluations <= 200
+
+
+def test_an_error_of_the_objective_is_not_hidden() -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("the objective is broken")
+
+    with pytest.raises(RuntimeError, match="the objective is broken"):
+        Blend().plan(broken, BOX, rng=rng())
+
+
+@pytest.mark.parametrize("objective", [bowl, valley])
+def test_with_50_evaluations_it_is_ahead_of_others_with_500(objective: Any) -> None:
+    others = [CEM(samples=100, elites=10), MPPI(samples=100), ICEM(samples=150, elites=10)]
+    values = [planner.plan(objective, BOX, batch=(), rng=rng()).value for planner in others]
+    assert Blend(samples=50).plan(objective, BOX, rng=rng()).value > max(values)
+
+
+def test_a_proposal_that_wins_gets_more() -> None:
+    """The optimum is a smooth curve, and the refit to white noise seldom wins."""
+    curve = torch.linspace(0, 3.14, 24).sin()[:, None]
+    box = Box(-torch.ones(24, 1), torch.ones(24, 1))
+    search = Blend(samples=600).search(Problem(box, rng=rng()))
+    while not search.done:
+        search.tell(-(search.ask() - curve).square().sum((-1, -2)))
+    assert isinstance(search, BlendSearch)
+    assert search.credit.shape == (4,)
+    assert search.credit.argmax() != 3
+    assert search.plan.value > -1.0
+
+
+def test_over_choices_it_finds_the_answers() -> None:
+    space = Choices((4,)).repeat(10)
+    right = torch.randint(4, (10,), generator=rng(3))
+    objective = lambda x: x[..., torch.arange(10), right].sum(-1)  # noqa: E731
+    plan = Blend(samples=600).plan(objective, space, rng=rng())
+    assert plan.value == 10
+
+
+def test_saved_in_the_middle_it_goes_on_with_the_same_bits() -> None:
+    whole, first = (Blend(samples=200).begin(BOX, rng=rng(1)) for _ in range(2))
+    for _ in range(3):
+        whole.tell(valley(whole.ask()))
+        first.tell(valley(first.ask()))
+    second = Blend(samples=200).begin(BOX, rng=rng(9))
+    second.load_state_dict(first.state_dict())
+    while not whole.done:
+        whole.tell(valley(whole.ask()))
+        second.tell(valley(second.ask()))
+    assert torch.equal(whole.plan.best, second.plan.best)
+    assert torch.equal(whole.plan.value, second.plan.value)
