@@ -24,7 +24,7 @@ from elites.planners.weighting import best, like
 from elites.spaces import Box
 
 ELITES = 10  # in a plan
-MOST = 3  # elites that climb
+MOST = 6  # elites that climb all the way, at most
 FEWEST = 4  # candidates of a proposal in a round; a small plan has fewer proposals
 BONUS = 0.5  # the share of a round for the proposal with the most credit
 FORGET = 0.7  # the share of the old credit that stays after a round
@@ -54,7 +54,7 @@ class Blend(SamplingPlanner):
         search = self.search(problem, budget - evaluator.evaluations - starts * (steps + 1))
         found = driven(search, evaluator)
         if climbs and not evaluator.expired():
-            found = self._climbed(evaluator, found, replace(self.ascent, steps=steps), starts)
+            found = self._climbed(evaluator, found, steps, starts)
         return replace(found, evaluations=evaluator.evaluations)
 
     def search(self, problem: Problem, budget: int | None = None) -> BlendSearch:
@@ -64,18 +64,31 @@ class Blend(SamplingPlanner):
     def _budget(self, problem: Problem) -> int:
         return self.samples if problem.start is None or self.warm is None else self.warm
 
-    def _climbed(self, evaluator: Evaluator, found: Plan, ascent: LBFGS, starts: int) -> Plan:
+    def _climbed(self, evaluator: Evaluator, found: Plan, steps: int, starts: int) -> Plan:
+        """Twice as many elites climb for a third of the steps, and the best of them go on."""
         axis = len(evaluator.problem.batch)
-        points, values = ascent.climb(evaluator, found.elites.narrow(axis, 0, starts))
-        points, values = best(points, values, starts)
+        many, first = min(2 * starts, found.elites.shape[axis]), max(steps // 3, 1)
+        left = starts * (steps + 1) - many * (first + 1)
+        few = max(left // (steps + 1), 1)
+        points, values = self._higher(evaluator, found.elites.narrow(axis, 0, many), first)
+        if left > few:
+            top, top_values = self._higher(evaluator, points.narrow(axis, 0, few), left // few - 1)
+            points = torch.cat([top, points.narrow(axis, few, many - few)], axis)
+            values = torch.cat([top_values, values.narrow(-1, few, many - few)], -1)
+            points, values = best(points, values, many)
         climbed = values.select(-1, 0).isfinite()
-        rest = found.elites.narrow(axis, starts, found.elites.shape[axis] - starts)
+        rest = found.elites.narrow(axis, many, found.elites.shape[axis] - many)
         return replace(
             found,
             best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
             value=torch.where(climbed, values.select(-1, 0), found.value),
             elites=torch.cat([points, rest], axis),
         )
+
+    def _higher(self, evaluator: Evaluator, points: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """The points after these steps and their values, best first."""
+        points, values = replace(self.ascent, steps=steps).climb(evaluator, points)
+        return best(points, values, values.shape[-1])
 
 
 class BlendSearch(Search):
