@@ -25,7 +25,7 @@ from elites.spaces import Box
 
 ELITES = 10  # in a plan
 MOST = 6  # elites that climb all the way, at most
-FEWEST = 4  # candidates of a proposal in a round; a small plan has fewer proposals
+FEWEST = 5  # candidates of a proposal in a round; a small plan has fewer proposals
 BONUS = 0.5  # the share of a round for the proposal with the most credit
 FORGET = 0.7  # the share of the old credit that stays after a round
 
