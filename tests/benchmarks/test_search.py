@@ -1,0 +1,50 @@
+"""benchmarks/search.py: its scores by hand, and its contenders within their budget."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scripts import loaded
+
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+NAMES = ["random_shooting", "predictive_sampling", "cem", "icem", "mppi", "gradient_ascent", "lbfgs", "cem_gd", "blend"]
+
+
+@pytest.fixture(scope="module")
+def search() -> ModuleType:
+    sys.path.insert(0, BENCHMARKS)  # for its problems
+    try:
+        return loaded("benchmarks/search.py")
+    finally:
+        sys.path.remove(BENCHMARKS)
+
+
+def test_scores_are_between_the_worst_and_the_best(search: ModuleType) -> None:
+    values = {"low": np.array([0.0, 2.0]), "high": np.array([4.0, 6.0]), "between": np.array([2.0, 6.0])}
+    assert search.scores(values) == {"low": 0.0, "high": 1.0, "between": 0.75}
+    low, high = search.interval(values, "between")
+    assert low == 0.5  # if both instances are the first
+    assert high == 1.0
+    rows = search.summary({("Rosenbrock", "50", "cold"): values}, ["Rosenbrock"])
+    assert rows == [("high", 1, 1.0, 1.0, 1.0), ("between", 1, 0.0, 0.75, 0.75), ("low", 1, 0.0, 0.0, 0.0)]
+
+
+@pytest.mark.parametrize("budget", [50, 500])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contender_keeps_its_budget(search: ModuleType, name: str, budget: int) -> None:
+    of = search.PROBLEMS["Rosenbrock"]()
+    spent = [evaluations for _, evaluations in search.planned(search.ours(budget)[name])(of)]
+    assert len(spent) == search.STAGES
+    assert max(spent) <= 1.05 * budget
+
+
+def test_an_instance_alone_has_the_values_of_the_batch(search: ModuleType) -> None:
+    for name in ("Rosenbrock", "tracking"):
+        of = search.PROBLEMS[name]()
+        points = of.space.centre.expand(of.count, 3, *of.space.shape) + 0.1
+        for one, every in zip(of.at(slice(4, 5)), of.at(slice(None)), strict=True):
+            np.testing.assert_allclose(one(points[4:5])[0], every(points)[4], rtol=1e-4)
