@@ -99,9 +99,11 @@ def table(envs: Iterable[str]) -> str:
             of = KEPT.rows(env=env, cell=cell)
             if not of:
                 continue
-            returns, mark = [float(row["return"]) for row in of], "†" if any(row["error"] for row in of) else ""
-            mean = f"{np.mean(returns):.0f} ± {np.std(returns):.0f}{mark}"
-            lines.append(f"| {cell} | {mean} | {len(of)} | {PAPER[env].get(cell, '')} |")
+            whole = [float(row["return"]) for row in of if not row["error"]]
+            mark = "†" if len(whole) < len(of) else ""
+            spread = f" ± {np.std(whole):.0f}" if len(whole) > 1 else ""
+            mean = f"{np.mean(whole):.0f}{spread}" if whole else ""
+            lines.append(f"| {cell} | {mean}{mark} | {len(of)} | {PAPER[env].get(cell, '')} |")
         lines.append("")
     return "\n".join(lines)
 

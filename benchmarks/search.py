@@ -128,7 +128,8 @@ def mbrl(budget: int) -> dict[str, Solve]:
 
     def with_bounds(kind: Any, **options: Any) -> Solve:
         def make(space: Box) -> Any:
-            low, high = space.low.tolist(), space.high.tolist()
+            shape = space.shape if len(space.shape) > 1 else (1, *space.shape)  # a point of theirs has a time axis
+            low, high = space.low.reshape(shape).tolist(), space.high.reshape(shape).tolist()
             optimizer = kind(lower_bound=low, upper_bound=high, device=torch.device("cpu"), **options)
 
             def search(objective: Objective, start: Tensor | None) -> tuple[Tensor, int]:
@@ -136,11 +137,11 @@ def mbrl(budget: int) -> dict[str, Solve]:
 
                 def value(x: Tensor) -> Tensor:
                     counted.append(len(x))
-                    return objective(space.project(x))
+                    return objective(space.project(x.reshape(-1, *space.shape)))
 
                 first = space.centre if start is None else start
-                best = optimizer.optimize(value, x0=first.clone())
-                return space.project(best.float()), sum(counted)
+                best = optimizer.optimize(value, x0=first.reshape(shape).clone())
+                return space.project(best.float().reshape(space.shape)), sum(counted)
 
             return search
 
@@ -213,8 +214,10 @@ def contenders(by: str, budget: int) -> dict[str, tuple[Any, Solve]]:
     return {name: (None, solve) for name, solve in others.items()}
 
 
-def fits(planner: Any, of: Instances) -> bool:
-    """Whether this contender can search the problem. Those of others search boxes."""
+def fits(name: str, planner: Any, of: Instances) -> bool:
+    """Whether this contender can search the problem. Those of others search boxes; mbrl-lib's iCEM needs time steps."""
+    if name == "mbrl-lib, iCEM" and len(of.space.shape) < 2:
+        return False
     if not isinstance(of.space, Box) and (planner is None or isinstance(planner, CMAES)):
         return False
     return of.gradient or not isinstance(planner, GradientAscent | LBFGS | GradCEM | CEMGD)
@@ -225,7 +228,7 @@ def run(name: str, budget: int, by: str, screen: cli.Screen) -> None:
     known = {row["contender"] for row in KEPT.rows(problem=name, budget=str(budget))}
     for contender, (planner, solve) in contenders(by, budget).items():
         of = PROBLEMS[name]()
-        if contender in known or not fits(planner, of):
+        if contender in known or not fits(contender, planner, of):
             continue
         screen.status(f"{name}: {contender}, {budget} evaluations")
         objectives = of.at(slice(None))
