@@ -231,21 +231,14 @@ def run(name: str, budget: int, by: str, screen: cli.Screen) -> None:
         if contender in known or not fits(contender, planner, of):
             continue
         screen.status(f"{name}: {contender}, {budget} evaluations")
-        objectives = of.at(slice(None))
+        objectives, rows = of.at(slice(None)), []
         for stage, (point, evaluations) in enumerate(solve(of)):
             with torch.no_grad():
-                values = objectives[stage](point.unsqueeze(1))[:, 0]
-            if stage in (0, STAGES - 1):
-                KEPT.add(
-                    {
-                        "problem": name,
-                        "budget": str(budget),
-                        "start": "cold" if stage == 0 else "warm",
-                        "contender": contender,
-                        "evaluations": str(evaluations),
-                        "values": " ".join(f"{value:.6g}" for value in values.tolist()),
-                    }
-                )
+                values = objectives[stage](point.unsqueeze(1))[:, 0].tolist()
+            row = {"problem": name, "budget": str(budget), "contender": contender, "evaluations": str(evaluations)}
+            rows.append(row | {"values": " ".join(f"{value:.6g}" for value in values)})
+        for start, row in (("cold", rows[0]), ("warm", rows[-1])):
+            KEPT.add(row | {"start": start})
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
