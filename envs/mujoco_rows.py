@@ -24,7 +24,7 @@ from gymnasium.envs.mujoco.walker2d_v5 import Walker2dEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
-from elites.envs.mujoco import TranslatedTask
+from elites.envs.mujoco import HalfCheetah, HumanoidStandup
 
 Array = NDArray[Any]
 CONTROL = int(mujoco.mjtState.mjSTATE_CTRL)  # a bit; the state holds its parts in the order of their bits
@@ -160,6 +160,8 @@ RULES: dict[type, type[Rule]] = {
     Walker2dEnv: Walks,
     AntEnv: Crawls,
     InvertedPendulumEnv: Balances,
+    HalfCheetah: Translated,
+    HumanoidStandup: Translated,
 }
 
 
@@ -214,16 +216,22 @@ class MujocoRows:
 
 
 def mujoco_rows(env: gymnasium.Env[Any, Any], count: int) -> MujocoRows | None:
-    """Rows of this environment. None if no rule is known, or if the rule does not repeat a few of its steps."""
+    """Rows of this environment. None if no rule is known, or if the rule does not repeat a few of its steps.
+
+    The caller cuts the episodes at the environment's limit.
+    """
     inner = env.unwrapped
-    kind = Translated if isinstance(inner, TranslatedTask) else RULES.get(type(inner))
-    outer = env
+    outer, limits = env, 0
     while isinstance(outer, PLAIN):
-        outer = outer.env
-    if kind is None or outer is not inner or not isinstance(inner, MujocoEnv) or inner.render_mode is not None:
+        outer, limits = outer.env, limits + isinstance(outer, TimeLimit)
+    kind = RULES.get(type(inner))
+    if kind is None or outer is not inner or limits > 1 or not isinstance(inner, MujocoEnv) or inner.render_mode:
         return None
-    rows = MujocoRows(env, kind(inner), count)
-    return rows if _repeats(rows, env) else None
+    try:
+        rows = MujocoRows(env, kind(inner), count)
+        return rows if _repeats(rows, env) else None
+    except (AttributeError, TypeError, ValueError):  # another release of Gymnasium
+        return None
 
 
 def _repeats(rows: MujocoRows, env: gymnasium.Env[Any, Any]) -> bool:
@@ -233,9 +241,6 @@ def _repeats(rows: MujocoRows, env: gymnasium.Env[Any, Any]) -> bool:
     env.reset(seed=0)
     expected = [env.step(action)[:3] for action in actions]
     rows.begin([0])
-    try:
-        found = [[x[0] for x in rows.step(np.zeros(1, dtype=int), action[None])] for action in actions]
-    except AttributeError:  # another release of Gymnasium
-        return False
+    found = [[x[0] for x in rows.step(np.zeros(1, dtype=int), action[None])] for action in actions]
     pairs = [pair for one, other in zip(expected, found, strict=True) for pair in zip(one, other, strict=True)]
     return all(np.array_equal(one, other) for one, other in pairs)

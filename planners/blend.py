@@ -24,6 +24,7 @@ from elites.planners.weighting import best, like
 from elites.spaces import Box
 
 ELITES = 10  # in a plan
+LEAST = 4  # evaluations besides gradient steps: of a test for a gradient, the last plan and new candidates
 MOST = 6  # elites that climb all the way, at most
 FEWEST = 5  # candidates of a proposal in a round; a small plan has fewer proposals
 BONUS = 0.5  # the share of a round for the proposal with the most credit
@@ -48,9 +49,10 @@ class Blend(SamplingPlanner):
 
     def solve(self, evaluator: Evaluator) -> Plan:
         problem, budget = evaluator.problem, self._budget(evaluator.problem)
-        steps = min(self.ascent.steps, int(self.share * budget) - 2)  # the test and the first point cost one each
+        spent = min(int(self.share * budget), budget - LEAST)  # on gradient steps
+        steps = min(self.ascent.steps, spent - 1)  # the first point costs one
         climbs = steps > 0 and isinstance(problem.space, Box) and evaluator.has_gradient()
-        starts = max(min(int(self.share * budget / (steps + 1)), MOST), 1) if climbs else 0
+        starts = min(spent // (steps + 1), MOST) if climbs else 0
         search = self.search(problem, budget - evaluator.evaluations - starts * (steps + 1))
         found = driven(search, evaluator)
         if climbs and not evaluator.expired():
@@ -67,9 +69,10 @@ class Blend(SamplingPlanner):
     def _climbed(self, evaluator: Evaluator, found: Plan, steps: int, starts: int) -> Plan:
         """Twice as many elites climb for a third of the steps, and the best of them go on."""
         axis = len(evaluator.problem.batch)
-        many, first = min(2 * starts, found.elites.shape[axis]), max(steps // 3, 1)
-        left = starts * (steps + 1) - many * (first + 1)
-        few = max(left // (steps + 1), 1)
+        budget, first = starts * (steps + 1), max(steps // 3, 1)
+        many = min(2 * starts, found.elites.shape[axis], budget // (first + 1))
+        left = budget - many * (first + 1)
+        few = min(max(left // (steps + 1), 1), many)
         points, values = self._higher(evaluator, found.elites.narrow(axis, 0, many), first)
         if left > few:
             top, top_values = self._higher(evaluator, points.narrow(axis, 0, few), left // few - 1)
@@ -175,5 +178,5 @@ class BlendSearch(Search):
 
 
 def _elites(count: int) -> TopK:
-    """10 % of many candidates, 20 % of few."""
+    """10 % of many candidates, 20 % of few, the bonus included. So without a bonus the refit averages all its own."""
     return TopK(max(count // 10, 2) if count >= 40 else min(count, count // 5 + 1))

@@ -60,6 +60,8 @@ class Evaluator:
         try:
             _, gradient = self.trace(self.problem.fallback.unsqueeze(len(self.problem.batch)))
             gradient()
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError):  # such as "can't call numpy() on a tensor that requires grad"
             return False
         return True

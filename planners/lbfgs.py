@@ -14,7 +14,7 @@ from elites.planners.evaluator import Evaluator, certain
 from elites.planners.weighting import like
 from elites.spaces import Box, Space
 
-SHORTEST = 1e-3  # an ascent whose step has shrunk below this share stops
+SHORTEST, LONGEST = 1e-3, 1e6  # an ascent whose step has shrunk or grown beyond these shares stops
 LONGER = 2.0  # the factor after a step that shows no curvature
 
 
@@ -52,8 +52,8 @@ class LBFGS(Ascent):
             place, slope = torch.where(taken, there, place), torch.where(taken, steepness, slope)
             ahead = self._direction(curvature, slope, units.free(place, slope))
             direction = torch.where(taken, ahead, direction)
-            eta = torch.where(learned, 1.0, eta * torch.where(better, LONGER, self.shrink))
-            going = going & (eta > SHORTEST)
+            eta = torch.where(learned, torch.ones_like(eta), torch.where(better, eta * LONGER, eta * self.shrink))
+            going = going & (eta > SHORTEST) & (eta < LONGEST)
         return points, values
 
     def _direction(self, curvature: Curvature, slope: Tensor, free: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ class Around(Proposal):
 
     def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
         (scale,) = self.tensors
-        self.tensors = ((scale * torch.where(better, self.grow, self.shrink)).clamp(self.least, self.most),)
+        scale = torch.where(better, scale * self.grow, scale * self.shrink)
+        self.tensors = (scale.clamp(self.least, self.most),)
 
 
 class Mutations(Proposal):
@@ -80,7 +81,8 @@ class Mutations(Proposal):
             len(best.flatten(0, len(draw.batch) - 1)) * count if draw.batch else count, draw.rng
         )
         random = random.reshape(*draw.batch, count, *draw.space.shape)
-        return torch.where(stretches(draw, count) > 0, random, best.unsqueeze(len(draw.batch)))
+        mixed = torch.where(stretches(draw, count) > 0, random, best.unsqueeze(len(draw.batch)))
+        return draw.space.project(mixed)
 
     def learn(self, points: Tensor, values: Tensor, better: Tensor, space: Space) -> None:
         """There is nothing to learn."""
@@ -109,10 +111,15 @@ class Stretches:
 
 
 def stretches(draw: Draw, samples: int) -> Tensor:
-    """(*B, samples, *E): 1 in a random stretch of a point's first axis, at most about half of it, and 0 elsewhere."""
-    length = draw.space.shape[0]
+    """(*B, samples, *E): 1 in a random stretch of the steps, at most about half of them, and 0 elsewhere.
+
+    A point with one axis has no steps: all of it is one stretch.
+    """
+    length, others = steps(draw.space), [1] * (len(draw.space.shape) - 1)
+    if not others:
+        return draw.uniform(samples, 1).new_ones(*draw.batch, samples, 1)
     middle = draw.uniform(samples, 1) * length
     width = 1 + draw.uniform(samples, 1).square() * length / 2
     at = torch.arange(length, dtype=middle.dtype, device=middle.device) + 0.5
     inside = ((at - middle).abs() <= width / 2).to(middle)  # (*B, samples, H)
-    return inside.reshape(*inside.shape, *[1] * (len(draw.space.shape) - 1))
+    return inside.reshape(*inside.shape, *others)

@@ -11,6 +11,7 @@ import pytest
 
 import elites.envs  # noqa: F401  # registers the tasks of this package
 from elites.envs import mujoco_rows as of
+from elites.envs.mujoco import HalfCheetah
 from elites.envs.mujoco_rows import mujoco_rows
 from elites.runs.environments import make
 from elites.runs.stages import Limited, Singles, stage
@@ -68,7 +69,18 @@ def own_class(env: Any) -> Any:
     return Own()
 
 
-@pytest.mark.parametrize("change", [doubled, own_class], ids=["a wrapper", "a subclass"])
+def own_task(env: Any) -> Any:
+    class Own(HalfCheetah):
+        pass
+
+    return Own()
+
+
+def limited_twice(env: Any) -> Any:
+    return gymnasium.wrappers.TimeLimit(env, 5)
+
+
+@pytest.mark.parametrize("change", [doubled, own_class, own_task, limited_twice])
 def test_an_environment_of_ones_own_has_no_rows(change: Callable[[Any], Any]) -> None:
     assert mujoco_rows(change(gymnasium.make("Swimmer-v5")), 2) is None
     assert mujoco_rows(gymnasium.make("CartPole-v1"), 2) is None
@@ -82,7 +94,11 @@ def no_place(rule: Any, at: Any) -> Any:
     return rule.env._a_name_that_is_gone
 
 
-@pytest.mark.parametrize("place", [other_place, no_place])
+def nothing(rule: Any, at: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize("place", [other_place, no_place, nothing])
 def test_a_rule_that_does_not_repeat_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch, place: Any) -> None:
     """For example with another release of Gymnasium."""
     monkeypatch.setattr(of.Rule, "place", place)
