@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from problems import ASIDE, DESIGN, PROBLEMS, STAGES, Instances
 from torch import Generator, Tensor
 
 from elites import cli
@@ -44,6 +43,7 @@ from elites.planners import (
     RandomShooting,
 )
 from elites.runs.bench.kept import Kept
+from elites.runs.bench.problems import ASIDE, DESIGN, PROBLEMS, STAGES, Instances
 from elites.spaces import Box
 
 KEPT = Kept(Path("results/search.csv"), ("problem", "budget", "start", "contender", "evaluations", "values"))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from scripts import loaded
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 NAMES = ["random_shooting", "predictive_sampling", "cem", "icem", "mppi", "gradient_ascent", "lbfgs", "cem_gd", "blend"]
 
 
 @pytest.fixture(scope="module")
 def search() -> ModuleType:
-    sys.path.insert(0, BENCHMARKS)  # for its problems
-    try:
-        return loaded("benchmarks/search.py")
-    finally:
-        sys.path.remove(BENCHMARKS)
+    return loaded("benchmarks/search.py")
 
 
 def test_scores_are_between_the_worst_and_the_best(search: ModuleType) -> None:
