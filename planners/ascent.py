@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,3 +44,16 @@ class Ascent(Solver):
         if not isinstance(space, Box):
             name = type(self).__name__
             raise ValueError(f"{name}: expected a Box, as choices have no gradient, got {space!r}; use CEM or ICEM")
+
+
+def climbed(found: Plan, points: Tensor, values: Tensor) -> Plan:
+    """The plan whose first elites climbed to points (*B, k, *E) with values (*B, k), best first."""
+    axis, count = found.value.ndim, values.shape[-1]
+    ok = values.select(-1, 0).isfinite()
+    rest = found.elites.narrow(axis, count, found.elites.shape[axis] - count)
+    return replace(
+        found,
+        best=torch.where(like(ok, found.best), points.select(axis, 0), found.best),
+        value=torch.where(ok, values.select(-1, 0), found.value),
+        elites=torch.cat([points, rest], axis),
+    )

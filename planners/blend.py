@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from elites.fields import Count, Fraction, Positive
+from elites.planners.ascent import climbed
 from elites.planners.cem import TopK
 from elites.planners.distributions import ClippedNormal, Refit, Smoothed, TruncatedNormal, suited
 from elites.planners.evaluator import Evaluator
@@ -79,14 +80,7 @@ class Blend(SamplingPlanner):
             points = torch.cat([top, points.narrow(axis, few, many - few)], axis)
             values = torch.cat([top_values, values.narrow(-1, few, many - few)], -1)
             points, values = best(points, values, many)
-        climbed = values.select(-1, 0).isfinite()
-        rest = found.elites.narrow(axis, many, found.elites.shape[axis] - many)
-        return replace(
-            found,
-            best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
-            value=torch.where(climbed, values.select(-1, 0), found.value),
-            elites=torch.cat([points, rest], axis),
-        )
+        return climbed(found, points, values)
 
     def _higher(self, evaluator: Evaluator, points: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The points after these steps and their values, best first."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from elites.fields import Count
-from elites.planners.ascent import Ascent
+from elites.planners.ascent import Ascent, climbed
 from elites.planners.cem import CEM
 from elites.planners.evaluator import Evaluator
 from elites.planners.gradient_ascent import GradientAscent
 from elites.planners.plan import Plan
 from elites.planners.planner import Solver, driven
-from elites.planners.weighting import best, like
+from elites.planners.weighting import best
 from elites.spaces import Space
 
 
@@ -51,12 +49,4 @@ class CEMGD(Solver):
         points, values = self.ascent.climb(evaluator, found.elites.narrow(axis, 0, self.top_k))
         points, values = best(points, values, self.top_k)
         # Choose the sequence with the highest reward.
-        climbed = values.select(-1, 0).isfinite()
-        rest = found.elites.narrow(axis, self.top_k, found.elites.shape[axis] - self.top_k)
-        return replace(
-            found,
-            best=torch.where(like(climbed, found.best), points.select(axis, 0), found.best),
-            value=torch.where(climbed, values.select(-1, 0), found.value),
-            elites=torch.cat([points, rest], axis),
-            evaluations=evaluator.evaluations,
-        )
+        return replace(climbed(found, points, values), evaluations=evaluator.evaluations)

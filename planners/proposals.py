@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -77,9 +78,7 @@ class Mutations(Proposal):
     tensors = ()
 
     def draw(self, best: Tensor, count: int, draw: Draw) -> Tensor:
-        random = draw.space.uniform(
-            len(best.flatten(0, len(draw.batch) - 1)) * count if draw.batch else count, draw.rng
-        )
+        random = draw.space.uniform(math.prod(draw.batch) * count, draw.rng)
         random = random.reshape(*draw.batch, count, *draw.space.shape)
         mixed = torch.where(stretches(draw, count) > 0, random, best.unsqueeze(len(draw.batch)))
         return draw.space.project(mixed)
