@@ -112,62 +112,79 @@ class Episodes:
         self.centre = inputs.mean if isinstance(inputs, Standardiser) else None
         self.shape = count, each = seeds.shape
         first = np.asarray(stage.begin([int(seed) for seed in seeds.flat]), np.float64)
-        self.seen = first.reshape(count, each, -1)
-        self.live = np.all(np.isfinite(self.seen), axis=-1)
-        self.returns, self.lengths = np.where(self.live, 0.0, np.nan), np.zeros(self.shape, dtype=np.int64)
+        self.seen = first.reshape(count * each, -1)
+        well: Array = np.all(np.isfinite(self.seen), axis=-1)
+        self._returns, self._lengths = np.where(well, 0.0, np.nan), np.zeros(count * each, dtype=np.int64)
         self.sums = np.zeros((2, count, self.seen.shape[-1]))
         self.rngs = [Generator().manual_seed(int(row[0])) for row in seeds]
-        self.acting, self.now, self.noise = np.arange(count), policies, policies.noise(self.rngs, 0)
-        self.steps = 0
+        self.now, self.noise, self.steps = policies, policies.noise(self.rngs, 0), 0
+        self.acting = np.arange(count)  # the policies in the batched product (n)
+        self.live = self._at = np.arange(count * each)  # the rows under way (m), and where they are among n R
+        self._stop(~well)
+
+    @property
+    def returns(self) -> Array:
+        """(N, R)."""
+        return self._returns.reshape(self.shape)
+
+    @property
+    def lengths(self) -> Array:
+        """(N, R)."""
+        return self._lengths.reshape(self.shape)
 
     def step(self) -> None:
         """A step of every episode that has not ended."""
-        acting, live = self.acting, self.live[self.acting]
-        action = self._act()[live.ravel()]
-        i, j = np.nonzero(live)
-        where = acting[i], j
+        live, seen = self.live, self.seen.reshape(*self.shape, -1)[self.acting]
+        action = self._act(seen)[self._at]
         if self.record is not None:
-            self.record.append((where[0], self.seen[where].astype(np.float32)))
+            self.record.append((live // self.shape[1], self.seen[live].astype(np.float32)))
         if self.centre is not None:
-            apart = np.where(live[..., None], self.seen[acting] - self.centre, 0.0)
-            self.sums[:, acting] += apart.sum(1), (apart**2).sum(1)
-        observation, reward, terminated, truncated = self.stage.step(where[0] * self.shape[1] + j, action)
+            self._add(seen)
+        observation, reward, terminated, truncated = self.stage.step(live, action)
         finite = np.isfinite(observation).all(-1) & np.isfinite(reward)
-        self.returns[where] += np.where(finite, reward, np.nan)
-        self.lengths[where] += 1
-        self.seen[where] = observation
-        self.live[where] = finite & ~(terminated | truncated)
+        self._returns[live] += np.where(finite, reward, np.nan)
+        self._lengths[live] += 1
+        self.seen[live] = observation
         self.steps += 1
-        self._let_go()
+        self._stop(~finite | terminated | truncated)
 
-    def _act(self) -> Array:
+    def _act(self, seen: Array) -> Array:
         """Actions (n R, *A) of the policies under way, in the environment's units."""
         if self.steps % NOISE_STEPS == 0:
             self.noise = self.policies.noise(self.rngs, NOISE_STEPS)
         noise = None if self.noise is None else self.noise[self.acting, self.steps % NOISE_STEPS]
-        seen = self.seen[self.acting]
         state = seen if self.inputs is None else self.inputs(seen)
         action = self.now.act(torch.from_numpy(state.astype(np.float32)), noise)
         return self.policies.of.spaces.to_env(action.flatten(0, 1))
 
-    def _let_go(self) -> None:
-        """Takes the policies whose episodes have all ended out of the batched product, if they are many."""
-        under_way = self.live[self.acting].any(1)
-        if under_way.any() and under_way.mean() < FEWER:
-            self.acting = self.acting[under_way]
+    def _add(self, seen: Array) -> None:
+        """Adds what the rows under way see to the sums."""
+        live = np.zeros(seen.shape[:2], dtype=bool)
+        live.ravel()[self._at] = True
+        apart = np.where(live[..., None], seen - self.centre, 0.0)
+        self.sums[:, self.acting] += apart.sum(1), (apart**2).sum(1)
+
+    def _stop(self, ended: Array) -> None:
+        """Stops rows (m,). If many policies have none left, they leave the batched product."""
+        if not ended.any():
+            return
+        self.live, self._at = self.live[~ended], self._at[~ended]
+        each = self.shape[1]
+        under_way, place = np.unique(self._at // each, return_inverse=True)
+        if 0 < len(under_way) < FEWER * len(self.acting):
+            self.acting, self._at = self.acting[under_way], place * each + self._at % each
             self.now = self.policies.rows(torch.from_numpy(self.acting))
 
     @torch.no_grad()
     def go_on(self, until: float = math.inf, watch: Watch = lambda step, under_way: None) -> None:
         """Plays to a step, or to the end of all episodes."""
-        while self.steps < until and self.live.any():
+        while self.steps < until and self.live.size:
             self.step()
-            watch(self.steps, int(self.live.sum()))
+            watch(self.steps, self.live.size)
 
     def keep(self, which: Array) -> None:
         """Stops the episodes of all other policies. which: (N) bool."""
-        self.live &= which[:, None]
-        self._let_go()
+        self._stop(~which[self.live // self.shape[1]])
 
     @property
     def scores(self) -> Scores:

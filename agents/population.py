@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from elites.agents.units import Spaces
 from elites.networks.action_distributions import ActionDistribution, CategoricalAction
@@ -106,7 +107,7 @@ class Policies:
         return inside.reshape(-1, self.each, inside.shape[-1])[: len(self)]
 
     def _filled(self, x: Tensor) -> Tensor:
-        return torch.cat([x, x.new_zeros(self.idle, *x.shape[1:])])
+        return functional.pad(x, (0, 0, 0, 0, 0, self.idle))
 
     def noise(self, rngs: Sequence[Generator], steps: int) -> Tensor | None:
         """The noise of several steps (N, steps, R, A), or None. Every policy draws from a generator of its own."""
