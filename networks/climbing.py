@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from elites.networks import library
 from elites.networks.acting import NORMAL, POINT
-from elites.networks.action_distributions import NormalAction
+from elites.networks.action_distributions import CategoricalAction, NormalAction
 from elites.networks.critics import Critics
 from elites.networks.fitting import Values
 from elites.networks.heads import LOG_STD
@@ -22,16 +22,28 @@ from elites.networks.structures import Calls, Climb, Point
 
 
 def climb(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
-    """The mean of -Q_1(s, π(s)) over states (R, S)."""
+    """The mean of -Q_1(s, π(s)) over states (R, S), or of -Σ_a π(a | s) Q_1(s, a) for one choice."""
 
     def composed() -> Tensor:
         return -critics.value(state, policy.action(state)).mean()
+
+    if policy.choices is not None:
+        return -_expected(policy, critics, state).mean()
 
     both = _ready(policy, critics, state) if policy.head == POINT else None
     if both is None:
         return composed()
     climber = idle(both[0], key := ("climb", both[1], *state.shape), lambda: _TanhClimber(*both, *state.shape, 1))
     return _loss(climber, key, climber.there(state), (policy, critics), state, composed)
+
+
+def _expected(policy: Policy, critics: Critics, state: Tensor) -> Tensor:
+    """Σ_a π(a | s) Q_1(s, a) (R). Every value is that of a whole choice, as in the data."""
+    shares = cast("CategoricalAction", policy.distribution(state)).shares()
+    count, answers = shares.shape[1], torch.eye(shares.shape[1], dtype=state.dtype, device=state.device)
+    with torch.no_grad():
+        values = critics.value(state.repeat_interleave(count, 0), answers.repeat(len(state), 1))
+    return (shares * values.reshape(-1, count)).sum(-1)
 
 
 def soft_climb(

@@ -13,6 +13,8 @@ from elites.agents.algorithms.searched import Searched
 from elites.agents.nets import Part
 from elites.agents.replay import Replay, Rows
 from elites.agents.units import Spaces
+from elites.networks.heads import head_for
+from elites.spaces import Choices
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,22 @@ class CGP(Searched):
     search_for: Literal["policy", "target"] = "policy"
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        return {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng)}
+        return {
+            "critics": self.searchable_critics(spaces, rng),
+            "policy": self.new_policy(spaces, rng, head_for(spaces.world)),
+        }
 
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
 
     def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
-        """‖π(s) - πCEM(s)‖². If `following` is given, it is πCEM(s') and the loss is at s'."""
+        """‖π(s) - πCEM(s)‖², or -ln π(πCEM(s) | s) for choices. If `following` is given, it is πCEM(s') at s'."""
         if following is None:
             state, found = batch.state, self.best(nets.critics, nets, batch.state)
         else:
             state, found = batch.next_state, following
+        if isinstance(nets.spaces.action, Choices):
+            return -nets.policy.distribution(state).log_density(found).mean()
         return (nets.policy.action(state) - found).square().sum(-1).mean()
 
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:

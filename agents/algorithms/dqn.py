@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from elites.agents.algorithm import Losses
 from elites.agents.algorithms.networked import Networked
+from elites.agents.algorithms.q_learning import or_random
 from elites.agents.nets import Nets, Part
 from elites.agents.network import Network
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
-from elites.fields import Fraction, Rate
+from elites.fields import Fraction, Positive, Rate
 from elites.networks.architecture import Architecture
 from elites.networks.mlp import MLP
 from elites.spaces import Choices
@@ -34,6 +35,7 @@ class DQN(Networked):
     network: Network = Network.of(Architecture((128, 128)), 5e-4)
     exploration: Fraction = 0.1  # ε: the share of random answers
     double: bool = True  # whether the critic chooses the next answer; else its slow copy
+    reward_scale: Positive = 1.0  # factor of the rewards; the loss is linear above an error of 1
     tau: Rate = 0.005  # τ: slow ← slow + τ (fast - slow)
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
@@ -44,10 +46,7 @@ class DQN(Networked):
         return {"critic": Part(critic, self.network.value_optimizer, slow=True)}
 
     def explore(self, nets: DQNNets, state: Tensor) -> Tensor:
-        """ε-greedy."""
-        rows = len(state)
-        random = torch.rand(rows, 1, generator=nets.rng, device=state.device) < self.exploration
-        return torch.where(random, nets.spaces.action.uniform(rows, nets.rng), self.exploit(nets, state))
+        return or_random(self.exploit(nets, state), nets, self.exploration)
 
     def exploit(self, nets: DQNNets, state: Tensor) -> Tensor:
         return nets.spaces.action.project(nets.critic.alone(state))
@@ -59,7 +58,7 @@ class DQN(Networked):
             judged = nets.slow.critic.alone(batch.next_state)
             chosen = nets.critic.alone(batch.next_state) if self.double else judged
             future = (judged * nets.spaces.action.project(chosen)).sum(-1)
-            target = batch.reward + self.discount * future * ~batch.terminated
+            target = self.reward_scale * batch.reward + self.discount * future * ~batch.terminated
         value = (nets.critic.alone(batch.state) * batch.action).sum(-1)
         yield "critic", functional.smooth_l1_loss(value, target), {"value": value.mean().detach()}
         nets.follow(self.tau)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithms.networked import Networked
@@ -15,8 +16,9 @@ from elites.fields import Count, NonNegative, Rate
 from elites.networks.acting import perturbed
 from elites.networks.critics import Critics
 from elites.networks.fitting import bellman
+from elites.networks.heads import Head, head_for
 from elites.networks.policies import Policy
-from elites.spaces import Box
+from elites.spaces import Box, Choices
 
 
 class QNets(Nets):
@@ -58,23 +60,43 @@ class QLearning(Networked):
 
 @dataclass(frozen=True)
 class DeterministicPolicy(QLearning):
-    """The base of agents whose policy climbs Q and explores with normal noise, in half widths of the box."""
+    """The base of agents whose policy climbs Q and explores with normal noise, in half widths of the box.
 
-    exploration_noise: NonNegative = 0.1  # spread of the noise on actions that collect data
+    exploration_noise: the spread of the noise on actions that collect data, or the share of random choices.
+    """
+
+    exploration_noise: NonNegative = 0.1
 
     @property
     def period(self) -> int:
         return math.lcm(self.policy_every, self.target_every)
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        return {"critics": self.new_critics(spaces, rng), "policy": self.new_policy(spaces, rng, slow=True)}
+        policy = self.new_policy(spaces, rng, climbing_head(spaces), slow=True)
+        return {"critics": self.new_critics(spaces, rng), "policy": policy}
 
     def explore(self, nets: ActorCritic, state: Tensor) -> Tensor:
         action = nets.policy.action(state)
+        if isinstance(nets.spaces.action, Choices):
+            return or_random(action, nets, self.exploration_noise)
         return perturbed(action, nets.normal(action), self.exploration_noise, math.inf)
 
     def exploit(self, nets: ActorCritic, state: Tensor) -> Tensor:
         return nets.policy.action(state)
+
+
+def climbing_head(spaces: Spaces) -> Head:
+    """The head of a policy that climbs Q. Raises a ValueError for several choices at once."""
+    if isinstance(spaces.world, Choices) and len(spaces.world.sizes) > 1:
+        raise ValueError(f"action space: expected a Box or one choice, got {spaces.world}")
+    return head_for(spaces.world)
+
+
+def or_random(action: Tensor, nets: Nets, share: float) -> Tensor:
+    """ε-greedy: actions (R, A), of which a share ε is random."""
+    rows = len(action)
+    random = torch.rand(rows, 1, generator=nets.rng, device=action.device) < share
+    return torch.where(random, nets.spaces.action.uniform(rows, nets.rng), action)
 
 
 def smoothed(action: Tensor, nets: Nets, spread: float, clip: float) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from elites.agents.algorithms.cgp import CGP
-from elites.agents.algorithms.q_learning import ActorCritic
+from elites.agents.algorithms.q_learning import ActorCritic, climbing_head
+from elites.agents.nets import Part
 from elites.agents.replay import Rows
+from elites.agents.units import Spaces
 from elites.networks.climbing import climb
 
 
@@ -22,6 +24,10 @@ class QGP(CGP):
             raise ValueError(
                 f"QGP.search_for: expected 'policy', as its policy imitates no search, got {self.search_for!r}"
             )
+
+    def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
+        climbing_head(spaces)
+        return super().parts(spaces, rng)
 
     def policy_loss(self, nets: ActorCritic, batch: Rows, following: Tensor | None = None) -> Tensor:
         """-Q_1(s, π(s)), as in DDPG."""

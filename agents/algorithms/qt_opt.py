@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator, Tensor
 
 from elites.agents.algorithm import Losses
@@ -13,7 +12,6 @@ from elites.agents.algorithms.searched import Searched
 from elites.agents.nets import Part
 from elites.agents.replay import Replay
 from elites.agents.units import Spaces
-from elites.networks.critics import Critics
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,7 @@ class QtOpt(Searched):
     """Q-learning without a policy network."""
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
-        critics = self.new_critics(spaces, rng)
-        elsewhere = QNets(spaces, Generator(rng.device), {})  # a planner that cannot search this space raises here
-        assert isinstance(critics.module, Critics)
-        self.best(critics.module, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
-        return {"critics": critics}
+        return {"critics": self.searchable_critics(spaces, rng)}
 
     def exploit(self, nets: QNets, state: Tensor) -> Tensor:
         return self.best(nets.critics, nets, state)

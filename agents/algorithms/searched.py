@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from elites.agents.algorithms.q_learning import QLearning, QNets, smoothed
-from elites.agents.nets import Nets
+from elites.agents.nets import Nets, Part
 from elites.agents.replay import Rows
+from elites.agents.units import Spaces
 from elites.fields import NonNegative
 from elites.networks.critics import Critics
 from elites.networks.engine import Precision
@@ -31,6 +32,13 @@ class Searched(QLearning):
     sampling: Precision = "fastest"
     policy_noise: NonNegative = 0.2  # spread of the noise on the targets' actions, in half widths of the box
     noise_clip: NonNegative = 0.5  # bound of this noise
+
+    def searchable_critics(self, spaces: Spaces, rng: Generator) -> Part:
+        """New critics. A planner that cannot search this space raises here."""
+        critics, elsewhere = self.new_critics(spaces, rng), QNets(spaces, Generator(rng.device), {})
+        assert isinstance(critics.module, Critics)
+        self.best(critics.module, elsewhere, torch.zeros(1, spaces.state_size, device=rng.device))
+        return critics
 
     @torch.no_grad()
     def best(self, critics: Critics, nets: Nets, state: Tensor) -> Tensor:

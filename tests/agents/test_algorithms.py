@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete, MultiDiscrete
 from torch import Generator, Tensor, tensor
 from torch.distributions import Normal
 
@@ -19,6 +20,7 @@ from elites.agents import (
     AGENTS,
     CGP,
     DDPG,
+    DQN,
     QGP,
     SAC,
     TD3,
@@ -263,6 +265,38 @@ def test_what_an_agent_explores_by() -> None:
     for name in ("cgp", "qgp", "qt_opt"):
         found = agent(AGENTS[name](network=Network.of(ONE), search=CEM()))
         assert 0.8 < found.act(states[:50]).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["ddpg", "td3", "qgp"])
+def test_several_choices_at_once_cannot_be_climbed(name: str) -> None:
+    with pytest.raises(ValueError, match=r"action space: expected a Box or one choice, got Choices\(\(2, 3\)\)"):
+        Agent(AGENTS[name](), 1, MultiDiscrete([2, 3]), seed=0)
+
+
+def test_an_agent_that_imitates_takes_several_choices() -> None:
+    found = Agent(CGP(network=Network.of(ONE)), 1, MultiDiscrete([2, 3]), seed=0)
+    assert found.act(np.zeros((4, 1)), explore=False).shape == (4, 2)
+
+
+def test_a_share_of_choices_is_random() -> None:
+    found = Agent(DDPG(network=Network.of(ONE), exploration_noise=0.3), 1, Discrete(3), seed=0)
+    always(found.nets.policy, 0.0, 9.0, 0.0)
+    taken = found.act(np.zeros((20_000, 1)))
+    assert [(taken == answer).mean() for answer in range(3)] == pytest.approx([0.1, 0.8, 0.1], abs=0.01)
+    assert (found.act(np.zeros((9, 1)), explore=False) == 1).all()
+
+
+def test_dqn_learns_from_rewards_in_other_units() -> None:
+    """Where its loss is quadratic, a factor of the rewards is one of the targets."""
+    losses = []
+    for scale, reward in ((1.0, 0.01), (0.01, 1.0)):
+        found = Agent(DQN(network=Network.of(ONE), reward_scale=scale), 1, Discrete(3), seed=0)
+        for _ in range(40):
+            x = np.zeros((1, 1))
+            never = np.zeros(1, dtype=bool)
+            found.observe(Transition(x, np.ones(1, int), np.full(1, reward), x, never, never, np.arange(1)))
+        losses.append(found.update())
+    assert losses[0] == losses[1]
 
 
 # --- what moves when --------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ UNIT = Box([-1.0], [1.0])
 OFFLINE = {"cgp offline": {"name": "cgp", "mode": "offline"}, "qgp offline": {"name": "qgp", "mode": "offline"}}
 # those that accept choices
 CHOOSES = ("burst", "segment", "closed_form", "qt_opt", "awac", "awr", "rwr", "bc", "dspg", "ppo", "trpo")
-CHOOSES += ("reps", "urex", "reinforce", "dqn")
+CHOOSES += ("reps", "urex", "reinforce", "dqn", "cgp", "cgp offline", "qgp", "qgp offline", "ddpg", "td3")
 ONLY_CHOOSES = ("dqn",)
 ALL = [*sorted(AGENTS), *OFFLINE, *SMALL]
 BOXES = [name for name in ALL if name not in ONLY_CHOOSES]
@@ -131,6 +131,7 @@ NARROW = of(hidden=[64, 64])
 FAST = NARROW | {"policy_optimizer": {"rate": 3e-3}, "value_optimizer": {"rate": 3e-3}}
 PLAIN = FAST | {"name": "plain"}
 TUNED: dict[str, dict[str, Any]] = {
+    **{name: {"network": NARROW} for name in ("ddpg", "td3", "qgp")},
     "sac": {"network": FAST, "temperature_rate": 3e-3},  # its temperature starts at 1, far from its target
     "dspg": {"network": PLAIN, "reward_scale": 20.0},
     "mpo": {"network": PLAIN, "target_every": 20},

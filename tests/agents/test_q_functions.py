@@ -14,10 +14,12 @@ from elites import Box
 from elites.agents.algorithms.searched import PI_CEM
 from elites.networks import library
 from elites.networks.architecture import Architecture
+from elites.networks.climbing import climb
 from elites.networks.critics import Critics
 from elites.networks.heads import NormalHead
 from elites.networks.native import Native
 from elites.networks.policies import Policy
+from elites.spaces import Choices
 
 UNIT = Box([-1.0], [1.0])
 
@@ -115,6 +117,22 @@ def test_a_policy_stays_in_its_box() -> None:
         found = policy(torch.randn(1, 3, generator=rng(1)))[0]
         torch.testing.assert_close(found, bound)
         assert ((found >= low) & (found <= high)).all()
+
+
+def test_a_policy_of_choices_climbs_its_expected_value() -> None:
+    """Σ_a π(a | s) Q(s, a), whose slope by a logit is π(a) (Q(s, a) - Σ π Q)."""
+    policy, critics = Policy(2, Choices((3,)), Architecture((8,)), rng()), Critics(2, 3, 2, Architecture((8,)), rng(1))
+    always(policy, 0.0, 1.0, -1.0)
+    state = torch.randn(4, 2, generator=rng(2))
+    shares = tensor([0.0, 1.0, -1.0]).softmax(0)
+    values = torch.stack([critics.value(state, answer.expand(4, -1)) for answer in torch.eye(3)], 1).detach()
+    expected = values @ shares
+    loss = climb(policy, critics, state)
+    torch.testing.assert_close(loss, -expected.mean())
+    loss.backward()
+    slope = -(shares * (values - expected.unsqueeze(1))).mean(0)
+    torch.testing.assert_close(policy.mlp.biases[-1].grad.flatten(), slope)
+    assert all(weight.grad is None for weight in critics.parameters())
 
 
 def test_pi_cem_finds_the_maximum_of_a_known_q_in_a_batch() -> None:
