@@ -38,6 +38,7 @@ class PETSConfig(Checked):
     horizon: Count = 45  # steps in a plan
     particles: Count = 5  # rollouts of each candidate, spread over the members
     noise: Literal["common", "independent"] = "common"  # whether all candidates share the model's noise
+    gradient: Literal["particles", "means"] = "particles"  # what ascents follow; `means` is one row for each member
     risk: NonNegative = 0.0  # standard deviations over the particles to subtract from a return
     discount: Fraction = 1.0  # factor of the reward for every step
     replan_every: Count = 1  # steps between two plans
@@ -84,7 +85,7 @@ class PETS(Learner):
             rng=self.rng,
         )
         self.value = None if config.value is None else PlanValue(state_size, config.value, task.encode, self.rng)
-        options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise")}
+        options = {n: getattr(config, n) for n in ("discount", "particles", "risk", "noise", "gradient")}
         given = (self.model, task.reward, task.terminated, self.value)
         returns = Return(*given, **options) if config.plan == "sequence" else self._of_policies(*given, **options)
         self.mpc = MPC(

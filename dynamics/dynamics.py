@@ -20,6 +20,11 @@ class Dynamics(ABC, Generic[Drawn]):
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Drawn:
         """All randomness of a rollout: shared by all candidates, or separate for each of `candidates`, (*B, N)."""
 
+    def means(self, horizon: int) -> Drawn:
+        """A rollout's data without noise: one particle for each mean that the model has."""
+        name = type(self).__name__
+        raise ValueError(f"{name}: expected a model whose noise can be left out, for gradients of its means")
+
     @abstractmethod
     def rollout(self, state: Tensor, actions: Tensor, drawn: Drawn) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) -> the next states, (*B, N, P, H, S)."""

@@ -163,9 +163,9 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
         """Assigns particles evenly to members: rounds up to a multiple, or picks as many random members."""
         kind, size, count = self.config.propagation, self.state_size, len(self.best_members)
         device = self.relative.device
-        met = None if count == self.config.members else self.best_members  # None is all, without a copy
         if kind == "mean":
-            return self._drawn(met, 1, None)
+            return self.means(horizon)
+        met = self._met
         if particles < count and kind == "tsinf":
             met = self.best_members[torch.randperm(count, generator=rng, device=device)[:particles]]
             count = particles
@@ -181,6 +181,15 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
             order = torch.rand(horizon, particles, generator=rng, device=device).argsort(-1)
             order = order // (particles // count)
         return self._drawn(met, particles, epsilon, order)
+
+    def means(self, horizon: int) -> Draw:
+        """One particle for each member, or one for their mean."""
+        return self._drawn(self._met, 1 if self.deterministic else len(self.best_members), None)
+
+    @property
+    def _met(self) -> Tensor | None:
+        """The members that take part. None is all, without a copy."""
+        return None if len(self.best_members) == self.config.members else self.best_members
 
     @torch.no_grad()
     def _drawn(

@@ -36,6 +36,9 @@ class FunctionDynamics(Checked, Dynamics[Tensor]):
         """(P, H, Z), or (*B, N, P, H, Z)."""
         return torch.randn(*candidates, particles, horizon, self.noise_size, generator=rng, device=rng.device)
 
+    def means(self, horizon: int) -> Tensor:
+        return torch.zeros(1, horizon, self.noise_size)
+
     def rollout(self, state: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
         *batch, samples, horizon, _ = actions.shape
         particles = drawn.shape[-3]

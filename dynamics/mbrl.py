@@ -51,6 +51,13 @@ class Model(Dynamics[Draw]):
 
     def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> Draw:
         """All randomness of a rollout, and the model's current weights, normalizer and elite members."""
+        return self._current().draw(particles, horizon, rng, candidates)
+
+    def means(self, horizon: int) -> Draw:
+        return self._current().means(horizon)
+
+    def _current(self) -> ProbabilisticEnsemble:
+        """The ensemble that computes the model, as it is now."""
         ensemble, net = self._ensemble, self.net
         weight, normalizer = ensemble.mlp.weights[0], self.model.input_normalizer
         if normalizer is not None:  # every training gives it new tensors
@@ -64,7 +71,7 @@ class Model(Dynamics[Draw]):
             with torch.no_grad():
                 ensemble.min_log_var.copy_(net.min_logvar)
                 ensemble.max_log_var.copy_(net.max_logvar)
-        return ensemble.draw(particles, horizon, rng, candidates)
+        return ensemble
 
     @property
     def chunk(self) -> int:

@@ -48,8 +48,9 @@ class Return(Checked, Sequences):
     once for the whole rollout: reward and terminated (bool) of (state, action, next_state), terminal_value of (state).
     If a rollout terminates after a step, its rewards end with that step.
     noise: `common` is the same for all candidates of a plan. The objective is then smooth, and candidates are compared
-    under the same luck. `independent` draws new noise for each candidate at every call. chunk: rollouts in memory at
-    once; None takes the model's number.
+    under the same luck. `independent` draws new noise for each candidate at every call. gradient: what gradients and
+    their line searches follow. `means` are the rollouts of the members' means, one for each member, as in the published
+    code of CEM-GD. Samples always have particles. chunk: rollouts in memory at once; None takes the model's number.
     """
 
     dynamics: Dynamics[Any] | Callable[..., Tensor]
@@ -60,6 +61,7 @@ class Return(Checked, Sequences):
     particles: Count = 20
     risk: NonNegative = 0.0
     noise: Literal["common", "independent"] = "common"
+    gradient: Literal["particles", "means"] = "particles"
     chunk: Count | None = None
 
     def __post_init__(self) -> None:
@@ -145,8 +147,7 @@ class _At:
         problems = math.prod(state.shape[:-1])
         chunk = self.dynamics.chunk if returns.chunk is None else returns.chunk
         self.together = max(1, chunk // (self.particles * problems))  # candidates of every problem in one call
-        self.drawn: Any = None
-        self.horizon: int | None = None
+        self._held: dict[tuple[bool, int], Any] = {}  # the data of rollouts that candidates share
 
     def __call__(self, actions: Tensor) -> Tensor:
         return self._scored(actions, False)
@@ -159,11 +160,15 @@ class _At:
         self.dynamics.check_gradient(self.state, candidates)
         scores, entry = [], self.returns.entry
         for part in torch.split(candidates, self.together, -1 - entry):
-            horizon = self.returns.steps(part)
-            if self.returns.noise == "independent":
-                self.drawn = self.dynamics.draw(self.particles, horizon, self.rng, tuple(part.shape[:-entry]))
-            elif horizon != self.horizon:
-                self.horizon = horizon
-                self.drawn = self.dynamics.draw(self.particles, horizon, self.rng)
-            scores.append(self.returns.played(self.state, part, self.drawn, rough))
+            scores.append(self.returns.played(self.state, part, self._data(part, rough), rough))
         return scores[0] if len(scores) == 1 else torch.cat(scores, -1)
+
+    def _data(self, part: Tensor, rough: bool) -> Any:
+        """What the rollouts of candidates (*B, N, *E) need: their particles and noise."""
+        horizon, means = self.returns.steps(part), self.returns.gradient == "means" and not rough
+        if self.returns.noise == "independent" and not means:
+            return self.dynamics.draw(self.particles, horizon, self.rng, tuple(part.shape[: -self.returns.entry]))
+        if (key := (means, horizon)) not in self._held:
+            of = self.dynamics
+            self._held[key] = of.means(horizon) if means else of.draw(self.particles, horizon, self.rng)
+        return self._held[key]

@@ -174,6 +174,23 @@ def test_entries_that_are_absolute_and_angles() -> None:
     assert torch.allclose(states, shifted)
 
 
+@pytest.mark.parametrize("noise", ["common", "independent"])
+def test_means_are_one_row_for_each_of_the_best_members(noise: Any) -> None:
+    model = ensemble()
+    model.best_members = torch.tensor([3, 1])
+    states = model.rollout(STATE, ACTIONS, model.means(6))
+    assert states.shape == (2, 5, 2, 6, 3)
+    for row, member in enumerate((3, 1)):
+        state = STATE[1]
+        for t in range(6):
+            state = state + by_hand(model, member, torch.cat([state, ACTIONS[1, 2, t]]))[0][0]
+            assert torch.allclose(states[1, 2, row, t], state)
+    moves = ACTIONS.clone().requires_grad_()
+    values = Return(model, last, particles=20, noise=noise, gradient="means").at(STATE, rng())(moves)
+    assert torch.allclose(values, states[..., 0].sum(-1).mean(-1))
+    assert torch.autograd.grad(values.sum(), moves)[0].abs().sum() > 0
+
+
 def test_the_networks_see_what_is_encoded() -> None:
     def encode(state: Tensor) -> Tensor:
         return torch.stack([state[:, 0].sin(), state[:, 0].cos()], 1)

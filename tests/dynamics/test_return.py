@@ -147,6 +147,22 @@ def test_the_contract_of_a_rollout() -> None:
     assert torch.allclose(states[0, 0, :, 0], 1 + noise[:, 0])
 
 
+def test_gradients_of_means_see_no_noise_and_samples_do() -> None:
+    objective = Return(noisy(), position, particles=7, gradient="means").at(START, rng())
+    assert objective(ACTIONS).tolist() == [6, 5]
+    assert torch.equal(objective.rough(ACTIONS), Return(noisy(), position, particles=7).at(START, rng()).rough(ACTIONS))
+
+
+def test_a_model_whose_noise_stays_has_no_means() -> None:
+    class Stubborn(Dynamics[Any]):
+        def draw(self, particles: int, horizon: int, rng: Generator, candidates: tuple[int, ...] = ()) -> None: ...
+        def rollout(self, state: Tensor, actions: Tensor, drawn: None) -> Tensor:
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match="Stubborn: expected a model whose noise can be left out"):
+        Return(Stubborn(), position, gradient="means").at(START, rng())(ACTIONS)
+
+
 # --- what a user may get wrong ----------------------------------------------------------------------------------------
 
 
