@@ -47,7 +47,7 @@ class DSPG(StochasticPolicy, QLearning):
     actions: Count = 64  # M: actions of a state
     sampling: Precision = "fastest"  # number format of these actions' values, if the processor has it; else float32
     clip: Positive = 5.0  # N: the largest norm of the policy's gradient
-    reward_scale: Positive = 5.0  # factor of the rewards, the inverse of the temperature
+    reward_scale: Positive = 5.0  # the inverse of the temperature
 
     def parts(self, spaces: Spaces, rng: Generator) -> dict[str, Part]:
         policy = self.new_policy(spaces, rng, self.head_for(spaces), slow=True)
@@ -57,7 +57,6 @@ class DSPG(StochasticPolicy, QLearning):
     def update(self, nets: ActorCritic, data: Replay, step: int) -> Losses:
         """Algorithm 1."""
         batch = self.sample(nets, data)
-        batch.reward = self.reward_scale * batch.reward
         with torch.no_grad():  # eq. 15
             _, density, values = self.drawn(nets.slow.policy, nets.slow.critics, batch.next_state, nets.rng)
             discount = self.discount if self.n_step == 1 else batch.discount

@@ -12,7 +12,7 @@ from elites.agents.algorithms.networked import Networked
 from elites.agents.nets import Nets, Part
 from elites.agents.replay import Replay, Rows
 from elites.agents.units import Spaces
-from elites.fields import Count, NonNegative, Rate
+from elites.fields import Count, NonNegative, Positive, Rate
 from elites.networks.acting import perturbed
 from elites.networks.critics import Critics
 from elites.networks.fitting import bellman
@@ -38,12 +38,17 @@ class QLearning(Networked):
     policy_every: Count = 1  # updates of the critics for one update of the policy
     target_every: Count = 2  # updates of the critics for one update of the slow copies
     n_step: Count = 1  # rewards in a target, before the value of the state that follows
+    reward_scale: Positive = 1.0  # factor of the rewards
 
     def sample(self, nets: Nets, data: Replay) -> Rows:
         """A minibatch. With n_step > 1, `reward` and `next_state` are those of n steps."""
         if self.n_step == 1:
-            return data.sample(self.batch, nets.rng)
-        return data.segments(self.batch, self.n_step, nets.rng).ahead(self.discount)
+            rows = data.sample(self.batch, nets.rng)
+        else:
+            rows = data.segments(self.batch, self.n_step, nets.rng).ahead(self.discount)
+        if self.reward_scale != 1:
+            rows.reward = self.reward_scale * rows.reward
+        return rows
 
     def target(
         self, nets: QNets, batch: Rows, next_action: Tensor, entropy: tuple[Tensor, Tensor] | None = None

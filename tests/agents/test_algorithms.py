@@ -20,7 +20,6 @@ from elites.agents import (
     AGENTS,
     CGP,
     DDPG,
-    DQN,
     QGP,
     SAC,
     TD3,
@@ -286,15 +285,19 @@ def test_a_share_of_choices_is_random() -> None:
     assert (found.act(np.zeros((9, 1)), explore=False) == 1).all()
 
 
-def test_dqn_learns_from_rewards_in_other_units() -> None:
-    """Where its loss is quadratic, a factor of the rewards is one of the targets."""
-    losses = []
-    for scale, reward in ((1.0, 0.01), (0.01, 1.0)):
-        found = Agent(DQN(network=Network.of(ONE), reward_scale=scale), 1, Discrete(3), seed=0)
+@pytest.mark.parametrize("name", ["dqn", "td3", "sac", "qt_opt"])
+@pytest.mark.parametrize("more", [{}, {"n_step": 2}])
+def test_a_factor_of_the_rewards_changes_their_unit(name: str, more: dict[str, int]) -> None:
+    if name == "dqn" and more:
+        return
+    losses, space = [], Discrete(3) if name == "dqn" else UNIT
+    for scale, reward in ((1.0, 0.5), (0.5, 1.0)):
+        found = Agent(AGENTS[name](network=Network.of(ONE), reward_scale=scale, **more), 1, space, seed=0)
         for _ in range(40):
             x = np.zeros((1, 1))
             never = np.zeros(1, dtype=bool)
-            found.observe(Transition(x, np.ones(1, int), np.full(1, reward), x, never, never, np.arange(1)))
+            action = np.ones(1, int) if name == "dqn" else np.full((1, 1), 0.3)
+            found.observe(Transition(x, action, np.full(1, reward), x, never, never, np.arange(1)))
         losses.append(found.update())
     assert losses[0] == losses[1]
 

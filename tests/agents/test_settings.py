@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # CGP (Simmons-Edler et al. 2019), Table 2 and sec. 5.3: two critics as in TD3, networks of 256 and 256
 PLAIN = Architecture((256, 256), "relu", "none", "uniform", 1.0, False)
 SHARED: dict[str, Any] = {"network": Network(PLAIN, PLAIN, Optimizer(1e-3), Optimizer(1e-3))}
-SHARED |= {"critics": 2, "n_step": 1, "batch": 128, "discount": 0.99}
+SHARED |= {"critics": 2, "n_step": 1, "batch": 128, "discount": 0.99, "reward_scale": 1.0}
 SHARED |= {"learning": "bfloat16x3", "graphs": False}
 SHARED |= {"tau": 0.005, "policy_every": 1, "target_every": 2, "capacity": 1_000_000, "pace": Pace(1, 1, 0)}
 SEARCHED = SHARED | {"search": PI_CEM, "sampling": "fastest", "policy_noise": 0.2, "noise_clip": 0.5}
