@@ -1,6 +1,6 @@
 """Draws the distributions of a few weights that policy searches hold, as histograms (Tang et al. 2021, Fig. 4).
 
-    elites search --config Maze --set generations=20 --out outputs/weights/CEM,\\ 2000\\ episodes
+    elites search --env elites/Maze-v0 --set generations=20 --out "outputs/weights/CEM, 2000 episodes"
     python benchmarks/weights.py outputs/weights/* --out docs/pictures/weights.png
 
 Every row of the picture is a run, named after its folder, and every column is a weight. The policies are drawn as the

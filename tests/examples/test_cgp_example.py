@@ -156,7 +156,10 @@ def test_every_agent_runs(tmp_path: Path, agent: str) -> None:
     [
         (["--agent", "tdd"], "agent.name: unknown algorithm 'tdd'; did you mean 'td3'?"),
         (["--agent", "td3", "--mode", "offline"], "agent.mode: unknown key"),
-        (["--env", "CartPole-v1"], "action space: expected a Box, which this agent's policy needs, got Choices((2,))"),
+        (
+            ["--env", "CartPole-v1", "--agent", "sac"],
+            "action space: expected a Box, which this agent's policy needs, got Choices((2,))",
+        ),
         (["--env", "Pendulam-v1"], "env: Environment `Pendulam` doesn't exist"),
         (["--num-envs", "0"], "num_envs: expected an integer of at least 1, got 0"),
         (["--set", "agent.search.samples=2"], "elites"),
