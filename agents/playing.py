@@ -119,7 +119,7 @@ class Episodes:
         self.rngs = [Generator().manual_seed(int(row[0])) for row in seeds]
         self.now, self.noise, self.steps = policies, policies.noise(self.rngs, 0), 0
         self.acting = np.arange(count)  # the policies in the batched product (n)
-        self.live = self._at = np.arange(count * each)  # the rows under way (m), and where they are among n R
+        self.live = self._at = np.arange(count * each)  # the rows under way (m), and their places among n R
         self._stop(~well)
 
     @property

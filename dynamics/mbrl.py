@@ -57,7 +57,7 @@ class Model(Dynamics[Draw]):
         return self._current().means(horizon)
 
     def _current(self) -> ProbabilisticEnsemble:
-        """The ensemble that computes the model, as it is now."""
+        """The ensemble that computes the model, with the present weights."""
         ensemble, net = self._ensemble, self.net
         weight, normalizer = ensemble.mlp.weights[0], self.model.input_normalizer
         if normalizer is not None:  # every training gives it new tensors

@@ -164,7 +164,7 @@ class _At:
         return scores[0] if len(scores) == 1 else torch.cat(scores, -1)
 
     def _data(self, part: Tensor, rough: bool) -> Any:
-        """What the rollouts of candidates (*B, N, *E) need: their particles and noise."""
+        """The particles and noise of candidates (*B, N, *E)."""
         horizon, means = self.returns.steps(part), self.returns.gradient == "means" and not rough
         if self.returns.noise == "independent" and not means:
             return self.dynamics.draw(self.particles, horizon, self.rng, tuple(part.shape[: -self.returns.entry]))
