@@ -45,7 +45,7 @@ class Blend(SamplingPlanner):
     samples: Count = 500  # evaluations of a cold plan, gradient steps included
     warm: Count | None = 100  # of a warm plan; None is as many
     spread: Positive = 0.5  # the first standard deviation, in half widths of the box
-    share: Fraction = 0.5  # of the evaluations, at most, for gradient steps
+    share: Fraction = 0.7  # of the evaluations, at most, for gradient steps
     ascent: LBFGS = LBFGS(steps=40)
 
     def solve(self, evaluator: Evaluator) -> Plan:
@@ -68,8 +68,10 @@ class Blend(SamplingPlanner):
         return self.samples if problem.start is None or self.warm is None else self.warm
 
     def _climbed(self, evaluator: Evaluator, found: Plan, steps: int, starts: int) -> Plan:
-        """Twice as many elites climb for a third of the steps, and the best of them go on."""
+        """Twice as many elites climb for a third of the steps, and the best of them go on. One alone never stops."""
         axis = len(evaluator.problem.batch)
+        if starts == 1:
+            return climbed(found, *self._higher(evaluator, found.elites.narrow(axis, 0, 1), steps))
         budget, first = starts * (steps + 1), max(steps // 3, 1)
         many = min(2 * starts, found.elites.shape[axis], budget // (first + 1))
         left = budget - many * (first + 1)

@@ -121,29 +121,38 @@ def starts(env: str, count: int, seed: int = 0) -> Tensor:
     return torch.tensor(np.stack([one.reset(seed=seed + i)[0] for i in range(count)]), dtype=torch.float32)
 
 
-def task(env: str, horizon: int, count: int = 20) -> Instances:
-    """A task of this package, with its true dynamics."""
+def known(env: str) -> Return:
+    """The returns of a task of this package, with its true dynamics."""
     of = TASKS[env]
     assert of.dynamics
-    returns = Return(of.dynamics, of.reward, of.terminated, particles=1)
+    return Return(of.dynamics, of.reward, of.terminated, particles=1)
+
+
+def task(env: str, horizon: int, count: int = 20) -> Instances:
     space = Space.of(gymnasium.make(env).action_space, dtype=torch.float32)
-    return along(returns, space, horizon, starts(env, count), of.dynamics, gradient=isinstance(space, Box))
+    dynamics = TASKS[env].dynamics
+    return along(known(env), space, horizon, starts(env, count), dynamics, gradient=isinstance(space, Box))
+
+
+def swung(state: Tensor, action: Tensor) -> Tensor:
+    """(cos θ, sin θ, θ̇) and a torque in [-2, 2], as in Pendulum-v1."""
+    cos, sin, turning = state.unbind(1)
+    turning = (turning + (15 * sin + 3 * action[:, 0]) * 0.05).clamp(-8, 8)
+    angle = torch.atan2(sin, cos) + 0.05 * turning
+    return torch.stack([angle.cos(), angle.sin(), turning], 1)
+
+
+def upright(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+    """Pendulum-v1's reward."""
+    angle = torch.atan2(state[:, 1], state[:, 0])
+    return -(angle.square() + 0.1 * state[:, 2].square() + 0.001 * action[:, 0].square())
+
+
+PENDULUM = Return(swung, upright, particles=1)
 
 
 def pendulum(count: int = 20) -> Instances:
-    def dynamics(state: Tensor, action: Tensor) -> Tensor:
-        """(cos θ, sin θ, θ̇) and a torque in [-2, 2], as in Pendulum-v1."""
-        cos, sin, turning = state.unbind(1)
-        turning = (turning + (15 * sin + 3 * action[:, 0]) * 0.05).clamp(-8, 8)
-        angle = torch.atan2(sin, cos) + 0.05 * turning
-        return torch.stack([angle.cos(), angle.sin(), turning], 1)
-
-    def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        angle = torch.atan2(state[:, 1], state[:, 0])
-        return -(angle.square() + 0.1 * state[:, 2].square() + 0.001 * action[:, 0].square())
-
-    returns = Return(dynamics, reward, particles=1)
-    return along(returns, Box([-2.0], [2.0]), 30, starts("Pendulum-v1", count), dynamics)
+    return along(PENDULUM, Box([-2.0], [2.0]), 30, starts("Pendulum-v1", count), swung)
 
 
 def tracking(count: int = 20) -> Instances:
@@ -189,16 +198,23 @@ def reach(count: int = 20) -> Instances:
     return along(returns, Box([-1.0] * 2, [1.0] * 2), 40, state, following, gradient=False)
 
 
+def simulated(env: str) -> Return:
+    """The returns of a task in MuJoCo, with the simulator as its dynamics."""
+    one: Any = gymnasium.make(env).unwrapped
+    dynamics = MujocoDynamics(one.model, one.frame_skip, one.physics, one.observed, threads=1)
+    return Return(dynamics, one.task.reward, particles=1)
+
+
 def simulated_cheetah(count: int = 8) -> Instances:
-    env: Any = gymnasium.make("elites/HalfCheetah-v0").unwrapped
-    dynamics = MujocoDynamics(env.model, env.frame_skip, env.physics, env.observed, threads=1)
-    returns = Return(dynamics, env.task.reward, particles=1)
-    state = starts("elites/HalfCheetah-v0", count)
+    env = "elites/HalfCheetah-v0"
+    returns, space = simulated(env), Space.of(gymnasium.make(env).action_space, dtype=torch.float32)
+    dynamics = returns.dynamics
+    assert isinstance(dynamics, MujocoDynamics)
 
     def step(state: Tensor, action: Tensor) -> Tensor:
         return dynamics.rollout(state, action[:, None, None])[:, 0, 0, 0]
 
-    return along(returns, Space.of(env.action_space, dtype=torch.float32), 15, state, step, gradient=False)
+    return along(returns, space, 15, starts(env, count), step, gradient=False)
 
 
 # --- trained models and Q-functions -----------------------------------------------------------------------------------
