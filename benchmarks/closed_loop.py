@@ -56,7 +56,7 @@ SWINGUP, CARTPOLE, CHEETAH = "elites/CartpoleSwingup-v0", "CartPole-v1", "elites
 WORLDS = {
     "swing-up": World(SWINGUP, partial(known, SWINGUP), horizon=45, steps=60),
     "Pendulum": World("Pendulum-v1", lambda: PENDULUM, horizon=30, steps=200),
-    "CartPole-v1": World(CARTPOLE, partial(known, CARTPOLE), horizon=30, steps=500, gradient=False),
+    "CartPole-v1": World(CARTPOLE, partial(known, CARTPOLE), horizon=60, steps=500, gradient=False),
     "HalfCheetah, simulator": World(CHEETAH, partial(simulated, CHEETAH), horizon=15, steps=100, gradient=False),
 }
 

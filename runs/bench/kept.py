@@ -23,7 +23,7 @@ class Kept:
     def add(self, row: Row) -> None:
         fresh = not self.path.exists()
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self.fields)
+            writer = csv.DictWriter(file, self.fields, lineterminator="\n")
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
