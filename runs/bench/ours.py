@@ -19,6 +19,7 @@ from elites.runs.bench.setting import Contender, Planning, Setting, State, Work,
 PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM to compare with, and the planner
     "cem 50": (50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
     "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is used before the clock starts
+    "cem_gd means": (50, {"name": "cem_gd"}),  # its ascent follows the members' means, as in the published code
     "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
     **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
     "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
@@ -55,29 +56,31 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
     variant, work, engines = VARIANTS[contender.by], Work(), set[str | None]()
     model = ensemble(setting, state, sampling=variant.sampling)
     particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble rounds them
+    gradient = "means" if contender.planner == "cem_gd means" else "particles"
+    exact = setting.members if gradient == "means" else particles  # rows of a candidate whose gradient counts
 
     class Counted(Return):
         def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
             objective: Any = super().at(state, rng)
 
-            def counted(score: Callable[[Tensor], Tensor]) -> Any:
+            def counted(score: Callable[[Tensor], Tensor], rows: int) -> Any:
                 def scored(actions: Tensor) -> Tensor:
-                    work[actions.shape[:-2].numel() * particles, actions.requires_grad] += 1
+                    work[actions.shape[:-2].numel() * rows, actions.requires_grad] += 1
                     values = score(actions)
                     engines.add(model.engine)
                     return values
 
                 return scored
 
-            both = counted(objective)
-            both.rough = counted(objective.rough)
+            both = counted(objective, exact)
+            both.rough = counted(objective.rough, particles)
             return both  # type: ignore[no-any-return]
 
     planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
-    returns = Counted(model, reward, particles=setting.particles, noise=contender.noise)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"particles": setting.particles, "noise": contender.noise, "gradient": gradient}
+    returns = Counted(model, reward, **options)
     one = torch.ones(setting.action)
-    box, options = Box(-one, one), {"device": setting.device, "graphs": variant.graphs}
-    mpc = MPC(planner, setting.horizon, returns, box, seed=0, **options)  # type: ignore[arg-type]
+    mpc = MPC(planner, setting.horizon, returns, Box(-one, one), seed=0, device=setting.device, graphs=variant.graphs)
     known = Work()
 
     def plan(observation: Tensor) -> Work:

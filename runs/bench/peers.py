@@ -15,6 +15,7 @@ from torch.nn import functional
 from elites.networks import cuda, library
 from elites.networks.layers import Layers
 from elites.runs.bench.ours import VARIANTS
+from elites.runs.bench.published import CHECKOUT, CLONE, published
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
 from elites.runs.bench.xla import xla
 
@@ -158,7 +159,8 @@ class Peer(NamedTuple):
 XLA = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # else it takes most of a GPU's memory
 PEERS = {
     "mbrl-lib": Peer("mbrl", mbrl_lib, ["cem 50", "cem 500", "cem 15000"]),
-    "xla": Peer("jax", xla, ["cem 50", "cem 500", "cem 15000"], XLA),
+    "xla": Peer("jax", xla, ["cem 50", "cem 500", "cem 15000", "cem_gd means"], XLA),
+    "published": Peer("mbrl", published, ["cem_gd means"], {"PYTHONPATH": str(CHECKOUT)}),
     "torchrl": Peer("torchrl", torchrl, ["cem 50", "cem 500"]),
     "pytorch-mppi": Peer("pytorch-mppi", pytorch_mppi, ["mppi"]),
 }
@@ -171,6 +173,8 @@ def absent(by: str, device: str) -> str | None:
         installed = importlib.util.find_spec(PEERS[by].package.replace("-", "_"))
         if by == "xla" and device != "cpu" and not importlib.util.find_spec("jax_plugins"):
             return "its jaxlib has no CUDA; `make gpu` installs it"
+        if by == "published" and not CHECKOUT.is_dir():
+            return f"it is not there: {CLONE}"
         return None if installed else "not installed; `make bench` installs it"
     engine, only = VARIANTS[by].engine, VARIANTS[by].device
     if only and not device.startswith(only):

@@ -10,16 +10,23 @@ from torch import Tensor
 
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work
 
-SAMPLES = {"cem 50": (10, 1), "cem 500": (100, 10), "cem 15000": (3000, 300)}  # and elites, of each of 5 iterations
+SAMPLES = {
+    "cem 50": (10, 1),
+    "cem_gd means": (10, 1),
+    "cem 500": (100, 10),
+    "cem 15000": (3000, 300),
+}  # and elites, of each of 5 iterations
 ITERATIONS, ALPHA, SPREAD, CUT = 5, 0.9, 0.5, 2.0  # as in planners/cem.py
+STEPS, TRIALS, STEP, DECAY = 10, 8, 0.01, 0.67  # as in planners/gradient_ascent.py
 
 
-def returns_of(setting: Setting) -> Any:
-    """(weights, observation (S), actions (N, H, A), key) -> returns (N), under TS∞."""
+def returns_of(setting: Setting, means: bool = False) -> Any:
+    """(weights, observation (S), actions (N, H, A), key) -> returns (N). means: without noise, one row a member."""
     import jax
     from jax import numpy as jnp
 
-    members, size, share = setting.members, setting.observation, math.ceil(setting.particles / setting.members)
+    members, size = setting.members, setting.observation
+    share = 1 if means else math.ceil(setting.particles / setting.members)
     exact = "highest"  # float32 products, as the others compute them; on GPUs the default is less exact
 
     def returns(model: Any, observation: Any, actions: Any, key: Any) -> Any:
@@ -36,8 +43,10 @@ def returns_of(setting: Setting) -> Any:
                     jnp.matmul(x, model[f"mlp.weights.{layer}"], precision=exact) + model[f"mlp.biases.{layer}"]
                 )
             x = jnp.matmul(x, model["mlp.weights.3"], precision=exact) + model["mlp.biases.3"]
-            std = jnp.sqrt(low + high * jax.nn.sigmoid(x[..., size:] - model["max_log_var"]))
-            states = states + x[..., :size] + std * jax.random.normal(key, states.shape)
+            states = states + x[..., :size]
+            if not means:
+                std = jnp.sqrt(low + high * jax.nn.sigmoid(x[..., size:] - model["max_log_var"]))
+                states = states + std * jax.random.normal(key, states.shape)
             reward = -(states**2).sum(-1) - 0.01 * (moves**2).sum(-1)
             return (states, total + reward), None
 
@@ -49,14 +58,49 @@ def returns_of(setting: Setting) -> Any:
     return returns
 
 
+def ascent_of(setting: Setting) -> Any:
+    """(weights, observation (S), point (H, A)) -> a higher point, by projected gradients with a line search."""
+    import jax
+    from jax import lax
+    from jax import numpy as jnp
+
+    returns, key = returns_of(setting, means=True), jax.random.PRNGKey(0)
+
+    def climb(model: Any, observation: Any, point: Any) -> Any:
+        at = jax.value_and_grad(lambda x: returns(model, observation, x[None], key)[0])
+
+        def searching(carry: Any) -> Any:
+            trial, _, (value, _), known = carry
+            return (trial < TRIALS) & ~(value > known)
+
+        def step(carry: Any) -> Any:
+            count, point, (value, slope), _ = carry
+
+            def tried(carry: Any) -> Any:
+                trial = carry[0]
+                moved = jnp.clip(point + STEP * DECAY**trial * slope, -1, 1)
+                return trial + 1, moved, at(moved), value
+
+            _, moved, (found, turned), _ = lax.while_loop(searching, tried, (0, point, (value, slope), value))
+            better = found > value
+            point, value = jnp.where(better, moved, point), jnp.where(better, found, value)
+            return count + 1, point, (value, jnp.where(better, turned, slope)), better
+
+        first = (0, point, at(point), jnp.array(True))
+        return lax.while_loop(lambda carry: (carry[0] < STEPS) & carry[3], step, first)[1]
+
+    return climb
+
+
 def xla(contender: Contender, setting: Setting, state: State) -> Planning:
-    """One jitted program for a whole plan: drawing, rollouts (TS∞), choice, refit, and the shift of the last plan."""
+    """One jitted program for a whole plan: draws, rollouts (TS∞), choice, refit, ascent, and shift."""
     import jax
     from jax import numpy as jnp
     from jax.scipy.special import erf, erfinv
 
     samples, elites = SAMPLES[contender.planner]
     horizon, returns = setting.horizon, returns_of(setting)
+    climb = ascent_of(setting) if contender.planner == "cem_gd means" else None
     device = jax.devices("cpu" if setting.device == "cpu" else "gpu")[0]
     model: Any = jax.device_put({name: np.asarray(x.cpu()) for name, x in state.items()}, device)
 
@@ -81,7 +125,7 @@ def xla(contender: Contender, setting: Setting, state: State) -> Planning:
             std = jnp.maximum(std, 1e-6)
             best = jnp.where(top[0] > value, chosen[0], best if iteration else start)
             value = jnp.maximum(top[0], value)
-        return best, key
+        return (climb(model, observation, best) if climb else best), key
 
     program = jax.jit(plan)
     last: Any = jax.device_put((jnp.zeros((horizon, setting.action)), jax.random.PRNGKey(0)), device)
@@ -91,6 +135,9 @@ def xla(contender: Contender, setting: Setting, state: State) -> Planning:
         last = program(model, jax.device_put(observation.cpu().numpy(), device), *last)
         np.asarray(last[0][0])  # waits for the action
         rows = math.ceil(setting.particles / setting.members) * setting.members
-        return Work({((samples + 1) * rows, False): 1, (samples * rows, False): ITERATIONS - 1})
+        work = Work({((samples + 1) * rows, False): 1, (samples * rows, False): ITERATIONS - 1})
+        if climb:  # the first trial of a step mostly suffices
+            work[setting.members, True] += 1 + STEPS
+        return work
 
     return planned

@@ -15,9 +15,11 @@ import torch
 from torch import Generator, Tensor
 
 from elites.dynamics import Return
+from elites.planners import GradientAscent, Plan
 from elites.runs.bench import measures, peers, xla
 from elites.runs.bench.ours import ours
 from elites.runs.bench.setting import Contender, Setting, ensemble, given, reward
+from elites.spaces import Box
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--size", "3,2", "--members", "2", "--particles", "2", "--horizon", "3", "--rounds", "1", "--threads", "1"]
@@ -98,6 +100,19 @@ def test_xlas_program_gives_an_action_sequence_the_value_that_ours_has() -> None
     torch.testing.assert_close(torch.tensor(theirs.tolist()), mine, rtol=1e-4, atol=1e-5)
 
 
+def test_xlas_ascent_ends_where_ours_does() -> None:
+    jax = pytest.importorskip("jax")
+    state, observations = given(SMALL)
+    state["mlp.biases.0"].normal_(generator=Generator().manual_seed(1))
+    start, observation = torch.full((3, 2), 0.4), observations[0]
+    weights = {name: x.numpy() for name, x in state.items()}
+    theirs = jax.jit(xla.ascent_of(SMALL))(weights, observation.numpy(), start.numpy())
+    objective = Return(ensemble(SMALL, state), reward, particles=4, gradient="means").at(observation, Generator())
+    mine = GradientAscent(starts=1).plan(objective, Box(-torch.ones(3, 2), torch.ones(3, 2)), Plan.at(start))
+    assert (mine.best - start).abs().min() > 2e-4
+    torch.testing.assert_close(torch.tensor(theirs.tolist()), mine.best, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("contender", [Contender("cem 50", "torchrl"), Contender("mppi", "pytorch-mppi")])
 def test_other_libraries_roll_out_as_much_as_is_said(contender: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if why := peers.absent(contender.by, "cpu"):
@@ -130,6 +145,8 @@ def test_a_tiny_run(tmp_path: Path) -> None:
         ("cem 50", "mbrl-lib", "independent"),
         ("cem_gd", "torch", "independent"),
         ("cem_gd", "torch", "common"),
+        ("cem_gd means", "torch", "independent"),
+        ("cem_gd means", "torch", "common"),
     ]
     assert rows[0]["speed_by_reference"] == 1
     assert all(row["plan_ms_median"] > 0 and row["time_by_floor"] > 0 and row["held_mb"] > 0 for row in rows)
@@ -147,5 +164,8 @@ def test_one_that_dies_is_left_out_with_the_last_word_it_had() -> None:
         "elites bench: cem 50, mbrl-lib, independent: ended with exit code 2: worker: To use GaussianMLP"
     )
     assert done.stderr.count("\n") == 1
-    (row,) = json.loads(done.stdout)["rows"]
-    assert (row["by"], row["speed_by_reference"]) == ("torch", None)
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["planner"], row["by"], row["speed_by_reference"]) for row in rows] == [
+        ("cem_gd", "torch", None),
+        ("cem_gd means", "torch", None),
+    ]

@@ -233,6 +233,8 @@ def test_contenders() -> None:
         Contender("cem 50", "mbrl-lib"),
         Contender("cem_gd", "torch", "independent"),
         Contender("cem_gd", "torch", "common"),
+        Contender("cem_gd means", "torch", "independent"),
+        Contender("cem_gd means", "torch", "common"),
     ]
     assert Contender("cem_gd cold", "torch") in comparison.contenders_of(["cem_gd"], both, True, ["torch"])
     assert Contender("cem 15000", "mbrl-lib") in comparison.contenders_of(["cem_gd"], both, True, ["mbrl-lib"])
