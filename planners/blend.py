@@ -68,10 +68,10 @@ class Blend(SamplingPlanner):
         return self.samples if problem.start is None or self.warm is None else self.warm
 
     def _climbed(self, evaluator: Evaluator, found: Plan, steps: int, starts: int) -> Plan:
-        """Twice as many elites climb for a third of the steps, and the best of them go on. One alone never stops."""
+        """Twice as many elites climb for a third of the steps, and the best of them go on. A small budget has one."""
         axis = len(evaluator.problem.batch)
         if starts == 1:
-            return climbed(found, *self._higher(evaluator, found.elites.narrow(axis, 0, 1), steps))
+            return self._in_turn(evaluator, found, steps + 1)
         budget, first = starts * (steps + 1), max(steps // 3, 1)
         many = min(2 * starts, found.elites.shape[axis], budget // (first + 1))
         left = budget - many * (first + 1)
@@ -83,6 +83,18 @@ class Blend(SamplingPlanner):
             values = torch.cat([top_values, values.narrow(-1, few, many - few)], -1)
             points, values = best(points, values, many)
         return climbed(found, points, values)
+
+    def _in_turn(self, evaluator: Evaluator, found: Plan, budget: int) -> Plan:
+        """The best elite climbs all the way. The next one climbs with the evaluations that are left, and so on."""
+        axis, end = len(evaluator.problem.batch), evaluator.evaluations + budget
+        points, values = self._higher(evaluator, found.elites.narrow(axis, 0, 1), budget - 1)
+        for number in range(1, found.elites.shape[axis]):
+            left = end - evaluator.evaluations
+            if left < 2 or evaluator.expired():
+                break
+            more, more_values = self._higher(evaluator, found.elites.narrow(axis, number, 1), left - 1)
+            points, values = torch.cat([points, more], axis), torch.cat([values, more_values], -1)
+        return climbed(found, *best(points, values, values.shape[-1]))
 
     def _higher(self, evaluator: Evaluator, points: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The points after these steps and their values, best first."""

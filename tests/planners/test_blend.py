@@ -135,6 +135,16 @@ def test_it_uses_the_evaluations_that_it_is_given() -> None:
             assert 0.6 * samples <= sum(calls) <= samples
 
 
+def test_the_next_elite_climbs_with_what_a_short_climb_leaves() -> None:
+    def pits(x: Tensor) -> Tensor:
+        return (torch.cos(8 * x) - x.square()).sum((-1, -2))
+
+    climb = LBFGS(steps=34, starts=1).plan(pits, BOX, Plan.at(torch.full((6, 2), 0.3)), rng=rng())
+    assert climb.evaluations < 25
+    plans = [Blend(samples=50, share=share).plan(pits, BOX, rng=rng()) for share in (0.7, 0.3)]
+    assert [plan.evaluations for plan in plans] == [50, 50]
+
+
 def test_without_a_gradient_it_samples_only() -> None:
     def in_numpy(x: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(valley(torch.from_numpy(x.numpy()))))
