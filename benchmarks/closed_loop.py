@@ -1,10 +1,10 @@
-"""Returns of every planner in closed loop, at equal evaluations a step: MPC with the true dynamics, ten seeds at once.
+"""Returns of every planner in closed loop, at about equal evaluations: MPC with the true dynamics, ten seeds at once.
 
     python benchmarks/closed_loop.py
     python benchmarks/closed_loop.py --worlds swing-up Pendulum --budgets 50
     python benchmarks/closed_loop.py --table
 
-Each planner spends the budget at every step. A run adds a row to results/closed_loop.csv, and a run that is there
+Planners have the settings of benchmarks/search.py. A run adds a row to results/closed_loop.csv, and a run that is there
 already is not run again.
 """
 
@@ -56,6 +56,7 @@ SWINGUP, CARTPOLE, CHEETAH = "elites/CartpoleSwingup-v0", "CartPole-v1", "elites
 WORLDS = {
     "swing-up": World(SWINGUP, partial(known, SWINGUP), horizon=45, steps=60),
     "Pendulum": World("Pendulum-v1", lambda: PENDULUM, horizon=30, steps=200),
+    "Pendulum, 45 steps": World("Pendulum-v1", lambda: PENDULUM, horizon=45, steps=200),
     "CartPole-v1": World(CARTPOLE, partial(known, CARTPOLE), horizon=60, steps=500, gradient=False),
     "HalfCheetah, simulator": World(CHEETAH, partial(simulated, CHEETAH), horizon=15, steps=100, gradient=False),
 }

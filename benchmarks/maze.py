@@ -4,7 +4,7 @@
     python benchmarks/maze.py outputs/maze/cem_ah-* # and what these searches hold
 
 The maze is a table of 324 states, so a policy's mean return is exact. *Sees* is the largest difference of a choice's
-share between two states of a policy; 0 is a policy that does not look.
+share between two states, the mean over policies; 0 is a policy that does not look.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def held(grid: Grid, folder: Path) -> tuple[float, float, float]:
     if search.shown == "ensemble":
         shares = CategoricalAction(shares.sum(0), (3,)).shares()[None]
     returns = [worth(grid, of) for of in shares.double().numpy()]
-    inside = shares[:, np.repeat(grid.cells.ravel() != "#", 4)]
+    inside = shares[:, np.repeat(np.isin(grid.cells.ravel(), ["#", "G"], invert=True), 4)]
     return float(np.mean(returns)), min(returns), float((inside.amax(1) - inside.amin(1)).amax(-1).mean())
 
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from scripts import loaded
 
+from elites.runs.bench.contenders import ours, planned
+from elites.runs.bench.problems import STAGES
+
 NAMES = ["random_shooting", "predictive_sampling", "cem", "icem", "mppi", "gradient_ascent", "lbfgs", "cem_gd", "blend"]
 
 
@@ -30,8 +33,8 @@ def test_scores_are_between_the_worst_and_the_best(search: ModuleType) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_contender_keeps_its_budget(search: ModuleType, name: str, budget: int) -> None:
     of = search.PROBLEMS["Rosenbrock"]()
-    spent = [evaluations for _, evaluations in search.planned(search.ours(budget)[name])(of)]
-    assert len(spent) == search.STAGES
+    spent = [evaluations for _, evaluations in planned(ours(budget)[name])(of)]
+    assert len(spent) == STAGES
     assert max(spent) <= 1.05 * budget
 
 

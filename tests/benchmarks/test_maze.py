@@ -1,0 +1,43 @@
+"""benchmarks/maze.py: exact mean returns, against known ones and against played episodes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scripts import loaded
+
+from elites.envs.maze import Grid
+
+
+@pytest.fixture(scope="module")
+def maze() -> ModuleType:
+    return loaded("benchmarks/maze.py")
+
+
+def test_a_random_walk_has_777(maze: ModuleType) -> None:
+    assert maze.blind(Grid(), 1 / 3, 1 / 3, 1 / 3) == pytest.approx(777.4, abs=0.05)
+
+
+def test_the_shortest_way_has_998_and_a_wall_costs_all_steps(maze: ModuleType) -> None:
+    grid, steps = Grid(), np.full(324, 10**6)
+    steps[grid.goal] = 0
+    for _ in range(324):
+        steps = np.where(grid.goal, 0, 1 + steps[grid.next].min(1))
+    assert steps[grid.start] == 20
+    assert maze.worth(grid, np.eye(3)[steps[grid.next].argmin(1)]) == pytest.approx(998.0)
+    assert maze.blind(grid, 0, 0, 1) == pytest.approx(-1000.0)
+
+
+def test_the_mean_of_played_episodes_is_the_exact_one(maze: ModuleType) -> None:
+    grid, rng, episodes = Grid(), np.random.default_rng(0), 2000
+    state, total, alive = np.full(episodes, grid.start), np.zeros(episodes), np.ones(episodes, dtype=bool)
+    for _ in range(10_000):
+        state, reward, ended = grid.step(state, rng.choice(3, episodes, p=[0.1, 0.3, 0.6]))
+        total += np.where(alive, reward, 0)
+        alive &= ~ended
+        if not alive.any():
+            break
+    error = total.std() / np.sqrt(episodes)
+    assert maze.blind(grid, 0.1, 0.3, 0.6) == pytest.approx(total.mean(), abs=4 * error)
