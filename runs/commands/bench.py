@@ -91,6 +91,8 @@ def compare(args: argparse.Namespace, command: Sequence[str]) -> None:
         screen.line(f"elites bench: {by} is left out: {why}")
     present = [by for by in args.by if by not in left_out]
     contenders, rows = contenders_of(args.planner, args.noise, args.cold, present), list[dict[str, Any]]()
+    if not contenders:
+        raise ValueError("--by: nobody is left who has one of these plans")
     for setting in settings:
         part = compared(contenders, setting, args.reference, screen)
         rows += part

@@ -270,6 +270,12 @@ def test_who_is_not_there_is_left_out_with_a_line() -> None:
     assert header.split()[0] == "planner"
 
 
+def test_nobody_left_is_an_error() -> None:
+    done = run(*TINY, "--by", "kernel", "--planner", "cem_gd", ELITES_NATIVE="0")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(": --by: nobody is left who has one of these plans")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
