@@ -49,20 +49,26 @@ def blind(grid: Grid, *shares: float) -> float:
     return worth(grid, np.tile(np.array(shares), (len(grid.next), 1)))
 
 
-def held(grid: Grid, folder: Path) -> tuple[float, float, float]:
-    """The mean return of the policies that act in a run, the worst one's, and how much they see."""
+def held(folder: Path, seen: Array) -> dict[str, Array]:
+    """{whose: choices' shares (n, 324, 3)} of the policies that act in a run, and of an ensemble's members alone."""
     search = elites.load(folder)
-    if not isinstance(search, PolicySearch) or search.spaces.state_size != grid.seen.shape[1]:
+    if not isinstance(search, PolicySearch) or search.spaces.state_size != seen.shape[1]:
         raise ValueError(f"{folder}: expected a run of `elites search --env elites/Maze-v0`")
-    seen = prepared(grid.seen, search.inputs)
     with torch.no_grad():
-        points = search.points(DRAWN)
-        shares = search.population.at(points, len(seen)).answers(seen.expand(len(points), -1, -1))
-    if search.shown == "ensemble":
-        shares = CategoricalAction(shares.sum(0), (3,)).shares()[None]
-    returns = [worth(grid, of) for of in shares.double().numpy()]
+        points, states = search.points(DRAWN), prepared(seen, search.inputs)
+        shares = search.population.at(points, len(states)).answers(states.expand(len(points), -1, -1))
+    if search.shown != "ensemble":
+        return {folder.name: shares.double().numpy()}
+    together = CategoricalAction(shares.sum(0), (3,)).shares()[None]
+    return {folder.name: together.double().numpy(), f"{folder.name}, one alone": shares.double().numpy()}
+
+
+def row(grid: Grid, name: str, shares: Array) -> str:
+    """The line of policies with these shares (n, 324, 3)."""
     inside = shares[:, np.repeat(np.isin(grid.cells.ravel(), ["#", "G"], invert=True), 4)]
-    return float(np.mean(returns)), min(returns), float((inside.amax(1) - inside.amin(1)).amax(-1).mean())
+    returns, sees = [worth(grid, of) for of in shares], np.ptp(inside, axis=1).max(-1).mean()
+    each = ", ".join(f"{share:.2f}" for share in inside.mean((0, 1)))
+    return f"| {name} | {np.mean(returns):.1f} | {min(returns):.1f} | {sees:.2f} | {each} |"
 
 
 def main() -> None:
@@ -76,13 +82,15 @@ def main() -> None:
     for number, shares in enumerate(tried, 1):
         screen.status(f"policies that see nothing: {number} of {len(tried)}")
         values.append(blind(grid, *shares))
-    left, right, forward = tried[int(np.argmax(values))]
-    print("| policies | mean return | the worst one | sees |\n| --- | ---: | ---: | ---: |")
-    print(f"| at random | {blind(grid, *[1 / 3] * 3):.1f} | | |")
-    print(f"| left {left:.2f}, right {right:.2f}, forward {forward:.2f} | {max(values):.1f} | | |")
+    best = tried[int(np.argmax(values))]
+    print(
+        "| policies | mean return | the worst one | sees | left, right, forward |\n| --- | ---: | ---: | ---: | --- |"
+    )
+    for name, shares in (("at random", (1 / 3, 1 / 3, 1 / 3)), ("the best that see nothing", best)):
+        print(row(grid, name, np.tile(shares, (1, len(grid.next), 1))))
     for folder in args.runs:
-        mean, worst, sees = held(grid, folder)
-        print(f"| {folder.name} | {mean:.1f} | {worst:.1f} | {sees:.2f} |")
+        for name, held_shares in held(folder, grid.seen).items():
+            print(row(grid, name, held_shares))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
 from elites.networks import cuda, library
 from elites.networks.layers import Layers
+from elites.runs.bench.mbrl import mbrl_model
 from elites.runs.bench.ours import VARIANTS
 from elites.runs.bench.published import CHECKOUT, CLONE, published
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
@@ -25,33 +25,13 @@ def population(contender: Contender) -> tuple[int, int]:
     return {"cem 50": (10, 2), "cem 500": (100, 10), "cem 15000": (3000, 300)}[contender.planner]
 
 
-def mbrl_model(setting: Setting, state: State) -> Any:
-    """mbrl-lib's ensemble with these weights, in its ModelEnv."""
-    from mbrl.env.termination_fns import no_termination
-    from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
-
-    size, action, rng = setting.observation, setting.action, Generator(setting.device).manual_seed(0)
-    options = {"num_layers": 3, "ensemble_size": setting.members, "activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
-    net = GaussianMLP(size + action, size, setting.device, propagation_method="fixed_model", **options)  # TS∞
-    for i, layer in enumerate([*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]):
-        layer.weight.data.copy_(state[f"mlp.weights.{i}"])
-        layer.bias.data.copy_(state[f"mlp.biases.{i}"])
-    net.min_logvar.data.copy_(state["min_log_var"][0])  # its members share them
-    net.max_logvar.data.copy_(state["max_log_var"][0])
-
-    def rewarded(action: Tensor, next_state: Tensor) -> Tensor:
-        return reward(next_state, action, next_state).unsqueeze(1)
-
-    spaces = argparse.Namespace(observation_space=None, action_space=None)
-    return ModelEnv(spaces, OneDTransitionRewardModel(net, learned_rewards=False), no_termination, rewarded, rng)
-
-
 def mbrl_lib(contender: Contender, setting: Setting, state: State) -> Planning:
     """mbrl-lib's TrajectoryOptimizerAgent with its CEMOptimizer."""
     from mbrl.planning import TrajectoryOptimizerAgent
     from omegaconf import OmegaConf
 
-    model, (samples, elites) = mbrl_model(setting, state), population(contender)
+    model = mbrl_model(setting, state, {"activation_fn_cfg": {"_target_": "torch.nn.SiLU"}})
+    samples, elites = population(contender)
     optimizer: dict[str, Any] = {"_target_": "mbrl.planning.CEMOptimizer", "device": setting.device}
     optimizer |= {"num_iterations": 5, "population_size": samples, "elite_ratio": elites / samples, "alpha": 0.1}
     low, high = [-1.0] * setting.action, [1.0] * setting.action

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import gymnasium
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, reward
+from elites.runs.bench.mbrl import mbrl_model
+from elites.runs.bench.setting import Contender, Planning, Setting, State, Work
 
 CHECKOUT = Path("build/CEM-GD").absolute()
 CLONE = "git clone https://github.com/KevinHuang8/CEM-GD build/CEM-GD"
@@ -26,38 +25,13 @@ def _importable() -> None:
     sys.modules.update({"gym": gymnasium, missing.__name__: missing})
 
 
-def _world(setting: Setting, state: State) -> Any:
-    """Its ensemble with these weights, in its ModelEnv. TS∞."""
-    from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
-
-    size, action = setting.observation, setting.action
-    options = {"num_layers": 3, "ensemble_size": setting.members, "use_silu": True}
-    net = GaussianMLP(size + action, size, setting.device, propagation_method="fixed_model", **options)
-    for i, layer in enumerate([*(layer[0] for layer in net.hidden_layers), net.mean_and_logvar]):
-        layer.weight.data.copy_(state[f"mlp.weights.{i}"])
-        layer.bias.data.copy_(state[f"mlp.biases.{i}"])
-    net.min_logvar.data.copy_(state["min_log_var"][0])  # its members share them
-    net.max_logvar.data.copy_(state["max_log_var"][0])
-    net.requires_grad_(False)
-
-    def rewarded(action: Tensor, next_state: Tensor) -> Tensor:
-        return reward(next_state, action, next_state).unsqueeze(1)
-
-    def never(action: Tensor, next_state: Tensor) -> Tensor:
-        return torch.zeros(len(next_state), 1, dtype=torch.bool)
-
-    spaces = argparse.Namespace(observation_space=None, action_space=argparse.Namespace(shape=(action,)))
-    rng, model = Generator(setting.device).manual_seed(0), OneDTransitionRewardModel(net, learned_rewards=False)
-    return ModelEnv(spaces, model, never, rewarded, rng)
-
-
 def published(contender: Contender, setting: Setting, state: State) -> Planning:
     """Its GradientOptimizer after the first plan: 50 samples, and an ascent of one sequence on the members' means."""
     _importable()
     from mbrl.planning.gradient_optimizer import TrajectoryOptimizer
     from omegaconf import OmegaConf
 
-    world, work = _world(setting, state), Work()
+    world, work = mbrl_model(setting, state, {"use_silu": True}), Work()
     settings: dict[str, Any] = {"_target_": "mbrl.planning.gradient_optimizer.GradientOptimizer"}
     settings |= {"num_iterations": ITERATIONS, "population_size": SAMPLES, "elite_ratio": 1 / SAMPLES, "alpha": 0.1}
     settings |= {"num_top": 1, "resample_amount": 1, "device": setting.device}

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work
 
-SAMPLES = {
+SAMPLES = {  # and elites, of each of 5 iterations
     "cem 50": (10, 1),
     "cem_gd means": (10, 1),
     "cem 500": (100, 10),
     "cem 15000": (3000, 300),
-}  # and elites, of each of 5 iterations
+}
 ITERATIONS, ALPHA, SPREAD, CUT = 5, 0.9, 0.5, 2.0  # as in planners/cem.py
 STEPS, TRIALS, STEP, DECAY = 10, 8, 0.01, 0.67  # as in planners/gradient_ascent.py
 

@@ -30,6 +30,16 @@ def test_the_shortest_way_has_998_and_a_wall_costs_all_steps(maze: ModuleType) -
     assert maze.blind(grid, 0, 0, 1) == pytest.approx(-1000.0)
 
 
+def test_a_line_has_the_returns_and_what_a_policy_sees(maze: ModuleType) -> None:
+    grid = Grid()
+    shares = np.tile([0.0, 0.25, 0.75], (2, 324, 1))
+    shares[1, grid.start] = 0.0, 0.75, 0.25  # one of two policies knows the first state
+    name, mean, worst, sees, each = maze.row(grid, "two", shares).strip("| ").split(" | ")
+    values = [maze.worth(grid, of) for of in shares]
+    assert (name, sees, each) == ("two", "0.25", "0.00, 0.25, 0.75")
+    assert (mean, worst) == (f"{np.mean(values):.1f}", f"{min(values):.1f}")
+
+
 def test_the_mean_of_played_episodes_is_the_exact_one(maze: ModuleType) -> None:
     grid, rng, episodes = Grid(), np.random.default_rng(0), 2000
     state, total, alive = np.full(episodes, grid.start), np.zeros(episodes), np.ones(episodes, dtype=bool)

@@ -17,12 +17,14 @@ from torch import Generator, Tensor
 from elites.dynamics import Return
 from elites.planners import GradientAscent, Plan
 from elites.runs.bench import measures, peers, xla
+from elites.runs.bench.mbrl import mbrl_model
 from elites.runs.bench.ours import ours
 from elites.runs.bench.setting import Contender, Setting, ensemble, given, reward
 from elites.spaces import Box
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--size", "3,2", "--members", "2", "--particles", "2", "--horizon", "3", "--rounds", "1", "--threads", "1"]
+SILU = {"activation_fn_cfg": {"_target_": "torch.nn.SiLU"}}
 SMALL = Setting(observation=3, action=2, members=2, particles=4, horizon=3, rounds=3)
 
 
@@ -69,7 +71,7 @@ def test_every_member_of_mbrl_libs_predicts_what_ours_does() -> None:
     state["max_log_var"].fill_(1.0)
     x = torch.randn(6, 5, generator=Generator().manual_seed(0))
     after, variance = ensemble(SMALL, state).predict(x[:, :3], x[:, 3:])
-    net = peers.mbrl_model(SMALL, state).dynamics_model.model
+    net = mbrl_model(SMALL, state, SILU).dynamics_model.model
     mean, log_variance = net(x, use_propagation=False)
     torch.testing.assert_close(x[:, :3] + mean, after)
     torch.testing.assert_close(log_variance.exp(), variance)
@@ -81,7 +83,7 @@ def test_mbrl_lib_gives_an_action_sequence_the_value_that_ours_has() -> None:
     state = without_noise(alone)
     actions = torch.rand(20, 3, 2, generator=Generator().manual_seed(0)) * 2 - 1
     observation = torch.tensor([0.3, -0.2, 0.1])
-    theirs = peers.mbrl_model(alone, state).evaluate_action_sequences(actions, observation.numpy(), 4)
+    theirs = mbrl_model(alone, state, SILU).evaluate_action_sequences(actions, observation.numpy(), 4)
     returns = Return(ensemble(alone, state), reward, particles=4)
     mine = returns.at(observation, Generator())(actions)
     assert mine.std() > 0.01
