@@ -69,32 +69,32 @@ class Blend(SamplingPlanner):
 
     def _climbed(self, evaluator: Evaluator, found: Plan, steps: int, starts: int) -> Plan:
         """Twice as many elites climb for a third of the steps, and the best of them go on. A small budget has one."""
-        axis = len(evaluator.problem.batch)
+        axis, end = len(evaluator.problem.batch), evaluator.evaluations + starts * (steps + 1)
         if starts == 1:
-            return self._in_turn(evaluator, found, steps + 1)
-        budget, first = starts * (steps + 1), max(steps // 3, 1)
-        many = min(2 * starts, found.elites.shape[axis], budget // (first + 1))
-        left = budget - many * (first + 1)
-        few = min(max(left // (steps + 1), 1), many)
+            points, values = self._in_turn(evaluator, found.elites, 1, end)
+            return climbed(found, *best(points, values, values.shape[-1]))
+        first = max(steps // 3, 1)
+        many = min(2 * starts, found.elites.shape[axis], starts * (steps + 1) // (first + 1))
         points, values = self._higher(evaluator, found.elites.narrow(axis, 0, many), first)
-        if left > few:
-            top, top_values = self._higher(evaluator, points.narrow(axis, 0, few), left // few - 1)
-            points = torch.cat([top, points.narrow(axis, few, many - few)], axis)
-            values = torch.cat([top_values, values.narrow(-1, few, many - few)], -1)
-            points, values = best(points, values, many)
-        return climbed(found, points, values)
+        few = min(max((end - evaluator.evaluations) // (steps + 1), 1), many)
+        top, top_values = self._in_turn(evaluator, points, few, end)
+        done = top_values.shape[-1]
+        points = torch.cat([top, points.narrow(axis, done, many - done)], axis)
+        values = torch.cat([top_values, values.narrow(-1, done, many - done)], -1)
+        return climbed(found, *best(points, values, many))
 
-    def _in_turn(self, evaluator: Evaluator, found: Plan, budget: int) -> Plan:
-        """The best elite climbs all the way. The next one climbs with the evaluations that are left, and so on."""
-        axis, end = len(evaluator.problem.batch), evaluator.evaluations + budget
-        points, values = self._higher(evaluator, found.elites.narrow(axis, 0, 1), budget - 1)
-        for number in range(1, found.elites.shape[axis]):
-            left = end - evaluator.evaluations
-            if left < 2 or evaluator.expired():
+    def _in_turn(self, evaluator: Evaluator, points: Tensor, few: int, end: int) -> tuple[Tensor, Tensor]:
+        """The first few points climb together. The next one climbs with the evaluations that they leave, and so on."""
+        axis, at = len(evaluator.problem.batch), 0
+        higher = [(points.narrow(axis, 0, 0), points.new_empty(*evaluator.problem.batch, 0))]
+        while at + few <= points.shape[axis] and (at == 0 or not evaluator.expired()):
+            left = (end - evaluator.evaluations) // few
+            if left < 2:
                 break
-            more, more_values = self._higher(evaluator, found.elites.narrow(axis, number, 1), left - 1)
-            points, values = torch.cat([points, more], axis), torch.cat([values, more_values], -1)
-        return climbed(found, *best(points, values, values.shape[-1]))
+            higher.append(self._higher(evaluator, points.narrow(axis, at, few), left - 1))
+            at, few = at + few, 1
+        those, values = zip(*higher, strict=True)
+        return torch.cat(those, axis), torch.cat(values, -1)
 
     def _higher(self, evaluator: Evaluator, points: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The points after these steps and their values, best first."""

@@ -143,6 +143,7 @@ def test_the_next_elite_climbs_with_what_a_short_climb_leaves() -> None:
     assert climb.evaluations < 25
     plans = [Blend(samples=50, share=share).plan(pits, BOX, rng=rng()) for share in (0.7, 0.3)]
     assert [plan.evaluations for plan in plans] == [50, 50]
+    assert Blend().plan(pits, BOX, rng=rng()).evaluations > 420  # 388 without
 
 
 def test_without_a_gradient_it_samples_only() -> None:
