@@ -45,6 +45,7 @@ def ours(budget: int) -> dict[str, Planner]:
     ascent = GradientAscent(steps=steps, trials=trials, starts=1)
     rest = cem(budget - 1 - steps * trials)
     quasi = LBFGS(steps=budget // 4 if few else 40)
+    inner = CEM(samples=4, iterations=4, elites=2) if few else CEM(samples=budget // 30, iterations=5, elites=2)
     short = cem(budget - 1 - quasi.steps)
     fifth, some = max(budget // 5, 2), min(max(budget // 10, 10), 100)
     known: dict[str, Planner] = {
@@ -54,19 +55,19 @@ def ours(budget: int) -> dict[str, Planner]:
         "cem, 10 iterations": cem(budget, 10),
         "icem": ICEM(samples=max(int(budget / 3.36), 4), elites=max(budget // 50, 2)),
         "mppi": MPPI(samples=fifth),
-        "gradient_ascent": GradientAscent(steps=min(10, budget // 5), trials=4, starts=max(budget // 41, 1)),
-        "lbfgs": LBFGS(steps=min(40, budget - 1), starts=max(budget // 41, 1)),
-        "grad_cem": GradCEM(CEM(samples=fifth // 6 + 2, elites=2), GradientAscent(steps=1, trials=5)),
+        "gradient_ascent": GradientAscent(steps=min(10, budget // 5), trials=4, starts=max(budget // 50, 1)),
+        "lbfgs": LBFGS(steps=budget - 1, starts=1) if few else LBFGS(steps=40, starts=budget // 41),
+        "grad_cem": GradCEM(inner, GradientAscent(steps=1, trials=2 if few else 5)),
         "cem_gd": CEMGD(cold=rest, warm=rest, ascent=ascent),
         "cem_gd, lbfgs": CEMGD(cold=short, warm=short, ascent=quasi),
         "blend": Blend(samples=budget, warm=None),
     }
     if importlib.util.find_spec("cma") is None:
         return known
-    return known | {
-        "CMA-ES": CMAES(samples=min(some, 20), iterations=budget // min(some, 20)),
-        "CMA-ES, large population": CMAES(samples=some, iterations=budget // some),
-    }
+    known["CMA-ES"] = CMAES(samples=min(some, 20), iterations=budget // min(some, 20))
+    if some > 20:
+        known["CMA-ES, large population"] = CMAES(samples=some, iterations=budget // some)
+    return known
 
 
 def planned(planner: Planner) -> Solve:
