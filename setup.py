@@ -156,7 +156,7 @@ setup(
     },
     packages=["elites", *(f"elites.{folder}" for folder in [*FOLDERS, *WITHIN])],
     package_dir={"elites": "elites"} | {f"elites.{folder}": folder for folder in FOLDERS},
-    entry_points={"console_scripts": ["elites = elites.runs.commands.main:main"]},
+    entry_points={"console_scripts": ["elites = elites.__main__:main"]},
     ext_modules=[] if PURE else [KERNEL],
     cmdclass={"build_ext": BuildKernel},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if LIMITED and not PURE else {},

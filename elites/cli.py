@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+# PyTorch reads this when it is imported. Else a thread that waits for another keeps its core busy, for 300,000 rounds.
+# Beside other processes that may be the core that the other thread needs.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 
 def run(main: Callable[[], None], name: str | None = None) -> None:
     """Runs `main`. An error prints one line and exits with 2; Ctrl-C exits with 130.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -87,3 +89,16 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
     with pytest.raises(ZeroDivisionError):
         cli.run(fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("imports", ["elites.__main__", "elites.cli, elites.runs"], ids=["command", "script"])
+def test_the_waiting_of_pytorchs_threads_is_set_before_pytorch_is_there(imports: str) -> None:
+    code = f"import {imports}, os, sys; order = list(sys.modules); print(os.environ['GOMP_SPINCOUNT'])\n"
+    code += "sys.exit(order.index('torch') < order.index('elites.cli'))"
+    free = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=free)
+    assert (done.stdout, done.returncode) == ("10000\n", 0)
+    mine = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=free | {"GOMP_SPINCOUNT": "5"}
+    )
+    assert mine.stdout == "5\n"
