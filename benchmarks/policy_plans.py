@@ -27,14 +27,23 @@ PLANS = {  # {name: settings}
     "sequence": [],
     "policy": ["plan=policy"],
     "policy of 16": ["plan=policy", "policy.hidden=[16]", "policy.activation=tanh"],
+    "policy, fewer": ["plan=policy"],
+}
+FEWER = {  # {planner: settings}, for "policy, fewer": a fifth of the candidates, or of the steps of gradient
+    "cem": ["planner.samples=20", "planner.elites=4"],
+    "cem_gd": ["planner.ascent.steps=2"],
 }
 
 
 def run(env: str, planner: str, plan: str, seed: int) -> dict[str, str]:
     """Runs one combination, and returns its row."""
-    folder = Path("outputs/policy_plans") / f"{env.replace('/', '-')}-{planner}-{plan.replace(' ', '_')}-{seed}"
+    folder = (
+        Path("outputs/policy_plans")
+        / f"{env.replace('/', '-')}-{planner}-{plan.replace(',', '').replace(' ', '_')}-{seed}"
+    )
+    settings = PLANS[plan] + (FEWER[planner] if plan == "policy, fewer" else [])
     command = [sys.executable, "-m", "elites", "pets", "--env", env, "--planner", planner, "--seed", str(seed)]
-    command += ["--quiet", "--out", str(folder), *(f"--set={one}" for one in PLANS[plan])]
+    command += ["--quiet", "--out", str(folder), *(f"--set={one}" for one in settings)]
     one_core = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=one_core)
     summary = json.loads((folder / "summary.json").read_text())
@@ -62,7 +71,9 @@ def main() -> None:
     parser.add_argument(
         "--envs", nargs="+", default=["elites/CartpoleSwingup-v0", "elites/HalfCheetah-v0"], metavar="ENV"
     )
-    parser.add_argument("--planners", nargs="+", default=["cem", "cem_gd"], metavar="NAME")
+    parser.add_argument(
+        "--planners", nargs="+", default=list(FEWER), choices=FEWER, metavar="NAME", help=", ".join(FEWER)
+    )
     parser.add_argument("--plans", nargs="+", default=list(PLANS), choices=PLANS, metavar="PLAN", help=", ".join(PLANS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--table", action="store_true", help="only print the table of the runs so far")
