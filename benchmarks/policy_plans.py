@@ -32,6 +32,7 @@ PLANS = {  # {name: settings}
 FEWER = {  # {planner: settings}, for "policy, fewer": a fifth of the candidates, or of the steps of gradient
     "cem": ["planner.samples=20", "planner.elites=4"],
     "cem_gd": ["planner.ascent.steps=2"],
+    "blend": ["planner.warm=20"],
 }
 
 
@@ -72,7 +73,7 @@ def main() -> None:
         "--envs", nargs="+", default=["elites/CartpoleSwingup-v0", "elites/HalfCheetah-v0"], metavar="ENV"
     )
     parser.add_argument(
-        "--planners", nargs="+", default=list(FEWER), choices=FEWER, metavar="NAME", help=", ".join(FEWER)
+        "--planners", nargs="+", default=["cem", "cem_gd"], choices=FEWER, metavar="NAME", help=", ".join(FEWER)
     )
     parser.add_argument("--plans", nargs="+", default=list(PLANS), choices=PLANS, metavar="PLAN", help=", ".join(PLANS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
