@@ -11,9 +11,11 @@ from torch import Tensor
 
 from elites.agents.population import Population
 from elites.dynamics import Dynamics, Return
+from elites.dynamics.closed_loop import TanhPolicies
 from elites.dynamics.function import accepts
 from elites.dynamics.returns import Planned
 from elites.fields import Count
+from elites.networks.heads import Deterministic
 from elites.spaces import Box, Space
 
 
@@ -74,7 +76,10 @@ class PolicyReturn(Return):
             action = made[rows].act(state if self.inputs is None else self.inputs(state))
             return world.from_unit(action) if isinstance(world, Box) else action
 
-        return act
+        if not isinstance(self.population.head, Deterministic) or not isinstance(world, Box):
+            return act
+        layers, _ = self.population.layers(weights)
+        return TanhPolicies(act, layers, self.inputs, world.centre, world.half)
 
 
 def _same(one: Space, other: Space) -> bool:

@@ -47,6 +47,23 @@ class Population:
         bound = torch.full((self.size,), torch.inf)
         return Box(-bound, bound)
 
+    def layers(self, points: Tensor) -> tuple[list[Layer], Tensor]:
+        """The layers of points (N, D), N networks each, and the parameters besides (N, 1, n)."""
+        parts = torch.split(points, [math.prod(shape) for shape in self.shapes], 1)
+        pieces = (part.reshape(len(points), *shape) for part, shape in zip(parts, self.shapes, strict=True))
+        return list(self._layers(pieces)), next(pieces)
+
+    def _layers(self, pieces: Iterator[Tensor]) -> Iterator[Layer]:
+        of = self.architecture
+        activation = ACTIVATIONS[of.activation]
+        for layer in range(len(of.hidden)):
+            weight, bias, after = next(pieces), next(pieces), activation
+            if layer < self.normed:
+                gain, offset = 1 + next(pieces), next(pieces)
+                after = Normalised(gain, offset, tanh if of.layer_norm == "first" else activation)
+            yield Layer(weight, bias, after)
+        yield Layer(next(pieces), next(pieces), None)
+
     def at(self, points: Tensor, rows: int = 1) -> Policies:
         """The policies of points (N, D), to act at `rows` states each."""
         if points.ndim != 2 or points.shape[1] != self.size:
@@ -66,21 +83,8 @@ class Policies:
         widths = [shape[-1] for shape in of.shapes if shape[-1]]
         self.idle = -(-LANES // (rows * min(widths)))
         padded = torch.cat([points, points.new_zeros(self.idle, of.size)])
-        parts = torch.split(padded, [math.prod(shape) for shape in of.shapes], 1)
-        pieces = (part.reshape(len(padded), *shape) for part, shape in zip(parts, of.shapes, strict=True))
-        self.layers, free = list(self._layers(pieces)), next(pieces)
+        self.layers, free = of.layers(padded)
         self.free = free.expand(-1, rows, -1).flatten(0, 1) if free.shape[-1] else None
-
-    def _layers(self, pieces: Iterator[Tensor]) -> Iterator[Layer]:
-        of = self.of.architecture
-        activation = ACTIVATIONS[of.activation]
-        for layer in range(len(of.hidden)):
-            weight, bias, after = next(pieces), next(pieces), activation
-            if layer < self.of.normed:
-                gain, offset = 1 + next(pieces), next(pieces)
-                after = Normalised(gain, offset, tanh if of.layer_norm == "first" else activation)
-            yield Layer(weight, bias, after)
-        yield Layer(next(pieces), next(pieces), None)
 
     def __len__(self) -> int:
         return len(self.points)

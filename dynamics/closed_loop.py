@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from elites.dynamics.dynamics import Act
 from elites.dynamics.rollout import Draw
 from elites.networks.engine import Precision
-from elites.networks.layers import Function, network
+from elites.networks.layers import Function, Layers, network
 from elites.networks.native import engine_for
+
+
+@dataclass(frozen=True, eq=False)
+class TanhPolicies:
+    """R policies that an engine can compute: centre + half · tanh of a network's outputs.
+
+    act: the same in torch. layers: R networks. inputs: states (..., S) -> the networks' inputs (..., F); None is the
+    states themselves.
+    """
+
+    act: Act
+    layers: Layers
+    inputs: Function | None
+    centre: Tensor  # (A)
+    half: Tensor  # (A)
+
+    def __call__(self, state: Tensor) -> Tensor:
+        return self.act(state)
 
 
 def react(

@@ -11,20 +11,21 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from elites.dynamics.closed_loop import react
+from elites.dynamics.closed_loop import TanhPolicies, react
 from elites.dynamics.cuda_rollout import CudaRollout
 from elites.dynamics.dynamics import Act, Dynamics
-from elites.dynamics.native_rollout import NativeRollout
+from elites.dynamics.native_rollout import NativeReaction, NativeRollout
 from elites.dynamics.rollout import Draw, RolloutEngine, StepNoise, rollout
 from elites.dynamics.torch_rollout import TorchRollout
 from elites.fields import Checked, Count, check
 from elites.networks import library
 from elites.networks.architecture import Architecture
 from elites.networks.engine import Precision
-from elites.networks.layers import Layer, detached
+from elites.networks.layers import Layer, detached, folded
 from elites.networks.mlp import MLP
 
 NATIVE, CUDA, TORCH = NativeRollout(), CudaRollout(), TorchRollout()
+REACTION = NativeReaction()
 STILL = 1e-6  # an entry whose targets have a smaller spread never moved; it keeps its own unit
 PETS_NETWORKS = Architecture((200, 200, 200), "silu", initialisation="truncated_normal", normalise_inputs=True)
 NETWORKS = replace(PETS_NETWORKS, layer_norm="all")  # its rollouts stay near the data: docs/results/models.md
@@ -221,8 +222,25 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
     ) -> tuple[Tensor, Tensor]:
         rows, first = math.prod(candidates), state.reshape(-1, state.shape[-1])
         precision: Precision = self.config.sampling if rough else "float32"
-        actions, states, self._ran_in = react(drawn, first, act, rows, horizon, precision)
+        by = self._on_encoded(act)
+        if by and REACTION.serves(drawn, first, by):
+            (actions, states), self._ran_in = REACTION.forward(drawn, first, by, horizon, precision), REACTION.name
+        else:
+            actions, states, self._ran_in = react(drawn, first, act, rows, horizon, precision)
         return actions.reshape(*candidates, *actions.shape[1:]), states.reshape(*candidates, *states.shape[1:])
+
+    def _on_encoded(self, act: Act) -> TanhPolicies | None:
+        """These policies as networks of encoded states, if they see the model's features."""
+        if not isinstance(act, TanhPolicies):
+            return None
+        raw = act.inputs is None and self.encode is None
+        if not raw and act.inputs != self.features:
+            return None
+        if raw or not self.mlp.architecture.normalise_inputs:
+            return act
+        size = act.layers[0].weight.shape[1]
+        first = folded(act.layers[0], self.mlp.input_mean[:size], self.mlp.input_std[:size])
+        return replace(act, layers=[first, *act.layers[1:]])
 
     def features(self, state: Tensor) -> Tensor:
         """States (..., S) as the networks see them: encoded and normalised (..., F)."""

@@ -47,6 +47,12 @@ def detached(layers: Layers) -> list[Layer]:
     ]
 
 
+def folded(layer: Layer, mean: Tensor, std: Tensor) -> Layer:
+    """The layer for inputs x that it takes as (x - mean) / std."""
+    weight = layer.weight / std.unsqueeze(-1)
+    return Layer(weight, layer.bias - (mean @ weight).unsqueeze(1), layer.activation)
+
+
 # Activations that work in place if no gradient is kept.
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from elites.networks.architecture import Architecture
 from elites.networks.engine import LearningPrecision
 from elites.networks.initialisation import initialise
-from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normalised, network, tanh
+from elites.networks.layers import ACTIVATIONS, Function, Layer, Layers, Normalised, folded, network, tanh
 from elites.networks.learning import CompiledMLP, compiled, through
 
 
@@ -143,9 +143,7 @@ class MLP(nn.Module):
         layers = self.layers(members)
         if not self.architecture.normalise_inputs:
             return layers
-        (weight, bias, activation), *others = layers
-        weight = weight / self.input_std.unsqueeze(-1)
-        return [Layer(weight, bias - (self.input_mean @ weight).unsqueeze(1), activation), *others]
+        return [folded(layers[0], self.input_mean, self.input_std), *layers[1:]]
 
 
 def _some(parameters: nn.ParameterList, members: Tensor | slice | None) -> list[Tensor]:

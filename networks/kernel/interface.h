@@ -43,6 +43,18 @@ struct Model {
     const float *low, *high;  // (M, S): the variance is low + high σ(raw); null is no variance and no noise
 };
 
+// Policies that act in closed loop: the tanh of a network's outputs, one network for each row.
+struct Policies {
+    int32_t layers;
+    float leak;                  // as in Networks
+    const int32_t *widths;       // (layers + 1): the model's features, ..., A
+    const int32_t *activations;  // (layers - 1), as in Networks
+    int64_t size;                // numbers of a policy
+    const float *weights;        // (R, size): weights (in, out) and biases (out) of every layer
+    const float *centre, *half;  // (A), of the actions' box
+    float *actions;              // (R, P, H, A)
+};
+
 // Trajectories through a model.
 struct Rollout {
     int64_t rows, candidates, particles, horizon;  // candidates: rows of one problem
@@ -50,7 +62,7 @@ struct Rollout {
     const int32_t *met;        // (P / share, H or 1, mixed): members, by strides
     int64_t met_run, met_step;
     const float *state;        // (rows / candidates, S)
-    const float *actions;      // (R, H, A)
+    const float *actions;      // (R, H, A); null with policies
     const float *epsilon;      // (P, R or 1, H, S) by strides; null with a variance is noise from `seed`
     int64_t particle_stride, row_stride, step_stride;
     uint64_t seed;
@@ -61,6 +73,7 @@ struct Rollout {
     float *state_grad;         // (P, R, S)
     float *scratch;            // (threads, the number in `sizes`)
     int64_t threads;
+    const Policies *policies;  // null is none
 };
 
 // Networks that learn from rows: forward and backward.

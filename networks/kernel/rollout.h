@@ -22,12 +22,45 @@ static void pack_member(const Trajectory &shape, int member, float *to) {
             store(to, some_of(bound + (long)member * model.state + j, model.state - j < LANES ? model.state - j : LANES));
 }
 
+// --- a policy --------------------------------------------------------------------------------------------------------
+
+const int WIDEST = 64;  // the most units of a policy's layer
+
+static float activated(float x, int activation, float leak) {
+    switch (activation) {
+        case SILU: return x / (1.0f + expf(-x));
+        case TANH: return tanhf(x);
+        case LEAKY: return x < 0.0f ? leak * x : x;
+        default: return x < 0.0f ? expm1f(x) : x;
+    }
+}
+
+// The action of one policy that sees these features.
+static void act(const Policies &policies, const float *weights, const float *seen, float *action) {
+    float units[2][WIDEST];
+    for (int layer = 0; layer < policies.layers; layer++) {
+        const int in = policies.widths[layer], out = policies.widths[layer + 1];
+        const float *bias = weights + (long)in * out;
+        float *to = units[layer % 2];
+        memcpy(to, bias, out * sizeof(float));
+        for (int i = 0; i < in; i++)
+            for (int j = 0; j < out; j++) to[j] += seen[i] * weights[(long)i * out + j];
+        for (int j = 0; j < out && layer < policies.layers - 1; j++)
+            to[j] = activated(to[j], policies.activations[layer], policies.leak);
+        seen = to;
+        weights = bias + out;
+    }
+    for (int j = 0; j < policies.widths[policies.layers]; j++)
+        action[j] = policies.centre[j] + policies.half[j] * tanhf(seen[j]);
+}
+
 // --- a tile ----------------------------------------------------------------------------------------------------------
 
 // The trajectory of one particle of one candidate.
 struct Row {
     const float *start, *actions, *noise;  // (S), (H, A); by steps
-    float *states, *saved;                 // (H, S); (H, saved)
+    const float *policy;                   // instead of actions
+    float *acted, *states, *saved;         // (H, A) by the policy; (H, S); (H, saved)
     int64_t place;                         // its index in (P, R)
 };
 
@@ -51,11 +84,15 @@ struct Tile {
         for (int i = 0; i < rows; i++) {
             int64_t particle = run * rollout.share + (first + i) / rollout.rows, r = (first + i) % rollout.rows;
             int64_t place = particle * rollout.rows + r;
+            const int64_t steps = (r * rollout.particles + particle) * rollout.horizon;
+            const Policies *policies = rollout.policies;
             row[i] = {
                 rollout.state + r / rollout.candidates * model.state,
-                rollout.actions + r * rollout.horizon * model.action,
+                policies ? nullptr : rollout.actions + r * rollout.horizon * model.action,
                 rollout.epsilon ? rollout.epsilon + particle * rollout.particle_stride + r * rollout.row_stride : nullptr,
-                rollout.states + (r * rollout.particles + particle) * rollout.horizon * model.state,
+                policies ? policies->weights + r * policies->size : nullptr,
+                policies ? policies->actions + steps * model.action : nullptr,
+                rollout.states + steps * model.state,
                 rollout.saved ? rollout.saved + place * rollout.horizon * shape.saved : nullptr,
                 place,
             };
@@ -77,7 +114,7 @@ struct Tile {
         for (int64_t t = 0; t < rollout.horizon; t++) {
             for (int i = 0; i < rows; i++) {
                 const float *s = state + i * shape.state;
-                see(s, row[i].actions + t * model.action, layers.x + i * shape.inputs);
+                see(row[i], t, s, layers.x + i * shape.inputs);
                 for (int j = 0; j < model.state; j++) next[i * shape.state + j] = s[j] * model.relative[j];
             }
             for (int k = 0; k < model.mixed; k++) {
@@ -99,13 +136,18 @@ struct Tile {
         }
     }
 
-    // The networks' inputs from a state and an action.
-    void see(const float *s, const float *moved, float *to) const {
+    // The networks' inputs from a state and the action there.
+    void see(const Row &row, int64_t t, const float *s, float *to) const {
         for (int j = 0; j < model.features; j++) {
             float value = s[model.entry[j]];
             to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
         }
-        memcpy(to + model.features, moved, model.action * sizeof(float));
+        if (!row.policy) {
+            memcpy(to + model.features, row.actions + t * model.action, model.action * sizeof(float));
+            return;
+        }
+        act(*rollout.policies, row.policy, to, to + model.features);
+        memcpy(row.acted + t * model.action, to + model.features, model.action * sizeof(float));
     }
 
     // Adds one member's change and noise to the next state.

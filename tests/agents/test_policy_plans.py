@@ -15,6 +15,9 @@ from elites.agents.policy_plans import PolicyReturn
 from elites.agents.population import LINEAR, Population
 from elites.agents.units import Spaces
 from elites.dynamics import Dynamics, EnsembleConfig, FunctionDynamics, ProbabilisticEnsemble, Return, Training
+from elites.dynamics.native_rollout import NativeReaction
+from elites.features import Features
+from elites.networks import library
 from elites.networks.architecture import Architecture
 from elites.planners import CEM, CEMGD, GradientAscent
 from elites.runs import train
@@ -149,3 +152,53 @@ def test_a_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     calls = iter(range(100))
     assert not train(settings, tmp_path / "parts", stop=lambda: next(calls) > 13).finished
     assert train(settings, tmp_path / "parts", resume=True).episode_returns == whole.episode_returns
+
+
+KERNEL = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
+
+
+def reacting(config: EnsembleConfig, architecture: Architecture, **options: Any) -> PolicyReturn:
+    model = ProbabilisticEnsemble(3, 1, config, encode=Features(0, "cos 1", "sin 1", 2), rng=rng())
+    model.requires_grad_(False).mlp.normalise(1 + 2 * torch.randn(50, 5, generator=rng(1)))
+    population = Population(Spaces.of(4, Box([-2.0], [3.0])), architecture)
+    chosen: dict[str, Any] = {"particles": 4, "horizon": 8, "inputs": model.features} | options
+    return PolicyReturn(model, lambda s, a, n: -n.square().sum(1) - a[:, 0].square(), population=population, **chosen)
+
+
+@KERNEL
+@pytest.mark.parametrize("hidden", [(), (5,), (17, 8)])
+@pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "leaky_relu", "elu"])
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+def test_the_kernels_policies_equal_torchs(
+    hidden: tuple[int, ...], activation: Any, propagation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EnsembleConfig(3, Architecture((20,), "silu", normalise_inputs=True), propagation=propagation)
+    returns = reacting(config, Architecture(hidden, activation))
+    weights = torch.randn(2, 37, returns.population.size, generator=rng(3))
+    objective = returns.at(torch.tensor([[0.1, 0.2, 0.3], [1.0, -2.0, 0.0]]), rng(2))
+    calls: list[int] = []
+    forward = NativeReaction.forward
+    monkeypatch.setattr(NativeReaction, "forward", lambda *given: (calls.append(1), forward(*given))[1])
+    found = objective(weights)
+    assert calls
+    monkeypatch.setattr(NativeReaction, "serves", lambda *_: False)
+    torch.testing.assert_close(found, objective(weights), rtol=1e-5, atol=1e-4)
+
+
+@KERNEL
+def test_what_the_kernel_cannot_react_by_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer normalisation, a wide layer, other inputs, and gradients."""
+    monkeypatch.setattr(NativeReaction, "forward", lambda *_: pytest.fail("the kernel was asked"))
+    config, state = EnsembleConfig(2, Architecture((8,), "silu", normalise_inputs=True)), torch.zeros(3)
+    others = [
+        reacting(config, Architecture((4,), "tanh", layer_norm="all")),
+        reacting(config, Architecture((65,), "tanh")),
+        reacting(config, LINEAR, inputs=lambda s: torch.cat([s, s[..., :1]], -1)),
+    ]
+    for returns in others:
+        assert returns.at(state, rng())(torch.zeros(3, returns.population.size)).isfinite().all()
+    returns = reacting(config, LINEAR)
+    weights = torch.zeros(3, returns.population.size, requires_grad=True)
+    returns.at(state, rng())(weights).sum().backward()
+    assert weights.grad is not None
+    assert weights.grad.abs().sum() > 0

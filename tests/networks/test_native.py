@@ -276,7 +276,12 @@ def test_under_sanitizers(tmp_path: Path) -> None:
         "LD_PRELOAD": ":".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    beside = ("dynamics/test_rollout.py", "networks/test_learning.py", "networks/test_descent.py")
+    beside = (
+        "agents/test_policy_plans.py",
+        "dynamics/test_rollout.py",
+        "networks/test_learning.py",
+        "networks/test_descent.py",
+    )
     files = [__file__, *(str(TESTS / name) for name in beside)]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "not slow", *files]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
