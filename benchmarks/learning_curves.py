@@ -4,7 +4,8 @@
     python benchmarks/learning_curves.py outputs/cheetah/* --csv results/cheetah.csv --at 25000 50000
 
 A folder's name is NAME-SEED. Runs with evaluations (examples/cgp.py, benchmarks/sb3.py) are compared by the evaluations
-after equal numbers of steps, other runs by their episodes. Without runs, the CSV is drawn again. The table is Markdown.
+after equal numbers of steps, other runs by their episodes. `--by episodes` compares the evaluations of policy searches
+after equal numbers of episodes. Without runs, the CSV is drawn again. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from elites import cli
 
 FIELDS = ("name", "seed", "phase", "episode", "env_steps", "return", "plan_ms", "memory_mb")
 EVALUATED = ("evaluation", "final")
+COLUMNS = {"steps": "env_steps", "episodes": "episode"}
 Runs = dict[str, dict[int, list[dict[str, str]]]]  # name -> seed -> rows
 
 
@@ -40,6 +42,7 @@ def collect(folders: list[Path]) -> list[dict[str, str]]:
         more = {field: str(summary.get(key, "")) for field, key in figures.items()}
         for episode in [row for row in episodes if row["phase"] in EVALUATED] or episodes:
             row = {"name": name, "seed": seed, **{field: episode.get(field, "") for field in FIELDS[2:5]}}
+            row["episode"] = episode.get("episodes") or row["episode"]  # of a policy search
             rows.append(row | {"return": f"{float(episode['return']):.2f}"} | more)
     return rows
 
@@ -65,41 +68,41 @@ def table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def evaluations(rows: list[dict[str, str]]) -> dict[int, float]:
-    """{steps: return of the evaluation} of a run; {} if it has no evaluations."""
-    return {int(row["env_steps"]): float(row["return"]) for row in rows if row["phase"] in EVALUATED}
+def evaluations(rows: list[dict[str, str]], by: str) -> dict[int, float]:
+    """{steps or episodes: return of the evaluation} of a run; {} if it has no evaluations."""
+    return {int(row[COLUMNS[by]]): float(row["return"]) for row in rows if row["phase"] in EVALUATED}
 
 
-def common(seeds: dict[int, list[dict[str, str]]]) -> dict[int, list[float]]:
-    """{steps: the evaluation of every seed}, if all seeds have one."""
-    found = [evaluations(rows) for rows in seeds.values()]
+def common(seeds: dict[int, list[dict[str, str]]], by: str) -> dict[int, list[float]]:
+    """{steps or episodes: the evaluation of every seed}, if all seeds have one."""
+    found = [evaluations(rows, by) for rows in seeds.values()]
     return {step: [one[step] for one in found] for step in sorted(set.intersection(*map(set, found)))}
 
 
-def table_of_evaluations(runs: Runs, at: list[int]) -> str:
+def table_of_evaluations(runs: Runs, at: list[int], by: str) -> str:
     """Mean over the seeds (and the worst seed). at: the steps; none takes the last steps that all runs reached."""
-    shared = set.intersection(*(set(common(seeds)) for seeds in runs.values()))
+    shared = set.intersection(*(set(common(seeds, by)) for seeds in runs.values()))
     if not at and not shared:
-        raise ValueError("expected evaluations of all runs at equal steps, found none; choose steps with --at")
+        raise ValueError(f"expected evaluations of all runs at equal {by}, found none; choose {by} with --at")
     at = at or [max(shared)]
-    heads = ["run", "seeds", *(f"{step:,} steps" for step in at)]
+    heads = ["run", "seeds", *(f"{number:,} {by}" for number in at)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for name, seeds in runs.items():
-        found = common(seeds)
+        found = common(seeds, by)
         cells = [f"{np.mean(found[step]):.0f} ({min(found[step]):.0f})" if step in found else "" for step in at]
         lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def draw(runs: Runs, path: Path, title: str) -> None:
+def draw(runs: Runs, path: Path, title: str, by: str) -> None:
     """The mean over the seeds of each name, and every seed as a thin line."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     chance: list[float] = []
     for number, (name, seeds) in enumerate(runs.items()):
-        if found := common(seeds):
-            along, curves, label = list(found), list(zip(*found.values(), strict=True)), "step"
+        if found := common(seeds, by):
+            along, curves, label = list(found), list(zip(*found.values(), strict=True)), by
         else:
             every = [returns(episodes) for episodes in seeds.values()]
             along, label = list(range(1, min(map(len, every)) + 1)), "planned episode"
@@ -123,6 +126,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--out", type=Path, metavar="FILE.png")
     parser.add_argument("--at", nargs="+", type=int, default=[], metavar="STEP", help="steps to show in the table")
+    parser.add_argument("--by", choices=list(COLUMNS), default="steps", help="at what evaluations are compared")
     parser.add_argument("--title", default="Return, mean over seeds")
     args = parser.parse_args()
     if args.runs:
@@ -132,10 +136,11 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(collect(args.runs))
     runs = by_run(list(csv.DictReader(args.csv.read_text().splitlines())))
+    evaluated = any(row["phase"] in EVALUATED for seeds in runs.values() for rows in seeds.values() for row in rows)
+    found = table_of_evaluations(runs, args.at, args.by) if evaluated else table(runs)
     if args.out:
-        draw(runs, args.out, args.title)
-    evaluated = any(common(seeds) for seeds in runs.values())
-    print(table_of_evaluations(runs, args.at) if evaluated else table(runs))
+        draw(runs, args.out, args.title, args.by)
+    print(found)
 
 
 if __name__ == "__main__":

@@ -80,3 +80,22 @@ def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"learning_curves: {tmp_path / 'cem-0'}: expected a run that has ended" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_searches_are_compared_after_equal_episodes(tmp_path: Path) -> None:
+    for seed, steps in enumerate((700, 900)):
+        folder = tmp_path / f"cem-{seed}"
+        folder.mkdir()
+        (folder / "summary.json").write_text("{}")
+        rows = ["generation,phase,env_steps,episodes,return", f"1,learning,{steps},100,-99"]
+        (folder / "metrics.csv").write_text("\n".join([*rows, f"1,evaluation,{steps},100,{seed + 3}"]) + "\n")
+    runs, files = (
+        [tmp_path / "cem-0", tmp_path / "cem-1"],
+        ["--csv", tmp_path / "all.csv", "--out", tmp_path / "all.png"],
+    )
+    done = draw(*runs, *files, "--by", "episodes")
+    assert done.stdout.splitlines()[::2] == ["| run | seeds | 100 episodes |", "| `cem` | 2 | 4 (3) |"]
+    assert (tmp_path / "all.png").exists()
+    done = draw(*runs, *files)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "expected evaluations of all runs at equal steps, found none; choose steps with --at" in done.stderr
