@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from elites.dynamics.closed_loop import TanhPolicies
 from elites.dynamics.rollout import Draw
@@ -18,7 +19,7 @@ from elites.networks.engine import Precision
 from elites.networks.layers import Normalised
 from elites.networks.native import NATIVE, CompiledNetworks, activations_of
 
-WIDEST = 64  # the most units of a policy's layer, as in networks/kernel/rollout.h
+DEEPEST, WIDEST = 4, 64  # the most layers of a policy, and units of a layer, as in networks/kernel/rollout.h
 
 
 class Model(ctypes.Structure):
@@ -54,7 +55,7 @@ class Policies(ctypes.Structure):
         *library.fields(c_float, "leak"),
         *library.fields(c_void_p, "widths activations"),
         *library.fields(c_int64, "size"),
-        *library.fields(c_void_p, "weights centre half actions"),
+        *library.fields(c_void_p, "weights centre half actions actions_grad weights_grad"),
     )
 
 
@@ -115,47 +116,86 @@ class NativeRollout:
         return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
 
 
+class CompiledPolicies:
+    """Policies (R, numbers) in the library's form. It owns the memory to which its structure points."""
+
+    def __init__(self, by: TanhPolicies, weights: Tensor, **written: Tensor) -> None:
+        numbers, leak = activations_of(by.layers) or ([], 0.0)
+        self.structure = Policies(len(by.layers), leak, size=weights.shape[1])
+        self.arrays = {
+            "widths": torch.tensor([*(x.weight.shape[1] for x in by.layers), len(by.centre)], dtype=torch.int32),
+            "activations": torch.tensor(numbers, dtype=torch.int32),
+            "weights": weights.contiguous(),
+            "centre": by.centre.contiguous(),
+            "half": by.half.contiguous(),
+            **written,
+        }
+        library.point(self.structure, self.arrays)
+
+
 class NativeReaction:
-    """Closed-loop trajectories in compiled code, without gradients."""
+    """Closed-loop trajectories in compiled code."""
 
     name = NATIVE.name
 
     def serves(self, draw: Draw, first: Tensor, by: TanhPolicies) -> bool:
-        """Whether the kernel knows these policies and this model, and nobody asks for a gradient."""
+        """Whether the kernel knows this model and these policies."""
         known = draw.encode is None or isinstance(draw.encode, Features)
         widths = [layer.weight.shape[2] for layer in by.layers]
         plain = not any(isinstance(layer.activation, Normalised) for layer in by.layers)
-        learns = torch.is_grad_enabled() and any(x.requires_grad for x in (first, by.layers[0].weight))
-        return (
-            known
-            and plain
-            and not learns
-            and max(widths) <= WIDEST
-            and NATIVE.serves(draw.layers, draw.relative, first)
-            and NATIVE.serves(by.layers, by.centre)
-        )
+        small = len(widths) <= DEEPEST and max(widths) <= WIDEST
+        networks = NATIVE.serves(draw.layers, draw.relative, first) and NATIVE.serves(by.layers, by.centre)
+        return known and plain and small and networks
 
     def forward(
         self, draw: Draw, first: Tensor, by: TanhPolicies, horizon: int, precision: Precision = "float32"
     ) -> tuple[Tensor, Tensor]:
-        """state (B, S), R policies -> actions (R, P, H, A), states (R, P, H, S)."""
-        model, rows, size = _compiled(draw, precision), len(by.layers[0].weight), len(by.centre)
-        actions = first.new_empty(rows, draw.particles, horizon, size)
-        states = first.new_empty(rows, draw.particles, horizon, first.shape[-1])
-        numbers, leak = activations_of(by.layers) or ([], 0.0)
+        """state (B, S), R policies -> actions (R, P, H, A), states (R, P, H, S); in float32 if a gradient is needed."""
         weights = torch.cat([x.flatten(1) for layer in by.layers for x in (layer.weight, layer.bias)], 1)
-        policies = Policies(len(by.layers), leak, size=weights.shape[1])
-        arrays = {
-            "widths": torch.tensor([*(x.weight.shape[1] for x in by.layers), size], dtype=torch.int32),
-            "activations": torch.tensor(numbers, dtype=torch.int32),
-            "weights": weights,
-            "centre": by.centre.contiguous(),
-            "half": by.half.contiguous(),
-            "actions": actions,
-        }
-        library.point(policies, arrays)
-        _call("elites_rollout", model, draw, first, (rows, horizon), {"states": states}, policies)
+        if torch.is_grad_enabled() and (first.requires_grad or weights.requires_grad):
+            found: tuple[Tensor, Tensor] = Reactions.apply(draw, by, horizon, first, weights)  # type: ignore[no-untyped-call]
+            return found
+        actions, states, _ = _reacted(draw, by, horizon, first.detach(), weights.detach(), precision)
         return actions, states
+
+
+class Reactions(torch.autograd.Function):
+    """Closed-loop trajectories with their gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, draw: Draw, by: TanhPolicies, horizon: int, first: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        actions, states, ctx.saved = _reacted(draw, by, horizon, first, weights, "float32", save=True)
+        ctx.draw, ctx.by = draw, by
+        ctx.save_for_backward(first, weights, actions, states)
+        return actions, states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_actions: Tensor, to_states: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        first, weights, actions, states = ctx.saved_tensors
+        rows, particles, horizon, size = states.shape
+        to_first, to_weights = states.new_empty(particles, rows, size), states.new_empty(particles, *weights.shape)
+        moved = to_actions.clone(memory_format=torch.contiguous_format)  # the kernel adds to it
+        policies = CompiledPolicies(ctx.by, weights, actions=actions, actions_grad=moved, weights_grad=to_weights)
+        given = {"states": states, "saved": ctx.saved, "states_grad": to_states.contiguous(), "state_grad": to_first}
+        model = _compiled(ctx.draw, "float32")
+        _call("elites_rollout_backward", model, ctx.draw, first, (rows, horizon), given, policies)
+        return None, None, None, to_first.sum(0).reshape(len(first), -1, size).sum(1), to_weights.sum(0)
+
+
+def _reacted(
+    draw: Draw, by: TanhPolicies, horizon: int, first: Tensor, weights: Tensor, precision: Precision, save: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Actions, states, and the data for the gradient if `save`."""
+    model, rows, count = _compiled(draw, precision), len(weights), draw.particles
+    actions = first.new_empty(rows, count, horizon, len(by.centre))
+    states = first.new_empty(rows, count, horizon, first.shape[-1])
+    saved = first.new_empty(count, rows, horizon, model.sizes.saved) if save else None
+    policies = CompiledPolicies(by, weights, actions=actions)
+    _call("elites_rollout", model, draw, first, (rows, horizon), {"states": states, "saved": saved}, policies)
+    return actions, states, saved
 
 
 def _compiled(draw: Draw, precision: Precision) -> CompiledModel:
@@ -172,7 +212,7 @@ def _call(
     first: Tensor,
     shape: Sequence[int],
     given: Mapping[str, Tensor | None],
-    policies: Policies | None = None,
+    policies: CompiledPolicies | None = None,
 ) -> None:
     """shape: rows and horizon."""
     (rows, horizon), threads = shape, torch.get_num_threads()
@@ -190,6 +230,6 @@ def _call(
         if epsilon.shape[1] == 1:
             structure.row_stride = 0
     if policies is not None:
-        structure.policies = ctypes.addressof(policies)
+        structure.policies = ctypes.addressof(policies.structure)
     library.point(structure, arrays)
     library.call(name, model.structure, structure)

@@ -53,6 +53,8 @@ struct Policies {
     const float *weights;        // (R, size): weights (in, out) and biases (out) of every layer
     const float *centre, *half;  // (A), of the actions' box
     float *actions;              // (R, P, H, A)
+    float *actions_grad;         // (R, P, H, A), overwritten
+    float *weights_grad;         // (P, R, size)
 };
 
 // Trajectories through a model.
@@ -69,7 +71,7 @@ struct Rollout {
     float *states;             // (R, P, H, S)
     float *saved;              // (P, R, H, the number in `sizes`), for gradients; null is none
     const float *states_grad;  // (R, P, H, S)
-    float *actions_grad;       // (P, R, H, A)
+    float *actions_grad;       // (P, R, H, A); null with policies
     float *state_grad;         // (P, R, S)
     float *scratch;            // (threads, the number in `sizes`)
     int64_t threads;

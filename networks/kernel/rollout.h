@@ -24,7 +24,7 @@ static void pack_member(const Trajectory &shape, int member, float *to) {
 
 // --- a policy --------------------------------------------------------------------------------------------------------
 
-const int WIDEST = 64;  // the most units of a policy's layer
+const int DEEPEST = 4, WIDEST = 64;  // the most layers of a policy, and units of a layer
 
 static float activated(float x, int activation, float leak) {
     switch (activation) {
@@ -35,24 +35,70 @@ static float activated(float x, int activation, float leak) {
     }
 }
 
-// The action of one policy that sees these features.
-static void act(const Policies &policies, const float *weights, const float *seen, float *action) {
-    float units[2][WIDEST];
-    for (int layer = 0; layer < policies.layers; layer++) {
-        const int in = policies.widths[layer], out = policies.widths[layer + 1];
-        const float *bias = weights + (long)in * out;
-        float *to = units[layer % 2];
-        memcpy(to, bias, out * sizeof(float));
-        for (int i = 0; i < in; i++)
-            for (int j = 0; j < out; j++) to[j] += seen[i] * weights[(long)i * out + j];
-        for (int j = 0; j < out && layer < policies.layers - 1; j++)
-            to[j] = activated(to[j], policies.activations[layer], policies.leak);
-        seen = to;
-        weights = bias + out;
+static float slope(float x, int activation, float leak) {
+    switch (activation) {
+        case SILU: { const float s = 1.0f / (1.0f + expf(-x)); return s * (1.0f + x * (1.0f - s)); }
+        case TANH: { const float y = tanhf(x); return 1.0f - y * y; }
+        case LEAKY: return x < 0.0f ? leak : 1.0f;
+        default: return x < 0.0f ? expf(x) : 1.0f;
     }
-    for (int j = 0; j < policies.widths[policies.layers]; j++)
-        action[j] = policies.centre[j] + policies.half[j] * tanhf(seen[j]);
 }
+
+// One policy that sees these features.
+struct Acting {
+    const Policies &policies;
+    const float *weights, *seen;
+    float before[DEEPEST][WIDEST], after[DEEPEST][WIDEST];  // a layer's outputs, before and after the activation
+
+    Acting(const Policies &policies, const float *weights, const float *seen)
+        : policies(policies), weights(weights), seen(seen) {}
+
+    int in(int layer) const { return policies.widths[layer]; }
+    int out(int layer) const { return policies.widths[layer + 1]; }
+    bool last(int layer) const { return layer == policies.layers - 1; }
+
+    void forward(float *action) {
+        const float *weight = weights, *x = seen;
+        for (int layer = 0; layer < policies.layers; layer++) {
+            const float *bias = weight + (long)in(layer) * out(layer);
+            float *z = before[layer];
+            memcpy(z, bias, out(layer) * sizeof(float));
+            for (int i = 0; i < in(layer); i++)
+                for (int j = 0; j < out(layer); j++) z[j] += x[i] * weight[(long)i * out(layer) + j];
+            for (int j = 0; j < out(layer); j++)
+                after[layer][j] = last(layer) ? tanhf(z[j]) : activated(z[j], policies.activations[layer], policies.leak);
+            x = after[layer];
+            weight = bias + out(layer);
+        }
+        for (int j = 0; j < out(policies.layers - 1); j++) action[j] = policies.centre[j] + policies.half[j] * x[j];
+    }
+
+    // After `forward`: the action's gradient -> the gradient of the features; adds to the gradient of the weights.
+    void backward(const float *moved, float *weights_grad, float *seen_grad) const {
+        float given[2][WIDEST];
+        long end = policies.size;
+        for (int layer = policies.layers - 1; layer >= 0; layer--) {
+            end -= (long)(in(layer) + 1) * out(layer);
+            const float *weight = weights + end, *x = layer ? after[layer - 1] : seen;
+            float *weight_grad = weights_grad + end, *bias_grad = weight_grad + (long)in(layer) * out(layer);
+            float *z = given[layer % 2], *to = layer ? given[1 - layer % 2] : seen_grad;
+            for (int j = 0; j < out(layer); j++) {
+                const float y = after[layer][j];
+                z[j] = last(layer) ? moved[j] * policies.half[j] * (1.0f - y * y)
+                                   : z[j] * slope(before[layer][j], policies.activations[layer], policies.leak);
+                bias_grad[j] += z[j];
+            }
+            for (int i = 0; i < in(layer); i++) {
+                float sum = 0.0f;
+                for (int j = 0; j < out(layer); j++) {
+                    weight_grad[(long)i * out(layer) + j] += x[i] * z[j];
+                    sum += weight[(long)i * out(layer) + j] * z[j];
+                }
+                to[i] = sum;
+            }
+        }
+    }
+};
 
 // --- a tile ----------------------------------------------------------------------------------------------------------
 
@@ -61,6 +107,7 @@ struct Row {
     const float *start, *actions, *noise;  // (S), (H, A); by steps
     const float *policy;                   // instead of actions
     float *acted, *states, *saved;         // (H, A) by the policy; (H, S); (H, saved)
+    float *moved, *learned;                // the gradients of actions (H, A) and of the policy
     int64_t place;                         // its index in (P, R)
 };
 
@@ -94,12 +141,20 @@ struct Tile {
                 policies ? policies->actions + steps * model.action : nullptr,
                 rollout.states + steps * model.state,
                 rollout.saved ? rollout.saved + place * rollout.horizon * shape.saved : nullptr,
+                moved(place, steps),
+                policies && policies->weights_grad ? policies->weights_grad + place * policies->size : nullptr,
                 place,
             };
         }
     }
 
     int member(int64_t t, int k) const { return rollout.met[run * rollout.met_run + t * rollout.met_step + k]; }
+
+    // The gradient of a row's actions. That of a policy's actions begins as the caller's.
+    float *moved(int64_t place, int64_t steps) const {
+        if (!rollout.policies) return rollout.actions_grad ? rollout.actions_grad + place * rollout.horizon * model.action : nullptr;
+        return rollout.policies->actions_grad ? rollout.policies->actions_grad + steps * model.action : nullptr;
+    }
 
     // A member's weights, and its transposed weights.
     const float *there(int member) {
@@ -138,16 +193,20 @@ struct Tile {
 
     // The networks' inputs from a state and the action there.
     void see(const Row &row, int64_t t, const float *s, float *to) const {
-        for (int j = 0; j < model.features; j++) {
-            float value = s[model.entry[j]];
-            to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
-        }
+        encode(s, to);
         if (!row.policy) {
             memcpy(to + model.features, row.actions + t * model.action, model.action * sizeof(float));
             return;
         }
-        act(*rollout.policies, row.policy, to, to + model.features);
+        Acting(*rollout.policies, row.policy, to).forward(to + model.features);
         memcpy(row.acted + t * model.action, to + model.features, model.action * sizeof(float));
+    }
+
+    void encode(const float *s, float *to) const {
+        for (int j = 0; j < model.features; j++) {
+            float value = s[model.entry[j]];
+            to[j] = model.kind[j] == SAME ? value : model.kind[j] == SINE ? sinf(value) : cosf(value);
+        }
     }
 
     // Adds one member's change and noise to the next state.
@@ -173,27 +232,29 @@ struct Tile {
         }
     }
 
-    // The gradient of the states (R, P, H, S) -> the gradients of actions and first state, with the numbers in `saved`.
+    // The gradient of the states (R, P, H, S) -> the gradients of actions or policies and first state, with the numbers in
+    // `saved`.
     void backward() {
         memset(next, 0, (size_t)rows * shape.state * sizeof(float));
+        for (int i = 0; i < rows; i++)
+            if (row[i].learned) memset(row[i].learned, 0, rollout.policies->size * sizeof(float));
         for (int64_t t = rollout.horizon - 1; t >= 0; t--) {
             for (int i = 0; i < rows; i++) {
                 const float *given = rollout.states_grad + (row[i].states - rollout.states) + t * model.state;
                 float *carried = next + i * shape.state, *whole = state + i * shape.state;
                 for (int j = 0; j < model.state; j++) whole[j] = carried[j] + given[j];
                 for (int j = 0; j < model.state; j++) carried[j] = whole[j] * model.relative[j];
-                memset(moved(i, t), 0, model.action * sizeof(float));
+                if (!row[i].policy) memset(row[i].moved + t * model.action, 0, model.action * sizeof(float));
             }
             for (int k = 0; k < model.mixed; k++) {
                 const float *seen = network_backward(t, k);
                 for (int i = 0; i < rows; i++) unsee(i, t, seen + i * shape.widest);
             }
+            for (int i = 0; i < rows && rollout.policies; i++) unreact(i, t);
         }
         for (int i = 0; i < rows; i++)
             memcpy(rollout.state_grad + row[i].place * model.state, next + i * shape.state, model.state * sizeof(float));
     }
-
-    float *moved(int i, int64_t t) const { return rollout.actions_grad + (row[i].place * rollout.horizon + t) * model.action; }
 
     const float *network_backward(int64_t t, int k) {
         for (int i = 0; i < rows; i++) {
@@ -209,13 +270,28 @@ struct Tile {
         });
     }
 
+    const float *before(int i, int64_t t) const { return t ? row[i].states + (t - 1) * model.state : row[i].start; }
+
     void unsee(int i, int64_t t, const float *seen) {
-        const float *before = t ? row[i].states + (t - 1) * model.state : row[i].start;
+        unencode(i, t, seen);
+        for (int j = 0; j < model.action; j++) row[i].moved[t * model.action + j] += seen[model.features + j];
+    }
+
+    void unreact(int i, int64_t t) {
+        float *seen = layers.x + i * shape.inputs, *seen_grad = layers.a + i * (long)shape.widest;
+        encode(before(i, t), seen);
+        Acting acting(*rollout.policies, row[i].policy, seen);
+        acting.forward(seen + model.features);
+        acting.backward(row[i].moved + t * model.action, row[i].learned, seen_grad);
+        unencode(i, t, seen_grad);
+    }
+
+    void unencode(int i, int64_t t, const float *seen) {
+        const float *s = before(i, t);
         float *carried = next + i * shape.state;
         for (int j = 0; j < model.features; j++) {
             int e = model.entry[j], kind = model.kind[j];
-            carried[e] += kind == SAME ? seen[j] : kind == SINE ? seen[j] * cosf(before[e]) : -seen[j] * sinf(before[e]);
+            carried[e] += kind == SAME ? seen[j] : kind == SINE ? seen[j] * cosf(s[e]) : -seen[j] * sinf(s[e]);
         }
-        for (int j = 0; j < model.action; j++) moved(i, t)[j] += seen[model.features + j];
     }
 };
