@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from tests.runs.small import PETS_RUN, TD3_RUN, Endless, Listening, returns
 
 
 @pytest.fixture(autouse=True)
-def _well() -> None:
+def _well() -> Iterator[None]:
+    yield
     Endless.surprise, Endless.steps = staticmethod(lambda step: None), 0
 
 
