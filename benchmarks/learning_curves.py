@@ -70,7 +70,9 @@ def table(runs: Runs) -> str:
 
 def evaluations(rows: list[dict[str, str]], by: str) -> dict[int, float]:
     """{steps or episodes: return of the evaluation} of a run; {} if it has no evaluations."""
-    return {int(row[COLUMNS[by]]): float(row["return"]) for row in rows if row["phase"] in EVALUATED}
+    return {
+        int(row[COLUMNS[by]]): float(row["return"]) for row in rows if row["phase"] in EVALUATED and row[COLUMNS[by]]
+    }
 
 
 def common(seeds: dict[int, list[dict[str, str]]], by: str) -> dict[int, list[float]]:
@@ -80,7 +82,7 @@ def common(seeds: dict[int, list[dict[str, str]]], by: str) -> dict[int, list[fl
 
 
 def table_of_evaluations(runs: Runs, at: list[int], by: str) -> str:
-    """Mean over the seeds (and the worst seed). at: the steps; none takes the last steps that all runs reached."""
+    """Mean over the seeds (and the worst seed). at: steps or episodes; none takes the last that all runs reached."""
     shared = set.intersection(*(set(common(seeds, by)) for seeds in runs.values()))
     if not at and not shared:
         raise ValueError(f"expected evaluations of all runs at equal {by}, found none; choose {by} with --at")
@@ -125,7 +127,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE.csv")
     parser.add_argument("--out", type=Path, metavar="FILE.png")
-    parser.add_argument("--at", nargs="+", type=int, default=[], metavar="STEP", help="steps to show in the table")
+    parser.add_argument(
+        "--at", nargs="+", type=int, default=[], metavar="NUMBER", help="steps or episodes of the table"
+    )
     parser.add_argument("--by", choices=list(COLUMNS), default="steps", help="at what evaluations are compared")
     parser.add_argument("--title", default="Return, mean over seeds")
     args = parser.parse_args()

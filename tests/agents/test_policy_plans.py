@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from elites.agents import MPC, PETSConfig
 from elites.agents.policy_plans import PolicyReturn
 from elites.agents.population import LINEAR, Population
 from elites.agents.units import Spaces
-from elites.dynamics import Dynamics, EnsembleConfig, FunctionDynamics, ProbabilisticEnsemble, Return, Training
+from elites.dynamics import Dynamics, EnsembleConfig, FunctionDynamics, ProbabilisticEnsemble, Return
 from elites.dynamics.native_rollout import NativeReaction
 from elites.features import Features
 from elites.networks import library
 from elites.networks.architecture import Architecture
 from elites.planners import CEM, CEMGD, GradientAscent
 from elites.runs import train
-from elites.runs.pets import PETSSettings
+from tests.runs.small import PETS_RUN
 
 
 def rng(seed: int = 0) -> Generator:
@@ -136,18 +137,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_a_run_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
-    settings = PETSSettings(
-        planner=CEM(samples=8, elites=2, iterations=2),
-        plan="policy",
-        policy=Architecture((4,), "tanh"),
-        horizon=5,
-        model=EnsembleConfig(members=2, architecture=Architecture((8,), "silu")),
-        training=Training(epochs=2),
-        env="elites/CartpoleSwingup-v0",
-        random_episodes=1,
-        episodes=2,
-        episode_steps=10,
-    )
+    settings = replace(PETS_RUN, plan="policy", policy=Architecture((4,), "tanh"))
     whole = train(settings, tmp_path / "whole")
     calls = iter(range(100))
     assert not train(settings, tmp_path / "parts", stop=lambda: next(calls) > 13).finished
