@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Generator, tensor
 
 from elites.agents import Grown, Replay
+from elites.agents.algorithms.episodes import whole
 from elites.agents.replay import transitions
 
 SCHEMA = transitions(2, 1)
@@ -253,3 +255,20 @@ def test_a_copy_is_written_and_sampled_alone() -> None:
     assert other.column("reward").tolist() == [0, 1, 1]
     assert 1 in other.sample(50, Generator().manual_seed(0)).reward
     assert 1 not in first.sample(50, Generator().manual_seed(0)).reward
+
+
+@pytest.mark.parametrize("capacity", [1_000_000, 40])
+def test_episodes_are_counted_before_they_are_copied(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three environments in turn, and the rows are dropped once while all of them are in an episode."""
+    replay, random = Replay(SCHEMA, capacity), np.random.default_rng(0)
+    copied = Mock(side_effect=replay.episodes)
+    monkeypatch.setattr(replay, "episodes", copied)
+    for i in range(120):
+        replay.extend(row(i, terminated=random.random() < 0.1, where=i % 3))
+        if i == 20:
+            replay.drop()
+        copied.reset_mock()
+        found = whole(replay, 4)
+        expected = [episode for episode in Replay.episodes(replay) if episode.begins and episode.ends]
+        assert [numbers(episode) for episode in found] == [numbers(each) for each in expected if len(expected) >= 4]
+        assert copied.called == (len(expected) >= 4 or len(replay) == capacity)
