@@ -1,10 +1,11 @@
 """Exact mean returns of policies in elites/Maze-v0, and whether they look at the maze.
 
     python benchmarks/maze.py                       # at random, and the best policy that sees nothing
-    python benchmarks/maze.py outputs/maze/cem_ah-* # and what these searches hold
+    python benchmarks/maze.py outputs/maze/cem_ah-* # and what these searches or agents hold
 
-The maze is a table of 324 states, so a policy's mean return is exact. *Sees* is the largest difference of a choice's
-share between two states, the mean over policies; 0 is a policy that does not look.
+The maze is a table of 324 states, so a policy's mean return is exact. A policy of an agent draws its choices. *Sees*
+is the largest difference of a choice's share between two states, the mean over policies; 0 is a policy that does not
+look.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 
 import elites
 from elites import cli
+from elites.agents import Agent
 from elites.agents.adversarial import prepared
 from elites.agents.policy_search import PolicySearch
 from elites.envs.maze import REACHED, STEP, Grid
 from elites.networks.action_distributions import CategoricalAction
+from elites.networks.policies import Policy
 
 LIMIT = 10_000  # steps of an episode
 GRID = 21  # shares of a choice that are tried
@@ -52,8 +55,10 @@ def blind(grid: Grid, *shares: float) -> float:
 def held(folder: Path, seen: Array) -> dict[str, Array]:
     """{whose: choices' shares (n, 324, 3)} of the policies that act in a run, and of an ensemble's members alone."""
     search = elites.load(folder)
-    if not isinstance(search, PolicySearch) or search.spaces.state_size != seen.shape[1]:
-        raise ValueError(f"{folder}: expected a run of `elites search --env elites/Maze-v0`")
+    if not isinstance(search, PolicySearch | Agent) or search.spaces.state_size != seen.shape[1]:
+        raise ValueError(f"{folder}: expected a run of `elites search` or `elites learn` with --env elites/Maze-v0")
+    if isinstance(search, Agent):
+        return {folder.name: chosen(search, seen)}
     with torch.no_grad():
         points, states = search.points(DRAWN), prepared(seen, search.inputs)
         shares = search.population.at(points, len(states)).answers(states.expand(len(points), -1, -1))
@@ -61,6 +66,17 @@ def held(folder: Path, seen: Array) -> dict[str, Array]:
         return {folder.name: shares.double().numpy()}
     together = CategoricalAction(shares.sum(0), (3,)).shares()[None]
     return {folder.name: together.double().numpy(), f"{folder.name}, one alone": shares.double().numpy()}
+
+
+def chosen(agent: Agent, seen: Array) -> Array:
+    """The choices' shares (1, 324, 3) of an agent's policy; without a policy, those of what it does."""
+    policy = getattr(agent.nets, "policy", None)
+    if isinstance(policy, Policy):
+        with torch.no_grad():
+            drawn = policy.distribution(torch.from_numpy(seen).float())
+        assert isinstance(drawn, CategoricalAction)
+        return drawn.shares()[None].double().numpy()
+    return np.eye(3)[agent.act(seen, explore=False).reshape(-1)][None]
 
 
 def row(grid: Grid, name: str, shares: Array) -> str:
@@ -73,7 +89,7 @@ def row(grid: Grid, name: str, shares: Array) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of policy searches")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of policy searches and agents")
     args = parser.parse_args()
     torch.set_num_threads(1)
     screen, grid = cli.Screen(), Grid()

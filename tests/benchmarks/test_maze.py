@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scripts import loaded
 
+from elites.agents import DQN, Agent, Reinforce
 from elites.envs.maze import Grid
+from elites.spaces import Choices
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +53,17 @@ def test_the_mean_of_played_episodes_is_the_exact_one(maze: ModuleType) -> None:
             break
     error = total.std() / np.sqrt(episodes)
     assert maze.blind(grid, 0.1, 0.3, 0.6) == pytest.approx(total.mean(), abs=4 * error)
+
+
+def test_an_agent_with_a_policy_draws_its_choices(maze: ModuleType) -> None:
+    seen, agent = Grid().seen, Agent(Reinforce(), 243, Choices((3,)), seed=0)
+    shares = maze.chosen(agent, seen)
+    np.testing.assert_allclose(shares.sum(-1), np.ones((1, 324)), rtol=1e-6)
+    drawn = np.bincount(agent.act(np.tile(seen[:1], (4000, 1))).ravel(), minlength=3) / 4000
+    np.testing.assert_allclose(drawn, shares[0, 0], atol=0.04)
+
+
+def test_an_agent_without_a_policy_takes_the_best_choice(maze: ModuleType) -> None:
+    agent = Agent(DQN(), 243, Choices((3,)), seed=0)
+    taken = agent.act(Grid().seen, explore=False).ravel()
+    assert (maze.chosen(agent, Grid().seen)[0, np.arange(324), taken] == 1).all()
