@@ -15,6 +15,7 @@ from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -178,6 +179,14 @@ def _load() -> Any:
     return library
 
 
+def _keep_freed_memory() -> None:
+    """Plans free the same megabytes again and again. The C library keeps them, rather than give them to the system.
+
+    glibc keeps twice as much as the largest block that was mapped and freed, up to 64 MB. Nobody writes to this block.
+    """
+    np.empty(1 << 24, np.uint8)
+
+
 def _openmp() -> Any:
     """`GOMP_parallel` of the OpenMP that torch has loaded, or null. kernel/kernel.cpp explains its use."""
     maps = Path("/proc/self/maps")
@@ -191,6 +200,7 @@ def _openmp() -> Any:
 
 
 LIBRARY = _load()
+_keep_freed_memory()
 _held = threading.local()
 
 

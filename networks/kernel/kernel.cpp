@@ -22,7 +22,8 @@
 #endif
 
 static const int TILE = 64;  // rows that go through the layers together
-static const int UNIT = 4;   // rows that stay together
+static const int UNIT = 8;   // rows that stay together
+static const int MANY = 16;  // tiles of a thread, of which one more or less does not matter
 
 // --- instruction sets ------------------------------------------------------------------------------------------------
 
@@ -232,23 +233,32 @@ static void shared(int64_t threads, int64_t count, Work work) {
     for (std::thread &other : others) other.join();
 }
 
-// Calls work(run, first row, rows, scratch) for all rows in tiles. Ranges of equal size keep every thread busy. A range
-// is cut when members or biases change. run: rows with the same members. part: rows of a run with the same first bias.
+// Calls work(run, first row, rows, scratch) for all rows in tiles. run: rows with the same members. part: rows of a run with
+// the same first bias. The tiles of a part have about the same size. If there are few and a thread would wait for the
+// others, the threads get ranges of rows instead, which are cut where members or biases change.
 template <class Work>
 static void tiled(int64_t runs, int64_t run, int64_t part, int kept, int64_t threads, float *scratch, int64_t size, Work work) {
     for (int64_t i = 0; i < threads; i++)  // nothing is packed yet
         for (int k = 0; k < kept; k++) ((int32_t *)(scratch + i * size))[k] = -1;
-    const int64_t units = (part + UNIT - 1) / UNIT, total = runs * (run / part) * units;
-    int64_t ranges = (total * UNIT + TILE - 1) / TILE;
+    const int64_t units = (part + UNIT - 1) / UNIT, parts = runs * (run / part), tiles = (part + TILE - 1) / TILE;
+    auto tile = [&](int64_t thread, int64_t which, int64_t first, int64_t end) {  // units of a part
+        const int64_t rows = (end * UNIT < part ? end * UNIT : part) - first * UNIT, before = which * part;
+        work(before / run, before % run + first * UNIT, (int)rows, scratch + thread * size);
+    };
+    if (parts * tiles % threads == 0 || parts * tiles > MANY * threads)
+        return shared(threads, parts * tiles, [&](int64_t thread, int64_t i) {
+            const int64_t k = i % tiles;
+            tile(thread, i / tiles, units * k / tiles, units * (k + 1) / tiles);
+        });
+    const int64_t total = parts * units, most = TILE / UNIT;
+    int64_t ranges = (total + most - 1) / most;
     ranges = (ranges + threads - 1) / threads * threads;
     shared(threads, ranges, [&](int64_t thread, int64_t range) {
-        int64_t end = total * (range + 1) / ranges;
+        const int64_t end = total * (range + 1) / ranges;
         for (int64_t unit = total * range / ranges; unit < end;) {
-            int64_t first = unit % units * UNIT, some = units - unit % units;
-            some = some < end - unit ? some : end - unit;
-            some = some < TILE / UNIT ? some : TILE / UNIT;
-            int64_t rows = some * UNIT < part - first ? some * UNIT : part - first, before = unit / units * part;
-            work(before / run, before % run + first, (int)rows, scratch + thread * size);
+            const int64_t first = unit % units, left = units - first < end - unit ? units - first : end - unit;
+            const int64_t some = left < most ? left : most;
+            tile(thread, unit / units, first, first + some);
             unit += some;
         }
     });

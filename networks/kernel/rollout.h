@@ -223,7 +223,7 @@ struct Tile {
             const int some = model.state - j < LANES ? model.state - j : LANES;
             Vec epsilon{}, std, s = sigmoid(load(out + model.state + j)), variance = load(low + j) + load(high + j) * s;
             if (row[i].noise)
-                memcpy(&epsilon, row[i].noise + t * rollout.step_stride + j, some * sizeof(float));
+                epsilon = some_of(row[i].noise + t * rollout.step_stride + j, some);
             else  // indexed as in an array (P, R, H, S)
                 epsilon = normals.from((uint32_t)((row[i].place * rollout.horizon + t) * model.state + j));
             for (int n = 0; n < LANES; n++) std[n] = sqrtf(variance[n]);
