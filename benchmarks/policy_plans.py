@@ -29,10 +29,11 @@ PLANS = {  # {name: settings}
     "policy of 16": ["plan=policy", "policy.hidden=[16]", "policy.activation=tanh"],
     "policy, fewer": ["plan=policy"],
 }
-FEWER = {  # {planner: settings}, for "policy, fewer": 20 % of the candidates, or of the steps of gradient
+FEWER = {  # {planner: settings}, for "policy, fewer": fewer candidates, or fewer steps of gradient
     "cem": ["planner.samples=20", "planner.elites=4"],
     "cem_gd": ["planner.ascent.steps=2"],
     "blend": ["planner.warm=20"],
+    "lbfgs": ["planner.starts=2", "planner.steps=10"],
 }
 
 
