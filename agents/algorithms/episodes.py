@@ -12,7 +12,7 @@ from elites.agents.replay import Episode, Replay
 
 def ended(data: Replay) -> list[Episode]:
     """The episodes that have ended. Raises a ValueError if the buffer is full of one that has not."""
-    found = [episode for episode in data.episodes() if episode.ends] if len(_ends(data)) else []
+    found = [episode for episode in data.episodes() if episode.ends]
     if not found and len(data) == data.capacity:
         raise ValueError(
             f"the agent: expected episodes that end within its {data.capacity} transitions, got none; "
@@ -29,18 +29,11 @@ def whole(data: Replay, count: int) -> list[Episode]:
     return found if len(found) >= count else []
 
 
-def _ends(data: Replay) -> Tensor:
-    """The rows (E,) that end an episode."""
-    if not len(data):
-        return torch.empty(0, dtype=torch.int64)
-    return (data.column("terminated") | data.column("truncated")).nonzero().squeeze(1)
-
-
 def _count_whole(data: Replay) -> int:
     """How many episodes begin and end in the buffer. Counting copies no rows, so every step can ask."""
-    ends = _ends(data)
-    if not len(ends):
+    if not len(data):
         return 0
+    ends = (data.column("terminated") | data.column("truncated")).nonzero().squeeze(1)
     where, begins = data.column("where"), (data.column("time") == 0).nonzero().squeeze(1)
     before = (where[begins] == where[ends].unsqueeze(1)) & (begins <= ends.unsqueeze(1))  # (E, B)
     return int(before.any(1).count_nonzero())
