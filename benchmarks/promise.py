@@ -65,7 +65,7 @@ def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -
     observation, _ = env.reset(seed=start)
     agent.begin()
     assert isinstance(agent.mpc.returns, Return)
-    strangers = replace(agent.mpc.returns, particles=OTHERS)
+    strangers = replace(agent.mpc.returns, particles=OTHERS, gradient="particles")
     total, promised, found_out = 0.0, [], []
     for step in range(steps):
         action = agent.act(observation)
