@@ -123,7 +123,7 @@ class Box(Space):
 
     def _set(self, low: Tensor, high: Tensor, bounded: bool, unit: bool) -> None:
         middle, half = low / 2 + high / 2, high / 2 - low / 2
-        centre = torch.where(middle.isfinite(), middle, torch.zeros_like(middle).clamp(low, high))
+        centre = torch.where(middle.isfinite(), middle, 0).clamp(low, high)  # half of a subnormal number is rounded
         half = torch.where(half.isfinite(), half, torch.ones_like(half))
         values: dict[str, Any] = {
             "low": low,

@@ -39,15 +39,17 @@ class LBFGS(Ascent):
         place, slope = units.place(points), units.slope(gradient())
         going, eta = values.isfinite(), torch.ones_like(values)
         direction = self._direction(curvature, slope, units.free(place, slope))
-        for _ in range(self.steps):
+        for step in range(self.steps):
             if evaluator.expired() or certain(~going.any()):
                 break
             trial = units.point(place + eta.unsqueeze(-1) * direction)
             found, gradient = evaluator.trace(trial)
             better = going & (found > values)
-            there, steepness = units.place(trial), units.slope(gradient())
-            learned = curvature.learn(there - place, slope - steepness, better)
             points, values = torch.where(like(better, points), trial, points), torch.where(better, found, values)
+            if step == self.steps - 1:
+                break
+            there, steepness = units.place(trial), slope if certain(~better.any()) else units.slope(gradient())
+            learned = curvature.learn(there - place, slope - steepness, better)
             taken = better.unsqueeze(-1)
             place, slope = torch.where(taken, there, place), torch.where(taken, steepness, slope)
             ahead = self._direction(curvature, slope, units.free(place, slope))
@@ -68,27 +70,30 @@ class Curvature:
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
-        self.pairs: list[tuple[Tensor, ...]] = []  # s, y, 1 / y·s and y·s / y·y; all 0 if y·s is not positive
+        self.pairs: list[tuple[Tensor, ...]] = []  # s, y and 1 / y·s; all 0 if y·s is not positive
+        self.scale: Tensor | None = None  # y·s / y·y of the last pair, eq. 7.20; 0 if there is none
 
     def learn(self, step: Tensor, fall: Tensor, taken: Tensor) -> Tensor:
         """Returns where a pair was learned (*B, K)."""
         dot, square, limits = _dot(step, fall), _dot(fall, fall), torch.finfo(step.dtype)
         lengths = _dot(step, step).sqrt() * square.sqrt()
         curved = taken.unsqueeze(-1) & (dot > limits.eps * lengths) & (dot > limits.tiny) & (square > limits.tiny)
-        pair = step, fall, 1 / torch.where(curved, dot, 1), dot / torch.where(curved, square, 1)
+        pair = step, fall, 1 / torch.where(curved, dot, 1)
         self.pairs = [*self.pairs, tuple(torch.where(curved, x, 0) for x in pair)][-self.memory :]
+        before = torch.zeros_like(dot) if self.scale is None else self.scale
+        self.scale = torch.where(curved, dot / torch.where(curved, square, 1), before)
         return curved.squeeze(-1)
 
     def inverse(self, slope: Tensor, scale: Tensor) -> Tensor:
         """H g by the two loops of Algorithm 7.4. scale: H's first guess where no pair is known."""
         along = []
-        for step, fall, inverse, _ in reversed(self.pairs):
+        for step, fall, inverse in reversed(self.pairs):
             along.append(inverse * _dot(step, slope))
             slope = slope - along[-1] * fall
-        for *_, last in self.pairs:  # eq. 7.20
-            scale = torch.where(last > 0, last, scale)
+        if self.scale is not None:
+            scale = torch.where(self.scale > 0, self.scale, scale)
         found = scale * slope
-        for (step, fall, inverse, _), before in zip(self.pairs, reversed(along), strict=True):
+        for (step, fall, inverse), before in zip(self.pairs, reversed(along), strict=True):
             found = found + step * (before - inverse * _dot(fall, found))
         return found
 

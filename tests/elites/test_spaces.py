@@ -35,6 +35,11 @@ def test_a_box_is_its_own() -> None:
     assert box.high.tolist() == [1, 1]
 
 
+def test_the_centre_of_a_subnormal_point_is_the_point() -> None:
+    odd = torch.tensor([6.0e-43, 1e-45])
+    assert torch.equal(Box(odd, odd).centre, odd)
+
+
 def test_an_unbounded_dimension_has_a_centre_and_a_unit() -> None:
     box = Box([-math.inf, 2.0, -math.inf], [math.inf, math.inf, -3.0])
     assert box.centre.tolist() == [0, 2, -3]

@@ -86,6 +86,21 @@ def test_it_stops_where_no_step_improves() -> None:
     assert evaluator.evaluations < 10
 
 
+def test_nobody_computes_a_gradient_that_no_step_needs() -> None:
+    """Not after the last step, and not where a trial failed."""
+    for size, needed in ((1.0, range(1, 6)), (1e3, range(1, 2))):  # the ridge is too narrow for a first step
+        computed: list[int] = []
+
+        def ridge(x: Tensor, size: float = size, computed: list[int] = computed) -> Tensor:
+            if x.requires_grad:
+                x.register_hook(lambda _: computed.append(1))
+            return -(size * (x - 0.3)).abs().sum((-1, -2))
+
+        plan = LBFGS(steps=5, starts=1).plan(ridge, BOX, Plan.at(torch.full((6, 2), 0.3001)), rng=rng())
+        assert plan.evaluations > len(computed)
+        assert len(computed) in needed
+
+
 def test_cem_gd_takes_either_ascent() -> None:
     cem = CEM(samples=20, elites=4)
     plan = CEMGD(cold=cem, warm=cem, ascent=LBFGS(steps=40)).plan(valley, BOX, rng=rng())
