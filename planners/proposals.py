@@ -96,7 +96,7 @@ class Curves:
     spline = SplineKnots()
 
     def draw(self, draw: Draw, samples: int) -> Tensor:
-        return over_time(draw, self.spline.matrix(self.spline.times(draw.space), steps(draw.space)), samples)
+        return over_time(draw, self.spline.curve(steps(draw.space)), samples)
 
 
 class Stretches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,13 +38,13 @@ class SplineKnots(BoxNormal):
         if len(space.shape) < 2:
             return space.project(own)
         lead = own.ndim - len(space.shape)
-        curve = self.matrix(self.times(space), steps_of(space)).to(own)
+        curve = self.curve(steps_of(space)).to(own)
         return space.project((curve @ own.flatten(lead + 1)).reshape(*own.shape[:lead], *space.shape))
 
     def own(self, points: Tensor, space: Space) -> Tensor:
         if len(space.shape) < 2:
             return points
-        return points.index_select(points.ndim - len(space.shape), self.times(space).to(points.device))
+        return points.index_select(points.ndim - len(space.shape), self.times(steps_of(space)).to(points.device))
 
     def shifted(self, state: State, space: Space, steps: int, fill: Fill) -> State:
         """Moves the curve forward in time and takes its values at the knots."""
@@ -58,13 +59,16 @@ class SplineKnots(BoxNormal):
         box = box_of(self, space)
         return Normal(mean.clamp(self.own(box.low, space), self.own(box.high, space)), std)
 
-    def times(self, space: Space) -> Tensor:
+    def curve(self, horizon: int) -> Tensor:
+        """(H, K), from the values at the knots to the curve at every step. It is made once; do not change it."""
+        return _curve(self, horizon)
+
+    def times(self, horizon: int) -> Tensor:
         """The steps of the knots, (K)."""
-        horizon = steps_of(space)
         return torch.linspace(0, horizon - 1, min(self.knots, horizon)).round().long()
 
     def matrix(self, at: Tensor, horizon: int) -> Tensor:
-        """(H, K): the matrix from the values at the knots to the curve at every step. at: the knots' steps (K)."""
+        """The same for knots at these steps (K)."""
         time = torch.arange(horizon)
         left = (torch.searchsorted(at, time, right=True) - 1).clamp(0, max(len(at) - 2, 0))
         knots = torch.eye(len(at))
@@ -86,3 +90,9 @@ class SplineKnots(BoxNormal):
 
     def _half(self, space: Space) -> Tensor:
         return self.own(box_of(self, space).half, space)
+
+
+@functools.lru_cache
+def _curve(spline: SplineKnots, horizon: int) -> Tensor:
+    with torch.inference_mode(False):
+        return spline.matrix(spline.times(horizon), horizon)

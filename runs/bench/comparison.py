@@ -53,7 +53,7 @@ def in_turn(contenders: Sequence[Contender], setting: Setting, screen: cli.Scree
 
 def reference_of(one: Contender, by: str, found: dict[Contender, Answers]) -> Answers | None:
     """The reference's answers for the same plan. If it has none, those of its CEM with as many candidates."""
-    for same in (one._replace(by=by), Contender(one.planner, by), Contender(f"cem {PLANS[one.planner][0]}", by)):
+    for same in (one._replace(by=by), Contender(one.planner, by), Contender(f"cem {PLANS[one.planner].budget}", by)):
         if same in found:
             return found[same]
     return None
@@ -111,17 +111,17 @@ def contenders_of(
 ) -> list[Contender]:
     """This library's contenders for every plan asked for, and those of other libraries that compare with them."""
     asked = [name for name in PLANS if name.split()[0] in planners and (cold or name not in LONG)]
-    budgets, found = {PLANS[name][0] for name in asked}, []
-    for name, (budget, _) in PLANS.items():
+    budgets, found = {PLANS[name].budget for name in asked}, []
+    for name, row in PLANS.items():
         for by in present:
             if by in VARIANTS and name in asked:
                 found += [Contender(name, by, noise) for noise in noises]
-            elif by in PEERS and name in PEERS[by].plans and budget in budgets:
+            elif by in PEERS and name in PEERS[by].plans and row.budget in budgets:
                 found.append(Contender(name, by))
     return found
 
 
 def together(plan: str, contenders: Sequence[Contender], reference: str) -> list[Contender]:
     """The contenders that take turns: all with this plan, and the reference."""
-    found, cem = [one for one in contenders if one.planner == plan], Contender(f"cem {PLANS[plan][0]}", reference)
+    found, cem = [one for one in contenders if one.planner == plan], Contender(f"cem {PLANS[plan].budget}", reference)
     return found if cem not in contenders or reference in [one.by for one in found] else [*found, cem]

@@ -15,17 +15,32 @@ from elites.agents.graphed import WARM_UP
 from elites.dynamics import Return
 from elites.planners import PLANNERS, Planner
 from elites.runs.bench.setting import Contender, Planning, Setting, State, Work, ensemble, reward
+from elites.runs.pets import CONFIGS
 
-PLANS: dict[str, tuple[int, dict[str, Any]]] = {  # candidates of the CEM to compare with, and the planner
-    "cem 50": (50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
-    "cem_gd": (50, {"name": "cem_gd"}),  # N_r = 50; N_init is used before the clock starts
-    "cem_gd means": (50, {"name": "cem_gd"}),  # its ascent follows the members' means, as in the published code
-    "cem 500": (500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
-    **{name: (500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
-    "cem 15000": (15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
-    "cem_gd cold": (15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
+FAST = config.load(CONFIGS / "fast.yaml")
+
+
+class Row(NamedTuple):
+    """A row of the tables."""
+
+    budget: int  # candidates of the CEM to compare with
+    planner: dict[str, Any]
+    gradient: str = "particles"  # or `means`: ascents follow the members' means, as in the published code of CEM-GD
+    particles: int | None = None  # None is the setting's
+
+
+PLANS: dict[str, Row] = {
+    "cem 50": Row(50, {"name": "cem", "samples": 10, "iterations": 5, "elites": 1}),
+    "cem_gd": Row(50, {"name": "cem_gd"}),  # N_r = 50; N_init is used before the clock starts
+    "cem_gd means": Row(50, {"name": "cem_gd"}, "means"),
+    "cem 500": Row(500, {"name": "cem", "samples": 100, "iterations": 5, "elites": 10}),
+    "fast": Row(500, FAST["planner"], FAST["gradient"], FAST["particles"]),
+    **{name: Row(500, {"name": name}) for name in PLANNERS if name not in ("cem", "cem_gd")},
+    "cem 15000": Row(15000, {"name": "cem", "samples": 3000, "iterations": 5, "elites": 300}),
+    "cem_gd cold": Row(15000, {"name": "cem_gd", "cold": {"samples": 3000, "iterations": 5, "elites": 300}}),
 }
 LONG = ("cem 15000", "cem_gd cold")
+GROUPS = list(dict.fromkeys(name.split()[0] for name in PLANS))  # what --planner asks for
 
 
 class Variant(NamedTuple):
@@ -54,10 +69,11 @@ VARIANTS = {
 
 def ours(contender: Contender, setting: Setting, state: State) -> Planning:
     variant, work, engines = VARIANTS[contender.by], Work(), set[str | None]()
+    row = PLANS[contender.planner]
     model = ensemble(setting, state, sampling=variant.sampling)
-    particles = math.ceil(setting.particles / setting.members) * setting.members  # as the ensemble rounds them
-    gradient = "means" if contender.planner == "cem_gd means" else "particles"
-    exact = setting.members if gradient == "means" else particles  # rows of a candidate whose gradient counts
+    particles = row.particles or setting.particles
+    rows = math.ceil(particles / setting.members) * setting.members  # of a candidate, as the ensemble rounds them
+    exact = setting.members if row.gradient == "means" else rows  # those whose gradient counts
 
     class Counted(Return):
         def at(self, state: Tensor, rng: Generator) -> Callable[[Tensor], Tensor]:
@@ -73,11 +89,11 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
                 return scored
 
             both = counted(objective, exact)
-            both.rough = counted(objective.rough, particles)
+            both.rough = counted(objective.rough, rows)
             return both  # type: ignore[no-any-return]
 
-    planner = config.build(Planner, PLANS[contender.planner][1], contender.planner)  # type: ignore[type-abstract]
-    options: dict[str, Any] = {"particles": setting.particles, "noise": contender.noise, "gradient": gradient}
+    planner = config.build(Planner, row.planner, contender.planner)  # type: ignore[type-abstract]
+    options: dict[str, Any] = {"particles": particles, "noise": contender.noise, "gradient": row.gradient}
     returns = Counted(model, reward, **options)
     one = torch.ones(setting.action)
     mpc = MPC(planner, setting.horizon, returns, Box(-one, one), seed=0, device=setting.device, graphs=variant.graphs)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from elites import cli
-from elites.planners import PLANNERS
 from elites.runs.bench.comparison import contenders_of, in_turn, machine, rows_of, table, together
+from elites.runs.bench.ours import GROUPS
 from elites.runs.bench.peers import EVERYONE, absent
 from elites.runs.bench.setting import SIZES, Contender, Setting
 from elites.runs.commands.flags import Parser
@@ -34,7 +34,7 @@ time, so a noisy machine slows all of them equally. docs/performance/plans.md ex
 
 def flags(description: str | None = DESCRIPTION, program: str | None = None) -> Parser:
     parser = Parser(description, program)
-    parser.add_argument("--planner", nargs="+", default=list(PLANNERS), metavar="NAME", help="planners: cem, cem_gd, …")
+    parser.add_argument("--planner", nargs="+", default=GROUPS, metavar="NAME", help="cem, cem_gd, …, or fast")
     parser.add_argument("--size", nargs="+", default=SIZES, metavar="S,A", help="sizes of observations and actions")
     parser.add_argument("--by", nargs="+", default=EVERYONE, metavar="NAME", help=", ".join(EVERYONE))
     parser.add_argument("--noise", nargs="+", default=["independent"], metavar="KIND", help="independent or common")
@@ -54,7 +54,7 @@ def flags(description: str | None = DESCRIPTION, program: str | None = None) -> 
 
 def settings_of(args: argparse.Namespace) -> list[Setting]:
     """A setting for each size. A wrong argument raises before any measurement starts."""
-    known = {"planner": list(PLANNERS), "by": EVERYONE, "noise": ["independent", "common"], "reference": EVERYONE}
+    known = {"planner": GROUPS, "by": EVERYONE, "noise": ["independent", "common"], "reference": EVERYONE}
     for name, choices in known.items():
         for text in np.atleast_1d(getattr(args, name)).tolist():
             if text not in choices:

@@ -279,7 +279,7 @@ def test_nobody_left_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--planner", "cme"], "--planner: expected random_shooting,"),
+        (["--planner", "cme"], "--planner: expected cem,"),
         (["--by", "mbrl"], "--by: expected mbrl-lib,"),
         (["--noise", "none"], "--noise: expected independent or common, got 'none'"),
         (["--size", "4x1"], "--size: expected two numbers such as 4,1, got '4x1'"),

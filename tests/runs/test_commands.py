@@ -205,7 +205,7 @@ def test_an_agents_own_settings_for_an_environment_come_first() -> None:
 
 def test_a_preset_for_any_environment() -> None:
     found = settings(pets, "--config", pets.CONFIGS / "fast.yaml", "--env", "elites/HalfCheetah-v0")
-    assert (found.episode_steps, found.particles) == (150, 1)
+    assert (found.episode_steps, found.gradient) == (150, "means")
 
 
 def test_a_preset_by_its_name_is_found_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
