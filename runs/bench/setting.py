@@ -57,6 +57,18 @@ Work = Counter[tuple[int, bool]]  # the rollouts of a plan: (rows, with a gradie
 Planning = Callable[[Tensor], Work]  # from an observation (S), with a warm start from the last plan
 
 
+@dataclass
+class Accounted:
+    """Planning with its own account of memory in bytes, because torch does not allocate it."""
+
+    plan: Planning
+    held: int
+    peak: int
+
+    def __call__(self, observation: Tensor) -> Work:
+        return self.plan(observation)
+
+
 class Contender(NamedTuple):
     planner: str  # a name in PLANS
     by: str  # a name in VARIANTS or PEERS

@@ -19,7 +19,7 @@ from elites import cli
 from elites.runs.bench.measures import Floor, memory, now
 from elites.runs.bench.ours import VARIANTS, ours
 from elites.runs.bench.peers import PEERS
-from elites.runs.bench.setting import Contender, Setting
+from elites.runs.bench.setting import Accounted, Contender, Setting
 
 
 def serve(contender: Contender, setting: Setting, folder: Path) -> None:
@@ -37,6 +37,8 @@ def serve(contender: Contender, setting: Setting, folder: Path) -> None:
     plan, held, peak = memory(
         lambda: contend(contender, setting, state), lambda plan: plan(next(observations)), setting.device
     )
+    if isinstance(plan, Accounted):
+        held, peak = plan.held, plan.peak
     floor.seconds(plan(next(observations)))
     print(json.dumps({"held": held, "peak": peak}), file=answers, flush=True)
     for observation, _ in zip(observations, sys.stdin, strict=False):

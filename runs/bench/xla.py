@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from elites.runs.bench.setting import Contender, Planning, Setting, State, Work
+from elites.runs.bench.setting import Accounted, Contender, Planning, Setting, State, Work
 
 SAMPLES = {  # and elites, of each of 5 iterations
     "cem 50": (10, 1),
@@ -127,8 +127,10 @@ def xla(contender: Contender, setting: Setting, state: State) -> Planning:
             value = jnp.maximum(top[0], value)
         return (climb(model, observation, best) if climb else best), key
 
-    program = jax.jit(plan)
+    first: Any = jax.device_put(np.zeros(setting.observation, np.float32), device)
     last: Any = jax.device_put((jnp.zeros((horizon, setting.action)), jax.random.PRNGKey(0)), device)
+    program = jax.jit(plan).lower(model, first, *last).compile()
+    memory: Any = program.memory_analysis()
 
     def planned(observation: Tensor) -> Work:
         nonlocal last
@@ -140,4 +142,4 @@ def xla(contender: Contender, setting: Setting, state: State) -> Planning:
             work[setting.members, True] += 1 + STEPS
         return work
 
-    return planned
+    return Accounted(planned, memory.argument_size_in_bytes, memory.temp_size_in_bytes + memory.output_size_in_bytes)

@@ -19,7 +19,7 @@ from elites.planners import GradientAscent, Plan
 from elites.runs.bench import measures, peers, xla
 from elites.runs.bench.mbrl import mbrl_model
 from elites.runs.bench.ours import ours
-from elites.runs.bench.setting import Contender, Setting, ensemble, given, reward
+from elites.runs.bench.setting import Accounted, Contender, Setting, ensemble, given, reward
 from elites.spaces import Box
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,18 @@ def test_xlas_ascent_ends_where_ours_does() -> None:
     mine = GradientAscent(starts=1).plan(objective, Box(-torch.ones(3, 2), torch.ones(3, 2)), Plan.at(start))
     assert (mine.best - start).abs().min() > 2e-4
     torch.testing.assert_close(torch.tensor(theirs.tolist()), mine.best, rtol=0, atol=1e-5)
+
+
+def test_xlas_account_grows_with_the_samples() -> None:
+    pytest.importorskip("jax")
+    state, observations = given(SMALL)
+    few, many = (xla.xla(Contender(name, "xla"), SMALL, state) for name in ("cem 50", "cem 500"))
+    weights = sum(4 * x.numel() for name, x in state.items() if name.startswith("mlp."))
+    assert isinstance(few, Accounted)
+    assert isinstance(many, Accounted)
+    assert weights <= few.held <= many.held < 2 * weights
+    assert 0 < few.peak < many.peak
+    assert sum(few(observations[0]).values()) == xla.ITERATIONS
 
 
 @pytest.mark.parametrize("contender", [Contender("cem 50", "torchrl"), Contender("mppi", "pytorch-mppi")])
