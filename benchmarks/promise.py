@@ -3,8 +3,8 @@
     python benchmarks/promise.py outputs/HumanoidStandup-v0-cem-0 --planner cem cem_gd '{name: cem, iterations: 50}'
     python benchmarks/promise.py outputs/HalfCheetah-v0-cem_gd-0 --settings horizon=10 'horizon=45 value=null'
 
-`promised` is a plan's value by the particles of its search. `found out` is the value of the same plan by 200 other
-particles. If the promised value rises and the return does not, the search climbs the model's errors.
+`promised` is a plan's value in its search. `found out` is the value of the same plan by 200 other particles. If the
+promised value rises and the return does not, the search climbs the model's errors.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ LONGER = 2.0  # the factor after a step that shows no curvature
 class LBFGS(Ascent):
     """The limited-memory BFGS method (Nocedal & Wright 2006, Algorithms 7.4 and 7.5), projected into the box.
 
-    x ← project(x + η H g). H is the inverse curvature that the last steps show. An update costs one evaluation and its
-    gradient: a trial that improves is taken, and its gradient gives the next direction. Else η shrinks. Entries on a
+    x ← project(x + η H g). H is the inverse curvature that the last steps show. An update costs one evaluation: a
+    trial that improves is taken, and its gradient gives the next direction. Else η shrinks. Entries on a
     bound whose slope points outwards stay there.
     """
 
-    steps: Count = 20  # G, evaluations with a gradient after the first
+    steps: Count = 20  # G, evaluations after the first
     memory: Count = 6  # steps whose curvature is remembered
     first: Positive = 0.03  # how far the first step moves an entry (root mean square), in half widths
     shrink: Rate = 0.3  # the factor from one trial to the next
@@ -70,30 +70,27 @@ class Curvature:
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
-        self.pairs: list[tuple[Tensor, ...]] = []  # s, y and 1 / y·s; all 0 if y·s is not positive
-        self.scale: Tensor | None = None  # y·s / y·y of the last pair, eq. 7.20; 0 if there is none
+        self.pairs: list[tuple[Tensor, ...]] = []  # s, y, 1 / y·s and y·s / y·y; all 0 if y·s is not positive
 
     def learn(self, step: Tensor, fall: Tensor, taken: Tensor) -> Tensor:
         """Returns where a pair was learned (*B, K)."""
         dot, square, limits = _dot(step, fall), _dot(fall, fall), torch.finfo(step.dtype)
         lengths = _dot(step, step).sqrt() * square.sqrt()
         curved = taken.unsqueeze(-1) & (dot > limits.eps * lengths) & (dot > limits.tiny) & (square > limits.tiny)
-        pair = step, fall, 1 / torch.where(curved, dot, 1)
+        pair = step, fall, 1 / torch.where(curved, dot, 1), dot / torch.where(curved, square, 1)
         self.pairs = [*self.pairs, tuple(torch.where(curved, x, 0) for x in pair)][-self.memory :]
-        before = torch.zeros_like(dot) if self.scale is None else self.scale
-        self.scale = torch.where(curved, dot / torch.where(curved, square, 1), before)
         return curved.squeeze(-1)
 
     def inverse(self, slope: Tensor, scale: Tensor) -> Tensor:
         """H g by the two loops of Algorithm 7.4. scale: H's first guess where no pair is known."""
         along = []
-        for step, fall, inverse in reversed(self.pairs):
+        for step, fall, inverse, _ in reversed(self.pairs):
             along.append(inverse * _dot(step, slope))
             slope = slope - along[-1] * fall
-        if self.scale is not None:
-            scale = torch.where(self.scale > 0, self.scale, scale)
+        for *_, last in self.pairs:  # eq. 7.20
+            scale = torch.where(last > 0, last, scale)
         found = scale * slope
-        for (step, fall, inverse), before in zip(self.pairs, reversed(along), strict=True):
+        for (step, fall, inverse, _), before in zip(self.pairs, reversed(along), strict=True):
             found = found + step * (before - inverse * _dot(fall, found))
         return found
 

@@ -61,14 +61,14 @@ class SplineKnots(BoxNormal):
 
     def curve(self, horizon: int) -> Tensor:
         """(H, K), from the values at the knots to the curve at every step. It is made once; do not change it."""
-        return _curve(self, horizon)
+        return _curve(self, horizon, torch.get_default_dtype())
 
     def times(self, horizon: int) -> Tensor:
         """The steps of the knots, (K)."""
         return torch.linspace(0, horizon - 1, min(self.knots, horizon)).round().long()
 
     def matrix(self, at: Tensor, horizon: int) -> Tensor:
-        """The same for knots at these steps (K)."""
+        """(H, K): the matrix for knots at these steps (K)."""
         time = torch.arange(horizon)
         left = (torch.searchsorted(at, time, right=True) - 1).clamp(0, max(len(at) - 2, 0))
         knots = torch.eye(len(at))
@@ -93,6 +93,6 @@ class SplineKnots(BoxNormal):
 
 
 @functools.lru_cache
-def _curve(spline: SplineKnots, horizon: int) -> Tensor:
-    with torch.inference_mode(False):
+def _curve(spline: SplineKnots, horizon: int, _: torch.dtype) -> Tensor:
+    with torch.inference_mode(False), torch.device("cpu"):
         return spline.matrix(spline.times(horizon), horizon)

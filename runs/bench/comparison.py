@@ -65,7 +65,7 @@ def rows_of(found: dict[Contender, Answers], setting: Setting, by: str) -> list[
         reference = reference_of(one, by, found)
         low, middle, high = (float(q) for q in 1e3 * np.quantile(answers["seconds"], [0.25, 0.5, 0.75]))
         row: dict[str, Any] = {"size": [setting.observation, setting.action], **one._asdict()}
-        row["rollouts"] = float(np.median(answers["rows"])) / setting.particles
+        row["rollouts"] = float(np.median(answers["rows"])) / (PLANS[one.planner].particles or setting.particles)
         row |= {"plan_ms_q1": low, "plan_ms_median": middle, "plan_ms_q3": high}
         row["speed_by_reference"] = reference and paired(reference["seconds"], answers["seconds"])
         row["time_by_floor"] = paired(answers["seconds"], answers["floor"])

@@ -81,7 +81,11 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
 
             def counted(score: Callable[[Tensor], Tensor], rows: int) -> Any:
                 def scored(actions: Tensor) -> Tensor:
-                    work[actions.shape[:-2].numel() * rows, actions.requires_grad] += 1
+                    number = actions.shape[:-2].numel() * rows
+                    work[number, False] += 1
+                    if actions.requires_grad:  # counts as a gradient once somebody asks for it
+                        asked: Any = actions
+                        asked.register_hook(lambda _: work.update({(number, False): -1, (number, True): 1}))
                     values = score(actions)
                     engines.add(model.engine)
                     return values
@@ -111,7 +115,7 @@ def ours(contender: Contender, setting: Setting, state: State) -> Planning:
         if work:  # a graph counts its work when it is recorded, after the runs that warm up
             runs = 1 + WARM_UP if variant.graphs else 1
             known.clear()
-            known.update({key: count // runs for key, count in work.items()})
+            known.update({key: count // runs for key, count in (+work).items()})
         return known
 
     return plan

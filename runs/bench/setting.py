@@ -59,7 +59,7 @@ Planning = Callable[[Tensor], Work]  # from an observation (S), with a warm star
 
 @dataclass
 class Accounted:
-    """Planning with its own account of memory in bytes, because torch does not allocate it."""
+    """Planning whose memory torch does not allocate: its own account, in bytes."""
 
     plan: Planning
     held: int
