@@ -22,9 +22,9 @@ LONGER = 2.0  # the factor after a step that shows no curvature
 class LBFGS(Ascent):
     """The limited-memory BFGS method (Nocedal & Wright 2006, Algorithms 7.4 and 7.5), projected into the box.
 
-    x ← project(x + η H g). H is the inverse curvature that the last steps show. An update costs one evaluation: a
-    trial that improves is taken, and its gradient gives the next direction. Else η shrinks. Entries on a
-    bound whose slope points outwards stay there.
+    x ← project(x + η H g). H is the inverse curvature that the last steps show. An update costs one evaluation: a trial
+    that improves is taken, and its gradient gives the next direction. Else η shrinks. Entries on a bound whose slope
+    points outwards stay there.
     """
 
     steps: Count = 20  # G, evaluations after the first
