@@ -24,7 +24,7 @@ import torch
 from elites import cli
 from elites.runs.bench.contenders import contenders, fits
 from elites.runs.bench.kept import Kept
-from elites.runs.bench.problems import ASIDE, DESIGN, PROBLEMS
+from elites.runs.bench.problems import ASIDE, DESIGN, PROBLEMS, problem
 
 KEPT = Kept(Path("results/search.csv"), ("problem", "budget", "start", "contender", "evaluations", "values"))
 BUDGETS = (50, 500, 2500, 5000)
@@ -38,7 +38,7 @@ def run(name: str, budget: int, by: str, screen: cli.Screen) -> None:
     """Adds the rows of a problem and a budget."""
     known = {row["contender"] for row in KEPT.rows(problem=name, budget=str(budget))}
     for contender, (planner, solve) in contenders(by, budget).items():
-        of = PROBLEMS[name]()
+        of = problem(name, budget)
         if contender in known or not fits(contender, planner, of.space, of.gradient):
             continue
         screen.status(f"{name}: {contender}, {budget} evaluations")

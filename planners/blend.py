@@ -21,25 +21,23 @@ from elites.planners.planner import SamplingPlanner, driven, first_state
 from elites.planners.problem import Problem
 from elites.planners.proposals import Around, Curves, Fitted, Mutations, Proposal, Stretches
 from elites.planners.search import Candidates, Saved, Search
-from elites.planners.weighting import best, like
+from elites.planners.weighting import best
 from elites.spaces import Box
 
 ELITES = 10  # in a plan
 LEAST = 4  # evaluations besides gradient steps: of a test for a gradient, the last plan and new candidates
 MOST = 6  # elites that climb all the way, at most
-FEWEST = 5  # candidates of a proposal in a round; a small plan has fewer proposals
-BONUS = 0.5  # the share of a round for the proposal with the most credit
-FORGET = 0.7  # the share of the old credit that stays after a round
+FEWEST = 35  # candidates of a proposal in a plan; a small plan has fewer proposals
 
 
 @dataclass(frozen=True)
 class Blend(SamplingPlanner):
     """Proposes in four ways at once, and then climbs from the best candidates.
 
-    The proposals are smooth curves around the best point, MPPI's average under smooth noise, noise in one stretch of
-    the best point, and CEM's refit. One whose candidates win gets more of the next rounds. L-BFGS climbs if the
-    objective has a gradient. Over choices, the average and the refit count frequencies, and the changes of the best
-    point are mutations. A gradient step counts as one evaluation.
+    The proposals are smooth curves around the best point, CEM's refit to the best candidates of all, MPPI's average
+    under smooth noise, and noise in one stretch of the best point. They have equal shares; a small plan has fewer.
+    L-BFGS climbs if the objective has a gradient. Over choices, the average and the refit count frequencies, and the
+    changes of the best point are mutations. A gradient step counts as one evaluation.
     """
 
     samples: Count = 500  # evaluations of a cold plan, gradient steps included
@@ -103,7 +101,7 @@ class Blend(SamplingPlanner):
 
 
 class BlendSearch(Search):
-    """The running search: half of a round for all proposals, the other half for the one that won most."""
+    """The running search."""
 
     def __init__(self, problem: Problem, budget: int, spread: float) -> None:
         budget = max(budget - (problem.start is not None), 1)
@@ -119,8 +117,8 @@ class BlendSearch(Search):
             smooth, first_state(smooth, problem, spread), lambda count: Softmax(0.1, True), Refit(spread=0)
         )
         first, *others = self._around(spread)
-        self.proposals: list[Proposal] = [first, averaged, *others, self.refitted][: max(samples[0] // FEWEST, 1)]
-        self.credit = self.value.new_zeros(len(self.proposals), *problem.batch)
+        fewest = FEWEST if isinstance(problem.space, Box) else FEWEST // 3  # a mutation stays near the first point
+        self.proposals: list[Proposal] = [first, self.refitted, averaged, *others][: max(budget // fewest, 1)]
 
     def _around(self, spread: float) -> list[Proposal]:
         if not isinstance(self.problem.space, Box):
@@ -131,39 +129,33 @@ class BlendSearch(Search):
         return [curves, stretches]
 
     def _drawn(self) -> Candidates:
-        """As many candidates of each proposal, and a bonus from the one that won most in this problem."""
-        each, bonus = self._numbers()
-        several = [proposal.draw(self.found, each, self.problem.draw) for proposal in self.proposals]
-        if bonus:
-            more = torch.stack([proposal.draw(self.found, bonus, self.problem.draw) for proposal in self.proposals])
-            chosen = like(self.credit.argmax(0)[None], more).expand(1, *more.shape[1:])
-            several.append(more.gather(0, chosen)[0])
+        """Candidates of each proposal in turn."""
+        several = [
+            proposal.draw(self.found, count, self.problem.draw)
+            for proposal, count in zip(self.proposals, self._counts(), strict=True)
+        ]
         if self.problem.start and self.round == 0:
             several.append(self.problem.start.best.unsqueeze(self.axis))
         points = torch.cat(several, self.axis)
         return points, points
 
-    def _numbers(self) -> tuple[int, int]:
-        """The candidates of each proposal in this round, and those of the winner besides."""
+    def _counts(self) -> list[int]:
+        """The candidates of each proposal in this round."""
         count, several = self.samples[self.round], len(self.proposals)
-        each = count // several if self.round == 0 else int((1 - BONUS) * count) // several
-        return each, count - several * each
+        return [count // several + (i < count % several) for i in range(several)]
 
     def _learn(self, own: Tensor, points: Tensor, values: Tensor) -> None:
         record = self.value
         if self.problem.start and self.round == 0:
             self.start_value = record = values.select(-1, self.samples[0])
-        (each, bonus), wins, winner = self._numbers(), [], self.credit.argmax(0)
-        first = each * len(self.proposals)
-        extra, extra_values = points.narrow(self.axis, first, bonus), values.narrow(-1, first, bonus)
-        for i, proposal in enumerate(self.proposals):
-            mine = torch.where((winner == i).unsqueeze(-1), extra_values, -torch.inf)
-            scores = torch.cat([values.narrow(-1, i * each, each), mine], -1)
-            candidates = torch.cat([points.narrow(self.axis, i * each, each), extra], self.axis)
+        first = 0
+        for proposal, count in zip(self.proposals, self._counts(), strict=True):
+            candidates, scores = points.narrow(self.axis, first, count), values.narrow(-1, first, count)
             better = scores.amax(-1) > record
+            if proposal is self.refitted:
+                candidates, scores = points, values  # of every proposal
             proposal.learn(candidates, scores, better, self.problem.space)
-            wins.append((better & (scores.amax(-1) == values.amax(-1))).to(values))
-        self.credit = FORGET * self.credit + torch.stack(wins)
+            first += count
         self.state = self.refitted.tensors
         self._remember(own, points, values)
         self.found, self.value = self.elites.select(self.axis, 0), self.values.select(-1, 0)
@@ -171,14 +163,12 @@ class BlendSearch(Search):
 
     def state_dict(self) -> Saved:
         tensors = [x for proposal in self.proposals for x in proposal.tensors]
-        return super().state_dict() | {"credit": self.credit, "proposals": tensors}
+        return super().state_dict() | {"proposals": tensors}
 
     def load_state_dict(self, saved: Mapping[str, object]) -> None:
         super().load_state_dict(saved)
-        credit, tensors = saved["credit"], saved["proposals"]
-        assert isinstance(credit, Tensor)
+        tensors = saved["proposals"]
         assert isinstance(tensors, list)
-        self.credit = credit
         for proposal in self.proposals:
             size = len(proposal.tensors)
             proposal.load(tensors[:size])
@@ -186,5 +176,5 @@ class BlendSearch(Search):
 
 
 def _elites(count: int) -> TopK:
-    """10 % of many candidates, 20 % of few, the bonus included. So without a bonus the refit averages all its own."""
+    """10 % of many candidates, 20 % of few."""
     return TopK(max(count // 10, 2) if count >= 40 else min(count, count // 5 + 1))

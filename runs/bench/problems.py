@@ -205,7 +205,8 @@ def simulated(env: str) -> Return:
     return Return(dynamics, one.task.reward, particles=1)
 
 
-def simulated_cheetah(count: int = 8) -> Instances:
+@cache
+def simulated_cheetah(count: int = 24) -> Instances:
     env = "elites/HalfCheetah-v0"
     returns, space = simulated(env), Space.of(gymnasium.make(env).action_space, dtype=torch.float32)
     dynamics = returns.dynamics
@@ -295,3 +296,8 @@ ASIDE: dict[str, Callable[[], Instances]] = {
     "Ant, Q": lambda: values("Ant-v5", 15_000),
 }
 PROBLEMS = {name: cache(make) for name, make in (DESIGN | ASIDE).items()}
+
+
+def problem(name: str, budget: int) -> Instances:
+    """A problem for plans of this many evaluations. The simulator is slow: large plans have fewer instances there."""
+    return simulated_cheetah(8) if name == "HalfCheetah, simulator" and budget > 500 else PROBLEMS[name]()

@@ -157,7 +157,7 @@ def test_the_next_elite_climbs_with_what_a_short_climb_leaves() -> None:
     climb = LBFGS(steps=34, starts=1).plan(pits, BOX, Plan.at(torch.full((6, 2), 0.3)), rng=rng())
     assert climb.evaluations < 25
     plans = [Blend(samples=50, share=share).plan(pits, BOX, rng=rng()) for share in (0.7, 0.3)]
-    assert [plan.evaluations for plan in plans] == [50, 50]
+    assert min(plan.evaluations for plan in plans) >= 49
     assert Blend().plan(pits, BOX, rng=rng()).evaluations > 420  # 388 without
 
 
@@ -185,17 +185,47 @@ def test_with_80_evaluations_it_is_ahead_of_others_with_500(objective: Any) -> N
     assert Blend(samples=80).plan(objective, BOX, rng=rng()).value > max(values)
 
 
-def test_a_proposal_that_wins_gets_more() -> None:
-    """The optimum is a smooth curve, and the refit to white noise seldom wins."""
+def test_proposals_have_equal_shares() -> None:
+    """The last quarter of a round are stretches, which leave most steps of the best point alone."""
+    search = Blend().search(Problem(Box(-torch.ones(24, 1), torch.ones(24, 1)), rng=rng()), 600)
+    assert isinstance(search, BlendSearch)
+    search.tell(torch.rand(len(search.ask()), generator=rng(1)))
+    points = search.ask()
+    moved = (points != search.found).any(-1).double().mean(-1)
+    quarter = len(points) // 4
+    assert moved[-quarter:].max() <= 0.6
+    assert moved[: -quarter - 1].min() > 0.9
+
+
+def test_the_refit_learns_from_every_proposal() -> None:
+    search = Blend().search(Problem(BOX, rng=rng()), 600)
+    assert isinstance(search, BlendSearch)
+    points = search.ask()
+    values = torch.rand(len(points), generator=rng(1))
+    search.tell(values)
+    best = points[values.topk(len(points) // 10).indices]
+    torch.testing.assert_close(search.refitted.tensors[0], 0.9 * best.mean(0))
+
+
+def test_with_a_smooth_optimum_it_comes_close() -> None:
     curve = torch.linspace(0, 3.14, 24).sin()[:, None]
-    box = Box(-torch.ones(24, 1), torch.ones(24, 1))
-    search = Blend(samples=600).search(Problem(box, rng=rng()))
+    search = Blend().search(Problem(Box(-torch.ones(24, 1), torch.ones(24, 1)), rng=rng()), 600)
     while not search.done:
         search.tell(-(search.ask() - curve).square().sum((-1, -2)))
-    assert isinstance(search, BlendSearch)
-    assert search.credit.shape == (4,)
-    assert search.credit.argmax() != 3
     assert search.plan.value > -1.0
+
+
+@pytest.mark.parametrize(("budget", "several"), [(1, 1), (50, 1), (100, 2), (500, 4)])
+def test_a_small_plan_has_fewer_proposals(budget: int, several: int) -> None:
+    search = Blend().search(Problem(BOX, rng=rng()), budget)
+    assert isinstance(search, BlendSearch)
+    assert len(search.proposals) == several
+
+
+def test_over_choices_mutations_are_not_alone() -> None:
+    search = Blend().search(Problem(Choices((4,)).repeat(10), rng=rng()), 50)
+    assert isinstance(search, BlendSearch)
+    assert [type(proposal).__name__ for proposal in search.proposals] == ["Mutations", "Fitted", "Fitted"]
 
 
 def test_over_choices_it_finds_the_answers() -> None:
