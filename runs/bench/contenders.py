@@ -30,7 +30,7 @@ from elites.planners import (
 from elites.runs.bench.problems import STAGES, Instances
 from elites.spaces import Box, Space
 
-Solve = Callable[[Instances], Iterator[tuple[Tensor, int]]]  # the points (B, *E) and evaluations of every stage
+Solve = Callable[[Instances, int], Iterator[tuple[Tensor, int]]]  # with a seed: points (B, *E) and evaluations by stage
 
 
 def cem(budget: int, iterations: int = 5) -> CEM:
@@ -71,8 +71,8 @@ def ours(budget: int) -> dict[str, Planner]:
 
 
 def planned(planner: Planner) -> Solve:
-    def solve(of: Instances) -> Iterator[tuple[Tensor, int]]:
-        rng, plan = Generator().manual_seed(0), None
+    def solve(of: Instances, seed: int) -> Iterator[tuple[Tensor, int]]:
+        rng, plan = Generator().manual_seed(seed), None
         for objective in of.at(slice(None)):
             start = of.next(plan) if plan else None
             plan = planner.plan(objective, of.space, start, batch=(of.count,), rng=rng)
@@ -92,10 +92,10 @@ def _alone(objective: Objective, points: Tensor) -> Tensor:
 def one_by_one(make: Callable[[Any], Callable[[Objective, Tensor | None], tuple[Tensor, int]]]) -> Solve:
     """Planners for one problem. make: the space -> (objective, start) -> point, evaluations."""
 
-    def solve(of: Instances) -> Iterator[tuple[Tensor, int]]:
+    def solve(of: Instances, seed: int) -> Iterator[tuple[Tensor, int]]:
         chains = []
         for row in range(of.count):
-            torch.manual_seed(row)
+            torch.manual_seed(1000 * seed + row)
             search, start, chain = make(of.space), None, []
             for objective in of.at(slice(row, row + 1)):
                 point, evaluations = search(partial(_alone, objective), start)
@@ -166,7 +166,10 @@ def evotorch(budget: int) -> dict[str, Solve]:
 
                 first = torch.zeros(space.shape) if start is None else (start - space.centre) / space.half
                 size = space.centre.numel()
-                problem = Problem("max", value, solution_length=size, initial_bounds=(-1, 1), vectorized=True, seed=0)
+                seed = int(torch.randint(2**31, ()))
+                problem = Problem(
+                    "max", value, solution_length=size, initial_bounds=(-1, 1), vectorized=True, seed=seed
+                )
                 searcher = kind(problem, center_init=first.flatten(), stdev_init=0.5, **options)
                 searcher.run(max(budget // options["popsize"], 1))
                 best = searcher.status["best"].values.clone().reshape(space.shape)

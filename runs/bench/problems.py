@@ -298,6 +298,6 @@ ASIDE: dict[str, Callable[[], Instances]] = {
 PROBLEMS = {name: cache(make) for name, make in (DESIGN | ASIDE).items()}
 
 
-def problem(name: str, budget: int) -> Instances:
+def posed(name: str, budget: int) -> Instances:
     """A problem for plans of this many evaluations. The simulator is slow: large plans have fewer instances there."""
     return simulated_cheetah(8) if name == "HalfCheetah, simulator" and budget > 500 else PROBLEMS[name]()

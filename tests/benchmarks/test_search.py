@@ -33,7 +33,7 @@ def test_scores_are_between_the_worst_and_the_best(search: ModuleType) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_contender_keeps_its_budget(search: ModuleType, name: str, budget: int) -> None:
     of = search.PROBLEMS["Rosenbrock"]()
-    spent = [evaluations for _, evaluations in planned(ours(budget)[name])(of)]
+    spent = [evaluations for _, evaluations in planned(ours(budget)[name])(of, 0)]
     assert len(spent) == STAGES
     assert max(spent) <= 1.05 * budget
 
