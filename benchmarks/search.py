@@ -6,8 +6,8 @@
     python benchmarks/search.py --table --out docs/pictures
 
 Each run adds rows to results/search.csv and skips those that are there. A row has the values of all instances after a
-cold plan, or after the third warm one. With 50 and 500 evaluations they are means over several runs. A score in a cell
-is 0 for the worst contender and 1 for the best. A gradient counts as part of the evaluation at its point.
+cold plan, or after the third warm one. With 50 evaluations they are means over five runs. A score in a cell is 0 for
+the worst contender and 1 for the best. A gradient counts as part of the evaluation at its point.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from elites.runs.bench.problems import ASIDE, DESIGN, PROBLEMS, posed
 
 KEPT = Kept(Path("results/search.csv"), ("problem", "budget", "start", "contender", "evaluations", "values"))
 BUDGETS = (50, 500, 2500, 5000)
-RUNS = {50: 5, 500: 3}  # of a cell, as small plans are left to chance; others have one
+RUNS = {50: 5}  # of a cell, as small plans are left to chance; others have one
 DRAWS = 1000  # of the bootstrap
 
 
