@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from scripts import loaded
 
-from elites.runs.bench.contenders import ours, planned
+from elites import cli
+from elites.runs.bench.contenders import cem, ours, planned
+from elites.runs.bench.kept import Kept
 from elites.runs.bench.problems import STAGES
 
 NAMES = ["random_shooting", "predictive_sampling", "cem", "icem", "mppi", "gradient_ascent", "lbfgs", "cem_gd", "blend"]
@@ -36,6 +40,23 @@ def test_a_contender_keeps_its_budget(search: ModuleType, name: str, budget: int
     spent = [evaluations for _, evaluations in planned(ours(budget)[name])(of, 0)]
     assert len(spent) == STAGES
     assert max(spent) <= 1.05 * budget
+
+
+def test_a_small_cell_is_the_mean_of_five_runs(
+    search: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "KEPT", Kept(tmp_path / "rows.csv", search.KEPT.fields))
+    monkeypatch.setattr(search, "contenders", lambda by, budget: {"cem": (ours(budget)["cem"], planned(cem(budget)))})
+    search.run("Rosenbrock", 50, "ours", cli.Screen())
+    of = search.PROBLEMS["Rosenbrock"]()
+    firsts = [next(planned(cem(50))(of, seed))[0] for seed in range(5)]
+    means = torch.stack([of.at(slice(None))[0](point.unsqueeze(1))[:, 0] for point in firsts]).mean(0)
+    (row,) = search.KEPT.rows(start="cold")
+    np.testing.assert_allclose(np.array(row["values"].split(), float), means, rtol=1e-5)
+
+
+def test_the_slow_simulator_has_fewer_instances_for_large_plans(search: ModuleType) -> None:
+    assert [search.posed("HalfCheetah, simulator", budget).count for budget in (50, 5000)] == [24, 8]
 
 
 def test_an_instance_alone_has_the_values_of_the_batch(search: ModuleType) -> None:
