@@ -34,8 +34,8 @@ FEWEST = 35  # candidates of a proposal in a plan; a small plan has fewer propos
 class Blend(SamplingPlanner):
     """Proposes in four ways at once, and then climbs from the best candidates.
 
-    The proposals are smooth curves around the best point, CEM's refit to the best candidates of all, MPPI's average
-    under smooth noise, and noise in one stretch of the best point. They have equal shares; a small plan has fewer.
+    The proposals are smooth curves around the best point, CEM's refit to all candidates, MPPI's average under smooth
+    noise, and noise in one stretch of the best point. They have equal shares, and a small plan has fewer proposals.
     L-BFGS climbs if the objective has a gradient. Over choices, the average and the refit count frequencies, and the
     changes of the best point are mutations. A gradient step counts as one evaluation.
     """
