@@ -19,14 +19,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +33,7 @@ from elites import cli
 from elites.agents import AGENTS, Agent, Algorithm, Transition
 from elites.agents.algorithms.searched import PI_CEM, Searched
 from elites.envs import sizes
+from elites.runs.bench.measures import keep_to
 from elites.runs.bench.sb3 import LIBRARIES, model_for
 from elites.runs.environments import make
 
@@ -123,18 +121,6 @@ def side(name: str, env: str, batch: int, own_pace: bool = False) -> Side:
         change = changes[what] if what in changes else {"search": replace(PI_CEM, iterations=int(what))}
         algorithm = replace(algorithm, **change)
     return Ours(algorithm, env, own_pace)
-
-
-def keep_to(threads: int) -> str:
-    """Limits torch and all present and future threads. Returns the note for the table."""
-    torch.set_num_threads(threads)
-    said = f"{threads} thread{'s' * (threads > 1)}"
-    if sys.platform != "linux":
-        return f"{said} but for JAX's"
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    for task in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
-    return f"{said} on core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
 
 
 def timed(work: Callable[[int], None], steps: int) -> tuple[float, float]:

@@ -145,10 +145,10 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
 
     @property
     def chunk(self) -> int:
-        """For the kernel, as many rollouts as need one megabyte for 45 steps."""
+        """For the kernel, as many rollouts as need one megabyte for 45 steps, but enough for two threads."""
         if self.relative.device.type != "cpu":
             return 32768
-        return max(128, 5760 // self.state_size) if library.kernels() else 2048
+        return max(320, 5760 // self.state_size) if library.kernels() else 2048
 
     @property
     def deterministic(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +48,18 @@ def memory(make: Callable[[], T], use: Callable[[T], object], device: str) -> tu
             live += event.nbytes()
             peak = max(peak, live)
     return made, held, peak - held
+
+
+def keep_to(threads: int) -> str:
+    """Limits torch and all present and future threads. Returns the note for the table."""
+    torch.set_num_threads(threads)
+    said = f"{threads} thread{'s' * (threads > 1)}"
+    if sys.platform != "linux":
+        return f"{said} but for JAX's"
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    for task in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
+    return f"{said} on core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
 
 
 def now(device: str) -> float:

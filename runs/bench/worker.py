@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from elites import cli
-from elites.runs.bench.measures import Floor, memory, now
+from elites.runs.bench.measures import Floor, keep_to, memory, now
 from elites.runs.bench.ours import VARIANTS, ours
 from elites.runs.bench.peers import PEERS
 from elites.runs.bench.setting import Accounted, Contender, Setting
@@ -26,7 +26,7 @@ def serve(contender: Contender, setting: Setting, folder: Path) -> None:
     """Answers each input line with a line of JSON: the first answer is its memory, each later one is for one plan."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print to stderr, so only answers go to stdout
-    torch.set_num_threads(setting.threads)
+    keep_to(setting.threads)  # before XLA counts the cores
     torch.manual_seed(0)  # for libraries that use the global generator
     state = load_file(folder / "model.safetensors", setting.device)
     observations, floor = iter(state.pop("observations")), Floor(setting, state)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from elites.dynamics import Return
@@ -20,6 +21,7 @@ from elites.runs.bench import measures, peers, xla
 from elites.runs.bench.mbrl import mbrl_model
 from elites.runs.bench.ours import ours
 from elites.runs.bench.setting import Accounted, Contender, Setting, ensemble, given, reward
+from elites.runs.bench.worker import Worker
 from elites.spaces import Box
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,20 @@ def test_xlas_ascent_ends_where_ours_does() -> None:
     mine = GradientAscent(starts=1).plan(objective, Box(-torch.ones(3, 2), torch.ones(3, 2)), Plan.at(start))
     assert (mine.best - start).abs().min() > 2e-4
     torch.testing.assert_close(torch.tensor(theirs.tolist()), mine.best, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="keeps to its cores on Linux")
+@pytest.mark.parametrize("name", ["xla", "mbrl-lib", "torch"])
+def test_a_contender_keeps_to_its_cores(name: str, tmp_path: Path) -> None:
+    if why := peers.absent(name, "cpu"):
+        pytest.skip(why)
+    state, observations = given(SMALL)
+    save_file({**state, "observations": observations}, tmp_path / "model.safetensors")
+    with Worker(Contender("cem 50", name), SMALL, tmp_path) as worker:
+        worker.turn()
+        worker.turn()
+        tasks = os.listdir(f"/proc/{worker.process.pid}/task")
+        assert {len(os.sched_getaffinity(int(task))) for task in tasks} == {SMALL.threads}
 
 
 def test_xlas_account_grows_with_the_samples() -> None:
