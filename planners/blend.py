@@ -12,14 +12,14 @@ from torch import Tensor
 from elites.fields import Count, Fraction, Positive
 from elites.planners.ascent import climbed
 from elites.planners.cem import TopK
-from elites.planners.distributions import ClippedNormal, Refit, Smoothed, TruncatedNormal, suited
+from elites.planners.distributions import ClippedNormal, Refit, Smoothed, suited
 from elites.planners.evaluator import Evaluator
 from elites.planners.lbfgs import LBFGS
 from elites.planners.mppi import Softmax
 from elites.planners.plan import Plan
 from elites.planners.planner import SamplingPlanner, driven, first_state
 from elites.planners.problem import Problem
-from elites.planners.proposals import Around, Curves, Fitted, Mutations, Proposal, Stretches
+from elites.planners.proposals import Around, Curves, Fitted, Mutations, Proposal
 from elites.planners.search import Candidates, Saved, Search
 from elites.planners.weighting import best
 from elites.spaces import Box
@@ -32,12 +32,12 @@ FEWEST = 35  # candidates of a proposal in a plan; a small plan has fewer propos
 
 @dataclass(frozen=True)
 class Blend(SamplingPlanner):
-    """Proposes in four ways at once, and then climbs from the best candidates.
+    """Proposes in three ways at once, and then climbs from the best candidates.
 
-    The proposals are smooth curves around the best point, CEM's refit to all candidates, MPPI's average under smooth
-    noise, and noise in one stretch of the best point. They have equal shares, and a small plan has fewer proposals.
-    L-BFGS climbs if the objective has a gradient. Over choices, the average and the refit count frequencies, and the
-    changes of the best point are mutations. A gradient step counts as one evaluation.
+    The proposals are smooth curves around the best point, CEM's refit to all candidates, and MPPI's average under
+    smooth noise. They have equal shares, and a small plan has fewer proposals. L-BFGS climbs if the objective has a
+    gradient. Over choices, the average and the refit count frequencies, and the changes of the best point are
+    mutations. A gradient step counts as one evaluation.
     """
 
     samples: Count = 500  # evaluations of a cold plan, gradient steps included
@@ -107,7 +107,7 @@ class BlendSearch(Search):
         budget = max(budget - (problem.start is not None), 1)
         rounds = min(max(round(math.sqrt(budget) / 2), min(3, budget)), 40)
         samples = [budget // rounds + (i < budget % rounds) for i in range(rounds)]
-        distribution = suited(TruncatedNormal(), problem.space)
+        distribution = suited(ClippedNormal(), problem.space)
         state = first_state(distribution, problem, spread)
         elites = min(ELITES, samples[0])
         super().__init__(problem, distribution, state, weighting=TopK(1), refit=Refit(), samples=samples, keep=elites)
@@ -116,17 +116,13 @@ class BlendSearch(Search):
         averaged = Fitted(
             smooth, first_state(smooth, problem, spread), lambda count: Softmax(0.1, True), Refit(spread=0)
         )
-        first, *others = self._around(spread)
         fewest = FEWEST if isinstance(problem.space, Box) else FEWEST // 3  # a mutation stays near the first point
-        self.proposals: list[Proposal] = [first, self.refitted, averaged, *others][: max(budget // fewest, 1)]
+        self.proposals = [self._around(spread), self.refitted, averaged][: max(budget // fewest, 1)]
 
-    def _around(self, spread: float) -> list[Proposal]:
+    def _around(self, spread: float) -> Proposal:
         if not isinstance(self.problem.space, Box):
-            return [Mutations()]
-        scale = torch.full_like(self.value, spread)
-        curves = Around(Curves(), scale, grow=1.2, shrink=0.9, least=0.02, most=0.6)
-        stretches = Around(Stretches(Smoothed(0.5)), 0.8 * scale, grow=1.15, shrink=0.93, least=0.05, most=0.8)
-        return [curves, stretches]
+            return Mutations()
+        return Around(Curves(), torch.full_like(self.value, spread), grow=1.2, shrink=0.9, least=0.02, most=0.6)
 
     def _drawn(self) -> Candidates:
         """Candidates of each proposal in turn."""

@@ -99,16 +99,6 @@ class Curves:
         return over_time(draw, self.spline.curve(steps(draw.space)), samples)
 
 
-class Stretches:
-    """Another noise, in one stretch of the steps. The other steps stay."""
-
-    def __init__(self, noise: Noise) -> None:
-        self.noise = noise
-
-    def draw(self, draw: Draw, samples: int) -> Tensor:
-        return stretches(draw, samples) * self.noise.draw(draw, samples)
-
-
 def stretches(draw: Draw, samples: int) -> Tensor:
     """(*B, samples, *E): 1 in a random stretch of the steps, at most about half of them, and 0 elsewhere.
 
