@@ -16,13 +16,13 @@ from elites.agents.graphed import GraphedPlans
 from elites.agents.learner import restore
 from elites.dynamics import Dynamics, Return
 from elites.fields import Count, NonNegative, Range, check, renaming
-from elites.planners import Fill, Objective, Plan, Planner, Solver, shift
+from elites.planners import Blend, Fill, Objective, Plan, Planner, Solver, shift
 from elites.planners.saving import loaded, saved
 from elites.spaces import Space
 
 COLD = -1  # the age of a row whose next plan starts cold
 OVER = -2  # the age of a row whose next observation is an episode's last, so that its action does not count
-OF = "MPC.of(planner, horizon, dynamics, reward, space, …)"
+OF = "MPC.of(planner, horizon=…, dynamics=…, reward=…, space=…)"
 Mode = Literal["disabled", "samestep", "nextstep"]  # Gymnasium's autoreset modes
 
 
@@ -66,7 +66,7 @@ class Report:
 class MPC:
     """Maps an observation to an action: (S,) -> (A,), or (B, S) -> (B, A) for B problems; numpy or torch.
 
-        mpc = MPC.of(CEMGD(), horizon=45, dynamics=f, reward=r, space=env.action_space)
+        mpc = MPC.of(horizon=45, dynamics=f, reward=r, space=env.action_space)  # with the planner Blend()
         action = mpc(observation)
 
     returns: the objective of a state, such as `elites.dynamics.Return`. space: the space of one action, a Gymnasium
@@ -124,12 +124,12 @@ class MPC:
     @classmethod
     def of(
         cls,
-        planner: Planner,
+        planner: Planner | None = None,  # None is Blend()
+        *,
         horizon: int,
         dynamics: Dynamics[Any] | Callable[..., Tensor],
         reward: Callable[..., Tensor],
         space: Any,
-        *,
         terminated: Callable[..., Tensor] | None = None,
         terminal_value: Callable[..., Tensor] | None = None,
         discount: float = 1.0,
@@ -145,7 +145,7 @@ class MPC:
         """An agent from functions of torch rows. `elites.dynamics.Return` explains the options up to `risk`."""
         returns = Return(dynamics, reward, terminated, terminal_value, discount, particles, risk)
         return cls(
-            planner,
+            Blend() if planner is None else planner,
             horizon,
             returns,
             space,

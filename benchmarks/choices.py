@@ -58,7 +58,13 @@ def drive(env: str, planner: Planner, seeds: int) -> tuple[NDArray[np.int64], ND
     task, case = TASKS[env], CASES[env]
     assert task.dynamics is not None
     mpc = MPC.of(
-        planner, case.horizon, task.dynamics, case.reward, envs.single_action_space, terminated=task.terminated, seed=0
+        planner,
+        horizon=case.horizon,
+        dynamics=task.dynamics,
+        reward=case.reward,
+        space=envs.single_action_space,
+        terminated=task.terminated,
+        seed=0,
     )
     observation, _ = envs.reset(seed=list(range(seeds)))  # type: ignore[arg-type]  # it takes a list too
     under_way, lengths, returns = np.ones(seeds, bool), np.zeros(seeds, int), np.zeros(seeds)

@@ -112,7 +112,8 @@ def drive(planner: Planner) -> tuple[Tensor, float]:
     """The return from each initial state (STATES), and the median seconds of a warm plan for all of them."""
     start = torch.Generator().manual_seed(0)
     state = torch.cat([math.pi + 0.5 * torch.randn(STATES, LINKS, generator=start), torch.zeros(STATES, LINKS)], 1)
-    mpc = MPC.of(planner, HORIZON, dynamics, reward, Box(-torch.ones(LINKS), torch.ones(LINKS)), seed=0)
+    box = Box(-torch.ones(LINKS), torch.ones(LINKS))
+    mpc = MPC.of(planner, horizon=HORIZON, dynamics=dynamics, reward=reward, space=box, seed=0)
     returns, seconds = torch.zeros(STATES), []
     for _ in range(STEPS):
         action = mpc(state)

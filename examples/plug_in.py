@@ -46,7 +46,9 @@ def reward(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 def drive(planner: Planner, horizon: int, seeds: int, quiet: bool) -> tuple[NDArray[np.float64], list[float]]:
     """The return of every seed's episode, and the milliseconds of every plan."""
     envs = gymnasium.make_vec("Pendulum-v1", num_envs=seeds, vectorization_mode="sync")
-    mpc = MPC.of(planner, horizon, dynamics, reward, envs.single_action_space, seed=0)  # <- the planner plugs in here
+    space = envs.single_action_space
+    # the planner plugs in here
+    mpc = MPC.of(planner, horizon=horizon, dynamics=dynamics, reward=reward, space=space, seed=0)
     observation, _ = envs.reset(seed=list(range(seeds)))  # type: ignore[arg-type]  # it takes a list too
     returns, milliseconds = np.zeros(seeds), []
     for step in range(200):

@@ -87,7 +87,14 @@ def main() -> None:
     env: Any = filmed(kind) if args.video else kind()
     dynamics = MujocoDynamics(env.model, env.frame_skip, kind.physics, kind.observed)
     reward = TASKS[args.env].reward
-    mpc = MPC.of(settings.planner, settings.horizon, dynamics, reward, env.action_space, seed=settings.seed)
+    mpc = MPC.of(
+        settings.planner,
+        horizon=settings.horizon,
+        dynamics=dynamics,
+        reward=reward,
+        space=env.action_space,
+        seed=settings.seed,
+    )
     began = time.perf_counter()
     total, milliseconds, frames = drive(env, mpc, settings, args.json)
     median, wall = float(np.median(milliseconds)), time.perf_counter() - began

@@ -17,7 +17,7 @@ from torch import Tensor
 from elites import Box, config
 from elites.agents import MPC
 from elites.dynamics import FunctionDynamics, Return
-from elites.planners import CEM, CEMGD, ICEM, MPPI, PLANNERS, Evaluator, Plan, Planner, Problem, TanhNormal
+from elites.planners import CEM, CEMGD, ICEM, MPPI, PLANNERS, Blend, Evaluator, Plan, Planner, Problem, TanhNormal
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,), dtype=np.float32)
 
@@ -32,7 +32,11 @@ def near_origin(state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
 
 def agent(planner: Any = None, horizon: int = 5, **options: Any) -> MPC:
     options = {"dynamics": move, "reward": near_origin, "space": SPACE, "seed": 0, **options}
-    return MPC.of(planner or CEM(), horizon, **options)
+    return MPC.of(planner or CEM(), horizon=horizon, **options)
+
+
+def test_without_a_planner_it_blends() -> None:
+    assert MPC.of(horizon=5, dynamics=move, reward=near_origin, space=SPACE).planner == Blend()
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def test_short_plans_find_what_only_values_show() -> None:
     def reached(terminal_value: PlanValue | None) -> float:
         space, at = Reach.action_space, np.zeros(1)
         options: dict[str, Any] = {"terminal_value": terminal_value, "discount": 0.9, "seed": 0}
-        mpc = MPC.of(CEM(samples=30, elites=5), 2, moved, paid, space, **options)
+        mpc = MPC.of(CEM(samples=30, elites=5), horizon=2, dynamics=moved, reward=paid, space=space, **options)
         for _ in range(12):
             at = at + mpc(at)
         return float(at[0])

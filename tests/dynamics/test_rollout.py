@@ -250,7 +250,8 @@ def test_what_16_bits_cannot_hold_is_not_finite(kernel: str, sampling: Any) -> N
 
 
 def test_the_last_plan_says_what_it_ran_in() -> None:
-    mpc = MPC.of(CEM(samples=4, elites=1), 3, model_of(), lambda s, a, n: n[:, 0], Box([-1.0] * 2, [1.0] * 2), seed=0)
+    box, reward = Box([-1.0] * 2, [1.0] * 2), lambda state, action, next_state: next_state[:, 0]
+    mpc = MPC.of(CEM(samples=4, elites=1), horizon=3, dynamics=model_of(), reward=reward, space=box, seed=0)
     mpc(STATE)
     assert mpc.last is not None
     assert mpc.last.engine == ("kernel" if library.kernels() else "torch")

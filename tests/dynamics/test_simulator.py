@@ -53,7 +53,8 @@ def test_many_problems_and_candidates_are_each_their_own() -> None:
 def test_a_gradient_planner_is_told() -> None:
     """The reward's own gradient for the action would be only half of the gradient."""
     env, dynamics = made(IDS[0])
-    mpc = MPC.of(CEMGD(cold=CEM()), 5, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
+    reward, space = TASKS[IDS[0]].reward, env.action_space
+    mpc = MPC.of(CEMGD(cold=CEM()), horizon=5, dynamics=dynamics, reward=reward, space=space, seed=0)
     with pytest.raises(ValueError, match="MujocoDynamics: has no gradient; expected a sampling planner"):
         mpc(env.reset(seed=0)[0])
 
@@ -69,7 +70,8 @@ def test_wrong_models_are_named() -> None:
 def test_planning_beats_doing_nothing() -> None:
     """A cheetah with plans of ten steps runs forward."""
     env, dynamics = made(IDS[0])
-    mpc = MPC.of(CEM(samples=40, iterations=3, elites=5), 10, dynamics, TASKS[IDS[0]].reward, env.action_space, seed=0)
+    cem, reward, space = CEM(samples=40, iterations=3, elites=5), TASKS[IDS[0]].reward, env.action_space
+    mpc = MPC.of(cem, horizon=10, dynamics=dynamics, reward=reward, space=space, seed=0)
     observation, _ = env.reset(seed=0)
     total = 0.0
     for _ in range(10):

@@ -289,7 +289,11 @@ def test_the_swing_up_with_the_true_dynamics(planner: Any, least: float) -> None
     name, count = "elites/CartpoleSwingup-v0", 5
     task = TASKS[name]
     envs = gymnasium.make_vec(name, num_envs=count, vectorization_mode="sync")
-    mpc = MPC.of(planner, 45, task.dynamics, task.reward, envs.single_action_space, terminated=task.terminated, seed=0)
+    assert task.dynamics is not None
+    space, terminated = envs.single_action_space, task.terminated
+    mpc = MPC.of(
+        planner, horizon=45, dynamics=task.dynamics, reward=task.reward, space=space, terminated=terminated, seed=0
+    )
     states, _ = envs.reset(seed=0)
     returns = np.zeros(count)
     for _ in range(60):

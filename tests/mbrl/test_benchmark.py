@@ -127,8 +127,8 @@ def test_a_contender_keeps_to_its_cores(name: str, tmp_path: Path) -> None:
     with Worker(Contender("cem 50", name), SMALL, tmp_path) as worker:
         worker.turn()
         worker.turn()
-        tasks = os.listdir(f"/proc/{worker.process.pid}/task")
-        assert {len(os.sched_getaffinity(int(task))) for task in tasks} == {SMALL.threads}
+        tasks = Path(f"/proc/{worker.process.pid}/task").iterdir()
+        assert {len(os.sched_getaffinity(int(task.name))) for task in tasks} == {SMALL.threads}
 
 
 def test_xlas_account_grows_with_the_samples() -> None:
