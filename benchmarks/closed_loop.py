@@ -2,6 +2,7 @@
 
     python benchmarks/closed_loop.py
     python benchmarks/closed_loop.py --worlds swing-up Pendulum --budgets 50
+    python benchmarks/closed_loop.py --budgets 100      # as many as a warm plan of Blend() has
     python benchmarks/closed_loop.py --table
 
 Planners have the settings of benchmarks/search.py. A run adds a row to results/closed_loop.csv, and a run that is there
@@ -27,7 +28,7 @@ from elites import cli
 from elites.agents import MPC
 from elites.agents.lockstep import Lockstep, play
 from elites.dynamics import Return
-from elites.planners import Planner
+from elites.planners import Blend, Planner
 from elites.runs.bench.contenders import fits, ours
 from elites.runs.bench.kept import Kept
 from elites.runs.bench.problems import PENDULUM, known, simulated
@@ -83,7 +84,8 @@ def run(name: str, budget: int, screen: cli.Screen) -> None:
     """Adds the rows of a world and a budget."""
     world, done = WORLDS[name], {row["contender"] for row in KEPT.rows(world=name, budget=str(budget))}
     space = Space.of(make(world.env).action_space, dtype=torch.float32)
-    for contender, planner in ours(budget).items():
+    default = {"the default of MPC.of": Blend()} if budget == Blend().warm else {}
+    for contender, planner in (ours(budget) | default).items():
         if contender not in done and fits(contender, planner, space.repeat(world.horizon), world.gradient):
             progress = partial(told, screen, f"{name}: {contender}, {budget} evaluations")
             returns, plan_ms = episodes(world, planner, space, progress)

@@ -145,7 +145,7 @@ class ProbabilisticEnsemble(nn.Module, Dynamics[Draw]):
 
     @property
     def chunk(self) -> int:
-        """For the kernel, as many rollouts as need one megabyte for 45 steps, but enough for two threads."""
+        """For the kernel, as many rollouts as need one megabyte for 45 steps, and enough to keep threads busy."""
         if self.relative.device.type != "cpu":
             return 32768
         return max(320, 5760 // self.state_size) if library.kernels() else 2048

@@ -1,4 +1,4 @@
-"""Ways to propose candidates, of which `Blend` uses several at once. Each learns from its own candidates."""
+"""Ways to propose candidates, of which `Blend` uses several at once. Each learns from candidates and their values."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def memory(make: Callable[[], T], use: Callable[[T], object], device: str) -> tu
 
 
 def keep_to(threads: int) -> str:
-    """Limits torch and all present and future threads. Returns the note for the table."""
+    """Limits torch and, on Linux, all present and future threads to as many cores. Returns a note on that."""
     torch.set_num_threads(threads)
     said = f"{threads} thread{'s' * (threads > 1)}"
     if sys.platform != "linux":
