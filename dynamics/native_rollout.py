@@ -28,7 +28,7 @@ class Model(ctypes.Structure):
     _fields_ = (
         *library.fields(c_void_p, "networks"),
         *library.fields(c_int32, "state action features mixed"),
-        *library.fields(c_void_p, "entry kind relative low high"),
+        *library.fields(c_void_p, "entry kind relative low high packed transposed"),
     )
 
 
@@ -64,8 +64,7 @@ class CompiledModel:
 
     def __init__(self, draw: Draw, precision: Precision) -> None:
         (groups, inputs, _), size = draw.layers[0].weight.shape, len(draw.relative)
-        kept = 1 if draw.met is None and not draw.mixed else groups
-        self.networks = CompiledNetworks(draw.layers, precision, kept)
+        self.networks = CompiledNetworks(draw.layers, precision)
         seen = draw.encode if isinstance(draw.encode, Features) else Features(*range(size))
         self.arrays = {
             "entry": torch.tensor([entry for _, entry in seen.columns], dtype=torch.int32),
@@ -83,6 +82,18 @@ class CompiledModel:
         self.share, self.met = draw.particles // groups or 1, torch.arange(groups, dtype=torch.int32)
         if draw.met is not None:
             self.share, self.met = 1, draw.met.t().to(torch.int32).contiguous()
+        self._pack("packed", "elites_rollout_pack")
+
+    def prepare_gradient(self) -> None:
+        """Makes the transposed weights, once."""
+        if "transposed" not in self.arrays:
+            self._pack("transposed", "elites_rollout_pack_back")
+
+    def _pack(self, name: str, function: str) -> None:
+        members = self.networks.structure.members
+        self.arrays[name] = self.arrays["relative"].new_empty(members, getattr(self.sizes, name))
+        library.point(self.structure, {name: self.arrays[name]})
+        library.call(function, self.structure, c_int64(torch.get_num_threads()))
 
 
 class NativeRollout:
@@ -108,6 +119,7 @@ class NativeRollout:
         self, draw: Draw, first: Tensor, moves: Tensor, states: Tensor, saved: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
         model = _compiled(draw, "float32")
+        model.prepare_gradient()
         to_moves = moves.new_empty(draw.particles, *moves.shape)
         to_state = moves.new_empty(draw.particles, len(moves), first.shape[-1])
         given = {"actions": moves.contiguous(), "states": states, "saved": saved, "states_grad": gradient.contiguous()}
@@ -181,6 +193,7 @@ class Reactions(torch.autograd.Function):
         policies = CompiledPolicies(ctx.by, weights, actions=actions, actions_grad=moved, weights_grad=to_weights)
         given = {"states": states, "saved": ctx.saved, "states_grad": to_states.contiguous(), "state_grad": to_first}
         model = _compiled(ctx.draw, "float32")
+        model.prepare_gradient()
         _call("elites_rollout_backward", model, ctx.draw, first, (rows, horizon), given, policies)
         return None, None, None, to_first.sum(0).reshape(len(first), -1, size).sum(1), to_weights.sum(0)
 

@@ -72,7 +72,7 @@ class CompiledMLP:
         self.precision = mlp.precision
         number = get_args(Precision).index(self.precision)
         self.networks = library.Networks(
-            self.count, self.layers, self.outputs, 1, number, 1, self.normalised, leak,
+            self.count, self.layers, self.outputs, 1, number, self.normalised, leak,
             self.widths.data_ptr(), self.activations.data_ptr(), weight, bias, gain, offset,
         )  # fmt: skip
         self.own = (ctypes.addressof(self.networks), int(mlp.linear))

@@ -29,7 +29,7 @@ class Networks(ctypes.Structure):
     """As in kernel/interface.h."""
 
     _fields_ = (
-        *fields(c_int32, "members layers outputs starts precision kept normalised"),
+        *fields(c_int32, "members layers outputs starts precision normalised"),
         *fields(c_float, "leak"),
         *fields(c_void_p, "widths activations weight bias gain offset"),
     )
@@ -48,7 +48,7 @@ class Pass(ctypes.Structure):
 class Sizes(ctypes.Structure):
     """As in kernel/interface.h."""
 
-    _fields_ = tuple(fields(c_int64, "saved scratch"))
+    _fields_ = tuple(fields(c_int64, "saved scratch packed transposed"))
 
 
 class Learning(ctypes.Structure):
@@ -142,7 +142,7 @@ def point(structure: ctypes.Structure, arrays: Mapping[str, Tensor | None]) -> N
         setattr(structure, name, None if array is None else array.data_ptr())
 
 
-def call(name: str, *structures: ctypes.Structure) -> None:
+def call(name: str, *structures: ctypes.Structure | c_int64) -> None:
     """Calls the library's function of that name."""
     getattr(LIBRARY, name)(*map(ctypes.byref, structures))
 

@@ -17,7 +17,7 @@ LEAKY = 2  # as in kernel/interface.h
 class CompiledNetworks:
     """Networks in the library's form. It owns the memory to which its structure points."""
 
-    def __init__(self, layers: Layers, precision: Precision, kept: int = 1) -> None:
+    def __init__(self, layers: Layers, precision: Precision) -> None:
         self.weights, self.biases = [x.weight.contiguous() for x in layers], [x.bias.contiguous() for x in layers]
         members, _, outputs = self.weights[-1].shape
         numbers, leak = activations_of(layers) or ([], 0.0)
@@ -25,7 +25,7 @@ class CompiledNetworks:
         self.gains = [_of_each(after.gain, members) for after in normalised]
         self.offsets = [_of_each(after.offset, members) for after in normalised]
         wanted, starts = get_args(Precision).index(precision), self.biases[0].shape[1]
-        counts = (members, len(layers), outputs, starts, wanted, kept, len(normalised))
+        counts = (members, len(layers), outputs, starts, wanted, len(normalised))
         self.structure = library.Networks(*counts, leak)
         lists = {"weight": self.weights, "bias": self.biases, "gain": self.gains, "offset": self.offsets}
         self.arrays = {

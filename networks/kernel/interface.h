@@ -13,7 +13,6 @@ struct Networks {
     int32_t members, layers, outputs;
     int32_t starts;          // biases of a member's first layer: 1, or one for each problem
     Precision precision;     // of the numbers between the layers, if the instruction set has it
-    int32_t kept;            // members whose weights a thread keeps at a time: 1, or all if they change from row to row
     int32_t normalised;      // number of first hidden layers with a layer normalisation before their activation
     float leak;              // slope of LEAKY below 0
     const int32_t *widths;   // (layers): inputs of a layer
@@ -41,6 +40,7 @@ struct Model {
     const int32_t *kind;     // (F): the entry, its sine or its cosine
     const float *relative;   // (S): 1 if the networks predict a change, 0 if they predict the entry
     const float *low, *high;  // (M, S): the variance is low + high σ(raw); null is no variance and no noise
+    float *packed, *transposed;  // (M, the numbers in `sizes`): weights in the kernel's order, and transposed for gradients
 };
 
 // Policies that act in closed loop: the tanh of a network's outputs, one network for each row.
@@ -190,7 +190,8 @@ struct Gather {
 };
 
 struct Sizes {
-    int64_t saved, scratch;  // floats for a step of a row, and for a thread
+    int64_t saved, scratch;       // floats for a step of a row, and for a thread
+    int64_t packed, transposed;   // floats of a member of a model
 };
 
 // A function of the library and its argument. One call can run many.

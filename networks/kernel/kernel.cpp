@@ -36,6 +36,7 @@ struct Kernel {
     void (*network_sizes)(const Networks &, Sizes &);
     void (*pass)(const Networks &, const Pass &, int64_t member, int64_t first, int rows, float *scratch);
     void (*sizes)(const Model &, Sizes &);
+    void (*pack)(const Model &, int64_t member), (*pack_back)(const Model &, int64_t member);
     Trajectories forward, backward;
     void (*normals)(uint64_t seed, int64_t count, float *to);
     void (*learning_sizes)(const Learning &, LearningSizes &);
@@ -237,9 +238,8 @@ static void shared(int64_t threads, int64_t count, Work work) {
 // the same first bias. The tiles of a part have about the same size. If there are few and a thread would wait for the
 // others, the threads get ranges of rows instead, which are cut where members or biases change.
 template <class Work>
-static void tiled(int64_t runs, int64_t run, int64_t part, int kept, int64_t threads, float *scratch, int64_t size, Work work) {
-    for (int64_t i = 0; i < threads; i++)  // nothing is packed yet
-        for (int k = 0; k < kept; k++) ((int32_t *)(scratch + i * size))[k] = -1;
+static void tiled(int64_t runs, int64_t run, int64_t part, int64_t threads, float *scratch, int64_t size, Work work) {
+    for (int64_t i = 0; i < threads; i++) *(int32_t *)(scratch + i * size) = -1;  // nothing is packed yet
     const int64_t units = (part + UNIT - 1) / UNIT, parts = runs * (run / part), tiles = (part + TILE - 1) / TILE;
     auto tile = [&](int64_t thread, int64_t which, int64_t first, int64_t end) {  // units of a part
         const int64_t rows = (end * UNIT < part ? end * UNIT : part) - first * UNIT, before = which * part;
@@ -268,7 +268,7 @@ static void trajectories(const Model &model, const Rollout &rollout, Trajectorie
     Sizes sizes;
     chosen->sizes(model, sizes);
     const int64_t run = rollout.share * rollout.rows;
-    tiled(rollout.particles / rollout.share, run, run, model.networks->kept, rollout.threads, rollout.scratch, sizes.scratch,
+    tiled(rollout.particles / rollout.share, run, run, rollout.threads, rollout.scratch, sizes.scratch,
           [&](int64_t which, int64_t first, int rows, float *scratch) { work(model, rollout, which, first, rows, scratch); });
 }
 
@@ -281,7 +281,7 @@ struct Crew {
     // Calls work(member, first row, rows, scratch) for all rows of these members.
     template <class Work>
     void rows(const Learning &learning, Work work) const {
-        tiled(members, learning.rows, learning.rows, 1, threads, scratch, size,
+        tiled(members, learning.rows, learning.rows, threads, scratch, size,
               [&](int64_t member, int64_t row, int rows, float *scratch) { work(first + member, row, rows, scratch); });
     }
 };
@@ -348,13 +348,23 @@ EXPORT void elites_pass(const Networks *networks, const Pass *pass) {
     Sizes sizes;
     chosen->network_sizes(*networks, sizes);
     const int64_t part = networks->starts > 1 ? pass->problem : pass->rows;
-    tiled(networks->members, pass->rows, part, networks->kept, pass->threads, pass->scratch, sizes.scratch,
+    tiled(networks->members, pass->rows, part, pass->threads, pass->scratch, sizes.scratch,
           [&](int64_t member, int64_t first, int rows, float *scratch) {
               chosen->pass(*networks, *pass, member, first, rows, scratch);
           });
 }
 
 EXPORT void elites_rollout_sizes(const Model *model, Sizes *sizes) { chosen->sizes(*model, *sizes); }
+
+static void each_member(const Model &model, int64_t threads, void (*work)(const Model &, int64_t member)) {
+    shared(threads, model.networks->members, [&](int64_t, int64_t member) { work(model, member); });
+}
+
+EXPORT void elites_rollout_pack(const Model *model, const int64_t *threads) { each_member(*model, *threads, chosen->pack); }
+
+EXPORT void elites_rollout_pack_back(const Model *model, const int64_t *threads) {
+    each_member(*model, *threads, chosen->pack_back);
+}
 
 EXPORT void elites_rollout(const Model *model, const Rollout *rollout) { trajectories(*model, *rollout, chosen->forward); }
 

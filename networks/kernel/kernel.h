@@ -10,11 +10,11 @@
 #include "descent.h"
 #include "heads.h"
 
-static void network_sizes(const Networks &networks, Sizes &sizes) { sizes = {0, Shape(networks).scratch()}; }
+static void network_sizes(const Networks &networks, Sizes &sizes) { sizes = {0, Shape(networks).scratch(), 0, 0}; }
 
 static void sizes(const Model &model, Sizes &sizes) {
     Trajectory shape(model);
-    sizes = {shape.saved, shape.scratch()};
+    sizes = {shape.saved, shape.scratch(), shape.packed(), shape.packed_transposed()};
 }
 
 static void forward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch) {
@@ -34,6 +34,6 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, forward, backward, normals, learning_sizes,
+static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, pack_member, pack_member_back, forward, backward, normals, learning_sizes,
                               learn_forward, learn_back, learn_normalised, learn_parts, learn_weights, learn_gains, adam, follow, squash, squash_back, regression,
                               point, point_back, perturb, beside, beside_back, target, climb};

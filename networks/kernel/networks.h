@@ -74,8 +74,8 @@ struct Shape {
     }
     long room() const { return packed() > packed_transposed() ? packed() : packed_transposed(); }
     long tile() const { return (long)TILE * (inputs + 2 * widest) + widest; }
-    // the scratch floats of a thread: the indices of its packed members, their weights, its tile
-    long scratch() const { return padded(networks.kept) + networks.kept * room() + tile(); }
+    // the scratch floats of a thread: the index of its packed member, the member's weights, its tile
+    long scratch() const { return LANES + room() + tile(); }
 };
 
 // --- weights ---------------------------------------------------------------------------------------------------------
@@ -138,24 +138,21 @@ static void pack_transposed(const Shape &shape, int member, float *to) {
     }
 }
 
-// The members whose weights a thread has packed in this call. They are near its core, and dropped after the call.
+// The member whose weights a thread has packed in this call. They are near its core, and dropped after the call.
 struct Packed {
     const Shape &shape;
-    int32_t *const numbers;  // (kept): members; -1 is none
-    float *const weights;    // (kept, room)
+    int32_t &number;       // the member; -1 is none
+    float *const weights;  // (room)
 
-    Packed(const Shape &shape, float *scratch)
-        : shape(shape), numbers((int32_t *)scratch), weights(scratch + padded(shape.networks.kept)) {}
+    Packed(const Shape &shape, float *scratch) : shape(shape), number(*(int32_t *)scratch), weights(scratch + LANES) {}
 
-    float *end() const { return weights + shape.networks.kept * shape.room(); }
+    float *end() const { return weights + shape.room(); }
 
     template <class Pack>
     const float *of(Pack pack, int member) {
-        const int slot = shape.networks.kept > 1 ? member : 0;
-        float *to = weights + slot * shape.room();
-        if (numbers[slot] != member) pack(member, to);
-        numbers[slot] = member;
-        return to;
+        if (number != member) pack(member, weights);
+        number = member;
+        return weights;
     }
 };
 

@@ -10,16 +10,22 @@ struct Trajectory : Shape {
           model(model), state(padded(model.state)) {
         saved = hidden * model.mixed + state;  // floats of a row's step: its layers' slopes, and ε dσ / d raw
     }
-    long scratch() const { return Shape::scratch() + (long)TILE * 2 * state; }
+    long scratch() const { return tile() + (long)TILE * 2 * state; }
 };
 
 // Packs a member's layers, then low and high.
-static void pack_member(const Trajectory &shape, int member, float *to) {
-    const Model &model = shape.model;
-    to = pack(shape, member, to);
+static void pack_member(const Model &model, int64_t which) {
+    const Trajectory shape(model);
+    const int member = (int)which;
+    float *to = pack(shape, member, model.packed + member * shape.packed());
     for (const float *bound : {model.low, model.high})
         for (int j = 0; bound && j < shape.state; j += LANES, to += LANES)
             store(to, some_of(bound + (long)member * model.state + j, model.state - j < LANES ? model.state - j : LANES));
+}
+
+static void pack_member_back(const Model &model, int64_t member) {
+    const Trajectory shape(model);
+    pack_transposed(shape, (int)member, model.transposed + member * shape.packed_transposed());
 }
 
 // --- a policy --------------------------------------------------------------------------------------------------------
@@ -118,15 +124,13 @@ struct Tile {
     const int64_t run;
     const int rows;
     Row row[TILE];
-    Packed packed;
     Layers layers;
     float *state, *next;  // (rows, padded S), twice
 
     // The rows of a run from `first` on: the candidates of one particle, then of the next with the same members.
     Tile(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch)
-        : model(model), rollout(rollout), shape(model), run(run), rows(rows), packed(shape, scratch),
-          layers(shape, rows, packed.end()) {
-        state = packed.end() + shape.tile();
+        : model(model), rollout(rollout), shape(model), run(run), rows(rows), layers(shape, rows, scratch) {
+        state = scratch + shape.tile();
         next = state + TILE * shape.state;
         for (int i = 0; i < rows; i++) {
             int64_t particle = run * rollout.share + (first + i) / rollout.rows, r = (first + i) % rollout.rows;
@@ -157,12 +161,8 @@ struct Tile {
     }
 
     // A member's weights, and its transposed weights.
-    const float *there(int member) {
-        return packed.of([&](int m, float *to) { pack_member(shape, m, to); }, member);
-    }
-    const float *back(int member) {
-        return packed.of([&](int m, float *to) { pack_transposed(shape, m, to); }, member);
-    }
+    const float *there(int member) const { return model.packed + member * shape.packed(); }
+    const float *back(int member) const { return model.transposed + member * shape.packed_transposed(); }
 
     void forward() {
         for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));

@@ -257,6 +257,25 @@ def test_the_last_plan_says_what_it_ran_in() -> None:
     assert mpc.last.engine == ("kernel" if library.kernels() else "torch")
 
 
+@needs_kernel
+@pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
+def test_a_draw_packs_its_weights_once(propagation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, called, call = model_of(propagation=propagation), list[str](), library.call
+    drawn = model.draw(6, 7, Generator().manual_seed(0))
+
+    def recorded(name: str, *structures: Any) -> None:
+        called.append(name)
+        call(name, *structures)
+
+    monkeypatch.setattr(library, "call", recorded)
+    for _ in range(3):
+        model.rollout(STATE, ACTIONS, drawn)
+        moves = ACTIONS.clone().requires_grad_()
+        model.rollout(STATE, moves, drawn).sum().backward()
+    assert called.count("elites_rollout_pack") == called.count("elites_rollout_pack_back") == 1
+    assert called.count("elites_rollout_backward") == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
