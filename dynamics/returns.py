@@ -116,16 +116,22 @@ class Return(Checked, Sequences):
         rewards = self._rows(self.reward, "reward", (before, actions, states))
         if alive is not None:
             rewards = torch.where(alive, rewards, 0)
-        weights = self.discount ** torch.arange(horizon + 1, dtype=rewards.dtype, device=rewards.device)
-        returns = (rewards * weights[:-1]).sum(-1)  # (*B, N, P)
+        returns = self._discounted(rewards, 0).sum(-1)  # (*B, N, P)
         if self.terminal_value:
             value = self._rows(self.terminal_value, "terminal_value", (states[..., -1, :],))
             if alive is not None:
                 value = torch.where(ended[..., -1], 0, value)
-            returns = returns + weights[-1] * value
+            returns = returns + self._discounted(value.unsqueeze(-1), horizon).squeeze(-1)
         if self.risk == 0 or returns.shape[-1] == 1:
             return returns.mean(-1)
         return returns.mean(-1) - self.risk * returns.std(-1, correction=0)
+
+    def _discounted(self, values: Tensor, first: int) -> Tensor:
+        """γᵗ times the values (..., T) of steps first, first + 1, …"""
+        if self.discount == 1:
+            return values
+        steps = torch.arange(first, first + values.shape[-1], dtype=values.dtype, device=values.device)
+        return values * self.discount**steps
 
     def _rows(
         self, function: Callable[..., Tensor], name: str, inputs: tuple[Tensor, ...], dtype: torch.dtype | None = None
@@ -158,10 +164,14 @@ class _At:
 
     def _scored(self, candidates: Tensor, rough: bool) -> Tensor:
         self.dynamics.check_gradient(self.state, candidates)
-        scores, entry = [], self.returns.entry
-        for part in torch.split(candidates, self.together, -1 - entry):
-            scores.append(self.returns.played(self.state, part, self._data(part, rough), rough))
-        return scores[0] if len(scores) == 1 else torch.cat(scores, -1)
+
+        def scored(part: Tensor) -> Tensor:
+            return self.returns.played(self.state, part, self._data(part, rough), rough)
+
+        axis = -1 - self.returns.entry
+        if candidates.shape[axis] <= self.together:
+            return scored(candidates)
+        return torch.cat([scored(part) for part in torch.split(candidates, self.together, axis)], -1)
 
     def _data(self, part: Tensor, rough: bool) -> Any:
         """The particles and noise of candidates (*B, N, *E)."""

@@ -45,7 +45,7 @@ class Evaluator:
             found = None
             if values.requires_grad:
                 with torch.inference_mode(False), torch.enable_grad():
-                    (found,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
+                    (found,) = torch.autograd.grad(values, x, torch.ones_like(values), allow_unused=True)
             if found is None:
                 raise ValueError(
                     "objective: expected values with a gradient towards the candidates, got values without one "

@@ -12,7 +12,7 @@ from torch import Tensor
 from elites.fields import Count, Positive, Rate
 from elites.planners.ascent import Ascent
 from elites.planners.evaluator import Evaluator, certain
-from elites.planners.weighting import like
+from elites.planners.weighting import like, take
 
 Gradient = Callable[[], Tensor]
 
@@ -52,30 +52,41 @@ class GradientAscent(Ascent):
         self, evaluator: Evaluator, origin: Tensor, values: Tensor, direction: Tensor, going: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Gradient | None]:
         """The line search: points, values, whether each continues, and the new gradient if the first trial sufficed."""
-        problem = evaluator.problem
-        axis, points, waiting = len(problem.batch), origin, going
-        batched = self.line_search == "batched" and self.trials > 1
-        eta = self.step * self.decay ** torch.arange(self.trials, dtype=origin.dtype, device=origin.device)
-        eta = eta.reshape(-1, *[1] * len(problem.space.shape))
-        for trials in torch.split(eta, [1, self.trials - 1] if batched else [1] * self.trials):
-            candidates = problem.space.project(origin.unsqueeze(axis + 1) + trials * direction.unsqueeze(axis + 1))
-            flat = candidates.flatten(axis, axis + 1)
-            if points is origin:  # the first trial; it mostly succeeds, so its gradient is kept for the next step
-                scores, gradient = evaluator.trace(flat)
-            else:
-                gradient = None  # frees the graph before more memory is used
-                scores = evaluator.evaluate(flat)
-            scores = scores.reshape(*values.shape, len(trials))
-            better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
-            first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first η that improves, which is the largest
-            found = better.any(-1)
-            index = like(first, candidates).expand(*first.shape, *problem.space.shape)
-            points = torch.where(like(found, points), candidates.gather(axis + 1, index).squeeze(axis + 1), points)
-            values = torch.where(found, scores.gather(-1, first).squeeze(-1), values)
-            waiting = waiting & ~found
+        trial = evaluator.problem.space.project(origin + self.step * direction)
+        # the first trial mostly succeeds, so its gradient is kept for the next step
+        scores, gradient = evaluator.trace(trial)
+        found = going & (scores > values)
+        points, values = torch.where(like(found, trial), trial, origin), torch.where(found, scores, values)
+        waiting = going & ~found
+        if self.trials == 1 or certain(~waiting.any()):
+            return points, values, found, gradient
+        del gradient  # frees the graph before more memory is used
+        shorter = self.step * self.decay ** torch.arange(1, self.trials, dtype=origin.dtype, device=origin.device)
+        shorter = shorter.reshape(-1, *[1] * len(evaluator.problem.space.shape))
+        for eta in torch.split(shorter, len(shorter) if self.line_search == "batched" else 1):
+            points, values, waiting = self._tried(evaluator, origin, direction, eta, (points, values, waiting))
             if certain(~waiting.any()):
                 break
-        return points, values, going & ~waiting, gradient
+        return points, values, going & ~waiting, None
+
+    def _tried(
+        self,
+        evaluator: Evaluator,
+        origin: Tensor,
+        direction: Tensor,
+        eta: Tensor,
+        before: tuple[Tensor, Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, values, and which ascents still wait, after trials of these η (J, 1, …) for those that wait."""
+        (points, values, waiting), axis = before, origin.ndim - len(evaluator.problem.space.shape)
+        trials = evaluator.problem.space.project(origin.unsqueeze(axis) + eta * direction.unsqueeze(axis))
+        scores = evaluator.evaluate(trials.flatten(axis - 1, axis)).reshape(*values.shape, len(eta))
+        better = waiting.unsqueeze(-1) & (scores > values.unsqueeze(-1))
+        first = better.to(torch.uint8).argmax(-1, keepdim=True)  # the first η that improves, which is the largest
+        found = better.any(-1)
+        points = torch.where(like(found, points), take(trials, first).squeeze(axis), points)
+        values = torch.where(found, scores.gather(-1, first).squeeze(-1), values)
+        return points, values, waiting & ~found
 
 
 class Adam:

@@ -77,8 +77,10 @@ class Curvature:
         dot, square, limits = _dot(step, fall), _dot(fall, fall), torch.finfo(step.dtype)
         lengths = _dot(step, step).sqrt() * square.sqrt()
         curved = taken.unsqueeze(-1) & (dot > limits.eps * lengths) & (dot > limits.tiny) & (square > limits.tiny)
-        pair = step, fall, 1 / torch.where(curved, dot, 1), dot / torch.where(curved, square, 1)
-        self.pairs = [*self.pairs, tuple(torch.where(curved, x, 0) for x in pair)][-self.memory :]
+        pair: tuple[Tensor, ...] = step, fall, 1 / torch.where(curved, dot, 1), dot / torch.where(curved, square, 1)
+        if not certain(curved.all()):
+            pair = tuple(torch.where(curved, x, 0) for x in pair)
+        self.pairs = [*self.pairs, pair][-self.memory :]
         return curved.squeeze(-1)
 
     def inverse(self, slope: Tensor, scale: Tensor) -> Tensor:
@@ -87,12 +89,18 @@ class Curvature:
         for step, fall, inverse, _ in reversed(self.pairs):
             along.append(inverse * _dot(step, slope))
             slope = slope - along[-1] * fall
-        for *_, last in self.pairs:  # eq. 7.20
-            scale = torch.where(last > 0, last, scale)
-        found = scale * slope
+        found = self._scale(scale) * slope
         for (step, fall, inverse, _), before in zip(self.pairs, reversed(along), strict=True):
             found = found + step * (before - inverse * _dot(fall, found))
         return found
+
+    def _scale(self, unknown: Tensor) -> Tensor:
+        """y·s / y·y of each row's last pair (eq. 7.20)."""
+        latest, scale = self.pairs[-1:], unknown
+        every = len(latest) == 1 and certain((latest[0][-1] > 0).all())  # then the older pairs do not count
+        for *_, ratio in latest if every else self.pairs:
+            scale = torch.where(ratio > 0, ratio, scale)
+        return scale
 
 
 class _Units:
