@@ -162,7 +162,7 @@ static void learn_forward(const Learning &learning, int64_t member, int64_t firs
         const float *matrix = direct ? lesson.matrix(l, member) : bias + columns;
         auto pass = [&](auto sink) {
             if (direct && learning.linear) return multiply_rows(from, rows, in, out, matrix, bias, sink);
-            multiply_with(lesson, from, rows, in, columns, matrix, bias, sink, !direct, spare);
+            multiply_with(lesson, from, rows, in, out, matrix, bias, sink, !direct, spare);
         };
         auto copied = [&](float *to, long apart, int most) {
             return [=](int m, int some, int column, int wide, const float *z) {
@@ -208,7 +208,7 @@ static void learn_back(const Learning &learning, int l, int64_t member, int64_t 
     }, (int)member);
     const Rows from = gradient_of(lesson, l, member, first);
     auto pass = [&](auto sink) {
-        multiply_with(lesson, from, rows, out, columns, matrix, nullptr, sink, !direct, packed.end());
+        multiply_with(lesson, from, rows, out, in, matrix, nullptr, sink, !direct, packed.end());
     };
     if (l == 0) {
         float *to = learning.inputs_grad + (member * learning.rows + first) * in;
@@ -271,6 +271,7 @@ static void weigh_halves(Rows left, int first, int end, Rows right, int b, int r
 // Left factor (R, a) and right factor (R, b) -> `vectors` vectors of their product (a, b), from a column on.
 static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, int64_t rows, float *panel, float *to) {
     const int wide = vectors * LANES, count = b - column < wide ? b - column : wide;
+    const bool half = count <= wide - LANES / 2;
     for (int64_t r = 0; r < rows; r++)
         for (int j = 0; j < wide; j += LANES)
             store(panel + r * wide + j, of_layer(right.first + r * right.apart, column + j, b));
@@ -279,7 +280,7 @@ static void weigh(Rows left, int a, Rows right, int b, int column, int vectors, 
     for (int i = 0; i < blocks; i++) {
         const int m = a * i / blocks, some = a * (i + 1) / blocks - m;
         const Across<Float32> across{(const Float32 *)left.first + m, left.apart};
-        block(some, vectors, across, (int)rows, panel, 0L, (const float *)nullptr, z);
+        block(some, vectors, across, (int)rows, panel, 0L, half, (const float *)nullptr, z);
         for (int k = 0; k < some; k++) memcpy(to + (long)(m + k) * b + column, z + k * wide, count * sizeof(float));
     }
 }

@@ -273,7 +273,7 @@ struct Layers {
                     memcpy(to + (m + i) * (long)shape.widest + column, z, columns * sizeof(float));
             };
             auto pass = [&](const auto *entries, const auto *bias, auto sink) {
-                multiply(along(entries, stride), rows, shape.depth(l), shape.columns(l), matrix, bias, sink);
+                multiply(along(entries, stride), rows, shape.depth(l), shape.out(l), matrix, bias, sink);
             };
             if (l && shape.last(l))
                 pass((const Number *)from, bias, keep);
@@ -320,7 +320,7 @@ struct Layers {
                         store(y + j, plain ? load(z + j) * load(saved + j) : load(z + j));
                 }
             };
-            multiply(along((const Float32 *)from, shape.widest), rows, shape.out(l), columns, matrix,
+            multiply(along((const Float32 *)from, shape.widest), rows, shape.out(l), shape.in(l), matrix,
                      (const float *)nullptr, slope);
             if (after) normalised_back(l - 1, member, to, [&](int i) { return slopes(i) + offset; });
             float *done = from;

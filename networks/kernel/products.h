@@ -248,6 +248,7 @@ struct Normals {
 //     RUN           products after which a sum is stored, so that rounding does not add up
 //     packed, keep  the weights of LANES columns for one entry, and their biases
 //     times         sum += entry · weights
+//     times_half    the same for the first half of a vector; the rest is undefined. Only if HALF
 //     start, finish begin a sum from a bias or a stored sum, and store it
 //     widened       a sum between layers as float32
 //     activate      y = f(z) for columns of a row, second parts `second` floats later; may write one more vector
@@ -263,13 +264,25 @@ struct SummedInFloat32 {
     static Vec widened(const float *z) { return load(z); }
 };
 
+#if LANES == 16
+static inline __m256 half_of(Vec x) { return _mm512_castps512_ps256((__m512)x); }
+static inline Vec begins_with(__m256 half) { return (Vec)_mm512_castps256_ps512(half); }  // the rest is undefined
+static inline Vec without_rest(Vec x) { return (Vec)_mm512_zextps256_ps512(half_of(x)); }
+#endif
+
 struct Float32 : SummedInFloat32 {
     float number;
 
     static const int PAIR = 1;
+    static const bool HALF = LANES == 16;
     typedef Float32 First;
     static Vec packed(Vec first, Vec, int = 0) { return first; }
     Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
+#if LANES == 16
+    Vec times_half(Vec weights, Vec sum) const {
+        return begins_with(_mm256_fmadd_ps(_mm256_set1_ps(number), half_of(weights), half_of(sum)));
+    }
+#endif
     template <class F>
     static void activate(F f, const float *z, int columns, float *y, long) {
         for (int j = 0; j < columns; j += LANES) store(y + j, f(load(z + j)));
@@ -323,9 +336,14 @@ struct BFloat16 : SummedInFloat32 {
     static const int DEEP = LANES;
     typedef Halves First;
 #else
+    static const bool HALF = true;
     typedef Float32 First;
     Vec times(Vec weights, Vec sum) const {
         return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)weights);
+    }
+    Vec times_half(Vec weights, Vec sum) const {
+        const __m256bh pairs = (__m256bh)half_of((Vec)_mm512_set1_epi32((int)pair));
+        return begins_with(_mm256_dpbf16_ps(half_of(sum), pairs, (__m256bh)half_of(weights)));
     }
 #endif
     static Vec packed(Vec first, Vec second, int = 0) { return side_by_side(first, second); }
@@ -342,6 +360,7 @@ struct Float16 {
     uint32_t pair;
 
     static const int PAIR = 2, PARTS = 1, DEEP = 1;
+    static const bool HALF = false;
     typedef Float32 First;
     typedef uint16_t Between;
     typedef __m512h Sum;  // two sums: of each pair's first numbers, and of the second
@@ -449,7 +468,8 @@ struct Apart {
     long row(long k) const { return k * columns; }
 };
 
-template <int M, int N, template <class> class Entries, class Number, class Rows, class Z>
+// HALF: the last vector has numbers in its first half only. A Zen 4 computes half a vector in half the time.
+template <int M, int N, bool HALF, template <class> class Entries, class Number, class Rows, class Z>
 static inline void product(Entries<Number> a, int depth, const float *panel, Rows rows, const Z *bias, Z *z) {
     auto run = [&](const Z *from, auto row, int first, int end) {  // from: the first values of the sums, row by row
         typename Number::Sum sum[M][N];
@@ -461,9 +481,14 @@ static inline void product(Entries<Number> a, int depth, const float *panel, Row
             Vec weight[N];
             for (int n = 0; n < N; n++) weight[n] = load(panel + n * LANES);
             for (int n = 0; n < N; n++) __builtin_prefetch(panel + rows.row(AHEAD) + n * LANES);
-            for (int m = 0; m < M; m++)
-                for (int n = 0; n < N; n++) sum[m][n] = a(m, k).times(weight[n], sum[m][n]);
+            for (int m = 0; m < M; m++) {
+                for (int n = 0; n < N - HALF; n++) sum[m][n] = a(m, k).times(weight[n], sum[m][n]);
+                if constexpr (HALF) sum[m][N - 1] = a(m, k).times_half(weight[N - 1], sum[m][N - 1]);
+            }
         }
+#pragma GCC unroll 8
+        for (int m = 0; m < M; m++)
+            if constexpr (HALF) sum[m][N - 1] = without_rest(sum[m][N - 1]);
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++)
 #pragma GCC unroll 3
@@ -477,9 +502,12 @@ static inline void product(Entries<Number> a, int depth, const float *panel, Row
 }
 
 template <int M, int N, class Entries, class Z>
-static inline void within(Entries a, int depth, const float *panel, long columns, const Z *bias, Z *z) {
-    if (columns) return product<M, N>(a, depth, panel, Apart{columns}, bias, z);
-    product<M, N>(a, depth, panel, Close<N>(), bias, z);
+static inline void within(Entries a, int depth, const float *panel, long columns, bool half, const Z *bias, Z *z) {
+    if (columns) return product<M, N, false>(a, depth, panel, Apart{columns}, bias, z);
+    if constexpr (Entries::Entry::HALF)
+        if (half) return product<M, N, true>(a, depth, panel, Close<N>(), bias, z);
+    (void)half;
+    product<M, N, false>(a, depth, panel, Close<N>(), bias, z);
 }
 
 template <int M, class... Arguments>
@@ -576,9 +604,10 @@ static inline void multiply_blocks(Entries a, int rows, int depth, int columns, 
     alignas(64) Z z[(ROWS * SPAN + 1) * LANES] = {};
     const int blocks = (rows + ROWS - 1) / ROWS;  // of about the same size: a block of few rows would wait for its sums
     laid_out(columns, [&](int column, int n) {
+        const bool half = columns <= column + n * LANES - LANES / 2;
         for (int i = 0; i < blocks; i++) {
             const int m = rows * i / blocks, some = rows * (i + 1) / blocks - m;
-            block(some, n, a.from(m), depth, matrix, packed ? 0L : (long)columns, bias ? bias + column : nullptr, z);
+            block(some, n, a.from(m), depth, matrix, packed ? 0L : (long)columns, half, bias ? bias + column : nullptr, z);
             sink(m, some, column, n * LANES, z);
         }
         matrix += packed ? (long)depth * n * LANES : n * LANES;
