@@ -13,7 +13,7 @@ from elites.fields import Count, Fraction, Positive
 from elites.planners.ascent import climbed
 from elites.planners.cem import TopK
 from elites.planners.distributions import ClippedNormal, Refit, Smoothed, suited
-from elites.planners.evaluator import Evaluator
+from elites.planners.evaluator import NO_GRADIENT, Evaluator
 from elites.planners.lbfgs import LBFGS
 from elites.planners.mppi import Softmax
 from elites.planners.plan import Plan
@@ -50,13 +50,20 @@ class Blend(SamplingPlanner):
         problem, budget = evaluator.problem, self._budget(evaluator.problem)
         spent = min(int(self.share * budget), budget - LEAST)  # on gradient steps
         steps = min(self.ascent.steps, spent - 1)  # the first point costs one
-        climbs = steps > 0 and isinstance(problem.space, Box) and evaluator.has_gradient()
+        could_climb = steps > 0 and isinstance(problem.space, Box)
+        known = problem.start is not None and problem.start.gradient
+        climbs = could_climb and (known or evaluator.has_gradient())
         starts = min(spent // (steps + 1), MOST) if climbs else 0
-        search = self.search(problem, budget - evaluator.evaluations - starts * (steps + 1))
+        search = self.search(problem, budget - could_climb - starts * (steps + 1))
         found = driven(search, evaluator)
         if climbs and not evaluator.expired():
-            found = self._climbed(evaluator, found, steps, starts)
-        return replace(found, evaluations=evaluator.evaluations)
+            try:
+                found = self._climbed(evaluator, found, steps, starts)
+            except NO_GRADIENT as error:
+                if not known or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                climbs = False  # it is another objective than the last plan's
+        return replace(found, evaluations=evaluator.evaluations, gradient=climbs)
 
     def search(self, problem: Problem, budget: int | None = None) -> BlendSearch:
         """The proposals without gradient steps."""

@@ -11,6 +11,8 @@ from torch import Tensor
 from elites.planners.plan import Objective, RoughObjective
 from elites.planners.problem import Problem
 
+NO_GRADIENT = (RuntimeError, ValueError)  # such as "can't call numpy() on a tensor that requires grad"
+
 
 class Evaluator:
     """Scores the candidates of a problem, counts them, and checks the deadline."""
@@ -62,7 +64,7 @@ class Evaluator:
             gradient()
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError):  # such as "can't call numpy() on a tensor that requires grad"
+        except NO_GRADIENT:
             return False
         return True
 

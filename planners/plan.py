@@ -39,6 +39,7 @@ class Plan:
     evaluations: int  # candidates scored, per problem
     by: Distribution | None = None  # the distribution that drew the candidates, if any
     state: State | None = None  # its last state; None for a guess
+    gradient: bool = False  # whether the search found that the objective has a gradient; then the next one need not try
 
     @classmethod
     def at(cls, point: Tensor, batch: tuple[int, ...] = ()) -> Plan:
@@ -70,6 +71,7 @@ class Plan:
             evaluations=max(self.evaluations, part.evaluations),
             by=None if state is None else part.by,
             state=state,
+            gradient=part.gradient,
         )
 
 

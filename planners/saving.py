@@ -17,7 +17,7 @@ def saved(plan: Plan) -> dict[str, Any]:
     """A plan as tensors and JSON values."""
     found: dict[str, Any] = {name: getattr(plan, name) for name in (*TENSORS, "evaluations")}
     by = None if plan.by is None else config.dump(plan.by, Distribution)
-    return found | {"by": by, "state": None if plan.state is None else list(plan.state)}
+    return found | {"by": by, "state": None if plan.state is None else list(plan.state), "gradient": plan.gradient}
 
 
 def loaded(found: Mapping[str, Any], space: Space) -> Plan:
@@ -28,4 +28,5 @@ def loaded(found: Mapping[str, Any], space: Space) -> Plan:
         by = config.build(Distribution, found["by"], "checkpoint")  # type: ignore[type-abstract]  # from the registry
         kind = by.begin(space, tuple(tensors["value"].shape), 1.0)
         state = like_state(kind, [x.to(space.device) for x in found["state"]])
-    return Plan(**tensors, evaluations=found["evaluations"], by=by, state=state)
+    gradient = found.get("gradient", False)  # older checkpoints do not have it
+    return Plan(**tensors, evaluations=found["evaluations"], by=by, state=state, gradient=gradient)

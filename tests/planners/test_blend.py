@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,29 @@ def test_without_a_gradient_it_samples_only() -> None:
     plan = Blend(samples=200).plan(in_numpy, BOX, rng=rng())
     assert plan.ok
     assert 150 <= plan.evaluations <= 200
+
+
+def test_a_warm_plan_tries_no_gradient_that_the_last_one_had() -> None:
+    calls = [0]
+
+    def counted(x: Tensor) -> Tensor:
+        calls[0] += 1
+        return bowl(x)
+
+    last = Blend(samples=40, warm=12).plan(bowl, BOX, rng=rng())
+    assert last.gradient
+    found = Blend(samples=40, warm=12).plan(counted, BOX, last, rng=rng(1))
+    with_a_try = Blend(samples=40, warm=12).plan(bowl, BOX, replace(last, gradient=False), rng=rng(1))
+    assert (found.evaluations, with_a_try.evaluations) == (11, 12)
+    assert torch.equal(found.best, with_a_try.best)
+    assert found.gradient
+
+
+def test_a_warm_plan_of_another_objective_without_a_gradient_samples_only() -> None:
+    last = Blend(samples=40).plan(bowl, BOX, rng=rng())
+    found = Blend(samples=40).plan(lambda x: bowl(x.detach()), BOX, last, rng=rng())
+    assert found.value >= bowl(last.best)
+    assert not found.gradient
 
 
 def test_an_error_of_the_objective_is_not_hidden() -> None:
