@@ -27,7 +27,12 @@ static const int MANY = 16;  // tiles of a thread, of which one more or less doe
 
 // --- instruction sets ------------------------------------------------------------------------------------------------
 
-typedef void (*Trajectories)(const Model &, const Rollout &, int64_t run, int64_t first, int rows, float *scratch);
+// Some steps of a rollout, or of its gradient, which goes back in time.
+struct Steps {
+    int64_t first, end;
+};
+
+typedef void (*Trajectories)(const Model &, const Rollout &, int64_t run, int64_t first, int rows, Steps, float *scratch);
 
 typedef void (*LayerTile)(const Learning &, int layer, int64_t member, int64_t first, int rows, float *scratch);
 
@@ -234,22 +239,49 @@ static void shared(int64_t threads, int64_t count, Work work) {
     for (std::thread &other : others) other.join();
 }
 
-// Calls work(run, first row, rows, scratch) for all rows in tiles. run: rows with the same members. part: rows of a run with
-// the same first bias. The tiles of a part have about the same size. If there are few and a thread would wait for the
-// others, the threads get ranges of rows instead, which are cut where members or biases change.
+// Calls work(thread, item, steps) for all steps of all items, on threads that take equally long. Two threads share an item
+// by McNaughton's rule: one begins with its first steps, and the other ends with its last ones. There must be more items
+// than threads.
 template <class Work>
-static void tiled(int64_t runs, int64_t run, int64_t part, int64_t threads, float *scratch, int64_t size, Work work) {
+static void cut_in_time(int64_t threads, int64_t items, int64_t steps, Work work) {
+    const int64_t total = items * steps;
+    std::vector<std::atomic<bool>> begun(items);  // whether the first steps of a shared item are done
+    shared(threads, threads, [&](int64_t thread, int64_t k) {
+        const int64_t range = threads - 1 - k, end = total * (range + 1) / threads;  // it waits for a range taken before it
+        for (int64_t at = total * range / threads; at < end;) {
+            const int64_t item = at / steps, before = at % steps, left = steps - before, some = left < end - at ? left : end - at;
+            if (some == left) {
+                work(thread, item, Steps{0, some});
+                begun[item].store(true, std::memory_order_release);
+            } else {
+                while (!begun[item].load(std::memory_order_acquire)) std::this_thread::yield();
+                work(thread, item, Steps{steps - some, steps});
+            }
+            at += some;
+        }
+    });
+}
+
+// Calls work(run, first row, rows, steps, scratch) for all rows in tiles. run: rows with the same members. part: rows of a
+// run with the same first bias. The tiles of a part have about the same size. If there are few and a thread would wait for
+// the others, tiles are cut in time, or the threads get ranges of rows instead, which are cut where members or biases change.
+template <class Work>
+static void tiled(int64_t runs, int64_t run, int64_t part, int64_t steps, int64_t threads, float *scratch, int64_t size,
+                  Work work) {
     for (int64_t i = 0; i < threads; i++) *(int32_t *)(scratch + i * size) = -1;  // nothing is packed yet
     const int64_t units = (part + UNIT - 1) / UNIT, parts = runs * (run / part), tiles = (part + TILE - 1) / TILE;
-    auto tile = [&](int64_t thread, int64_t which, int64_t first, int64_t end) {  // units of a part
+    auto tile = [&](int64_t thread, int64_t which, int64_t first, int64_t end, Steps some) {  // units of a part
         const int64_t rows = (end * UNIT < part ? end * UNIT : part) - first * UNIT, before = which * part;
-        work(before / run, before % run + first * UNIT, (int)rows, scratch + thread * size);
+        work(before / run, before % run + first * UNIT, (int)rows, some, scratch + thread * size);
     };
+    auto whole = [&](int64_t thread, int64_t i, Steps some) {
+        const int64_t k = i % tiles;
+        tile(thread, i / tiles, units * k / tiles, units * (k + 1) / tiles, some);
+    };
+    const Steps all{0, steps};
     if (parts * tiles % threads == 0 || parts * tiles > MANY * threads)
-        return shared(threads, parts * tiles, [&](int64_t thread, int64_t i) {
-            const int64_t k = i % tiles;
-            tile(thread, i / tiles, units * k / tiles, units * (k + 1) / tiles);
-        });
+        return shared(threads, parts * tiles, [&](int64_t thread, int64_t i) { whole(thread, i, all); });
+    if (steps > 1 && parts * tiles > threads) return cut_in_time(threads, parts * tiles, steps, whole);
     const int64_t total = parts * units, most = TILE / UNIT;
     int64_t ranges = (total + most - 1) / most;
     ranges = (ranges + threads - 1) / threads * threads;
@@ -258,7 +290,7 @@ static void tiled(int64_t runs, int64_t run, int64_t part, int64_t threads, floa
         for (int64_t unit = total * range / ranges; unit < end;) {
             const int64_t first = unit % units, left = units - first < end - unit ? units - first : end - unit;
             const int64_t some = left < most ? left : most;
-            tile(thread, unit / units, first, first + some);
+            tile(thread, unit / units, first, first + some, all);
             unit += some;
         }
     });
@@ -268,8 +300,10 @@ static void trajectories(const Model &model, const Rollout &rollout, Trajectorie
     Sizes sizes;
     chosen->sizes(model, sizes);
     const int64_t run = rollout.share * rollout.rows;
-    tiled(rollout.particles / rollout.share, run, run, rollout.threads, rollout.scratch, sizes.scratch,
-          [&](int64_t which, int64_t first, int rows, float *scratch) { work(model, rollout, which, first, rows, scratch); });
+    tiled(rollout.particles / rollout.share, run, run, rollout.horizon, rollout.threads, rollout.scratch, sizes.scratch,
+          [&](int64_t which, int64_t first, int rows, Steps steps, float *scratch) {
+              work(model, rollout, which, first, rows, steps, scratch);
+          });
 }
 
 // Some of the members, and the scratch memory of the threads that compute them.
@@ -281,8 +315,8 @@ struct Crew {
     // Calls work(member, first row, rows, scratch) for all rows of these members.
     template <class Work>
     void rows(const Learning &learning, Work work) const {
-        tiled(members, learning.rows, learning.rows, threads, scratch, size,
-              [&](int64_t member, int64_t row, int rows, float *scratch) { work(first + member, row, rows, scratch); });
+        tiled(members, learning.rows, learning.rows, 1, threads, scratch, size,
+              [&](int64_t member, int64_t row, int rows, Steps, float *scratch) { work(first + member, row, rows, scratch); });
     }
 };
 
@@ -348,8 +382,8 @@ EXPORT void elites_pass(const Networks *networks, const Pass *pass) {
     Sizes sizes;
     chosen->network_sizes(*networks, sizes);
     const int64_t part = networks->starts > 1 ? pass->problem : pass->rows;
-    tiled(networks->members, pass->rows, part, pass->threads, pass->scratch, sizes.scratch,
-          [&](int64_t member, int64_t first, int rows, float *scratch) {
+    tiled(networks->members, pass->rows, part, 1, pass->threads, pass->scratch, sizes.scratch,
+          [&](int64_t member, int64_t first, int rows, Steps, float *scratch) {
               chosen->pass(*networks, *pass, member, first, rows, scratch);
           });
 }

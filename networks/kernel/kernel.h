@@ -17,12 +17,14 @@ static void sizes(const Model &model, Sizes &sizes) {
     sizes = {shape.saved, shape.scratch(), shape.packed(), shape.packed_transposed()};
 }
 
-static void forward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch) {
-    Tile(model, rollout, run, first, rows, scratch).forward();
+static void forward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, Steps steps,
+                    float *scratch) {
+    Tile(model, rollout, run, first, rows, scratch).forward(steps);
 }
 
-static void backward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, float *scratch) {
-    Tile(model, rollout, run, first, rows, scratch).backward();
+static void backward(const Model &model, const Rollout &rollout, int64_t run, int64_t first, int rows, Steps steps,
+                     float *scratch) {
+    Tile(model, rollout, run, first, rows, scratch).backward(steps);
 }
 
 static void normals(uint64_t seed, int64_t count, float *to) {

@@ -164,9 +164,10 @@ struct Tile {
     const float *there(int member) const { return model.packed + member * shape.packed(); }
     const float *back(int member) const { return model.transposed + member * shape.packed_transposed(); }
 
-    void forward() {
-        for (int i = 0; i < rows; i++) memcpy(state + i * shape.state, row[i].start, model.state * sizeof(float));
-        for (int64_t t = 0; t < rollout.horizon; t++) {
+    void forward(Steps steps) {
+        for (int i = 0; i < rows; i++)
+            memcpy(state + i * shape.state, before(i, steps.first), model.state * sizeof(float));
+        for (int64_t t = steps.first; t < steps.end; t++) {
             for (int i = 0; i < rows; i++) {
                 const float *s = state + i * shape.state;
                 see(row[i], t, s, layers.x + i * shape.inputs);
@@ -233,12 +234,14 @@ struct Tile {
     }
 
     // The gradient of the states (R, P, H, S) -> the gradients of actions or policies and first state, with the numbers in
-    // `saved`.
-    void backward() {
-        memset(next, 0, (size_t)rows * shape.state * sizeof(float));
-        for (int i = 0; i < rows; i++)
-            if (row[i].learned) memset(row[i].learned, 0, rollout.policies->size * sizeof(float));
-        for (int64_t t = rollout.horizon - 1; t >= 0; t--) {
+    // `saved`. The steps count from the last one back. Between two calls, `state_grad` holds the gradient of the state there.
+    void backward(Steps steps) {
+        for (int i = 0; i < rows; i++) {
+            float *carried = next + i * shape.state, *held = rollout.state_grad + row[i].place * model.state;
+            for (int j = 0; j < model.state; j++) carried[j] = steps.first ? held[j] : 0.0f;
+            if (row[i].learned && !steps.first) memset(row[i].learned, 0, rollout.policies->size * sizeof(float));
+        }
+        for (int64_t t = rollout.horizon - 1 - steps.first; t >= rollout.horizon - steps.end; t--) {
             for (int i = 0; i < rows; i++) {
                 const float *given = rollout.states_grad + (row[i].states - rollout.states) + t * model.state;
                 float *carried = next + i * shape.state, *whole = state + i * shape.state;

@@ -184,6 +184,20 @@ def test_the_kernels_policies_equal_torchs(
 
 
 @KERNEL
+def test_threads_that_share_a_policys_steps_give_the_same_bits() -> None:
+    config, threads, found = EnsembleConfig(3, Architecture((20,), "silu")), torch.get_num_threads(), []
+    returns = reacting(config, Architecture((5,), "tanh"), particles=3)
+    state, points = torch.zeros(3), torch.randn(2, returns.population.size, generator=rng(3))
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        x = points.clone().requires_grad_()
+        values = returns.at(state, rng(2))(x)
+        found.append((values, *torch.autograd.grad(values.sum(), x)))
+    torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@KERNEL
 def test_what_the_kernel_cannot_react_by_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Layer normalisation, a wide layer, many layers, and other inputs."""
     monkeypatch.setattr(NativeReaction, "forward", lambda *_: pytest.fail("the kernel was asked"))
