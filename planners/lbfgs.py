@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,8 @@ class LBFGS(Ascent):
         units, curvature = _Units(evaluator.problem.space, points), Curvature(self.memory)
         values, gradient = evaluator.trace(points)
         place, slope = units.place(points), units.slope(gradient())
-        going, eta = values.isfinite(), torch.ones_like(values)
+        going, one = values.isfinite(), torch.ones_like(values)
+        eta = one
         direction = self._direction(curvature, slope, units.free(place, slope))
         for step in range(self.steps):
             if evaluator.expired() or certain(~going.any()):
@@ -54,15 +56,20 @@ class LBFGS(Ascent):
             place, slope = torch.where(taken, there, place), torch.where(taken, steepness, slope)
             ahead = self._direction(curvature, slope, units.free(place, slope))
             direction = torch.where(taken, ahead, direction)
-            eta = torch.where(learned, torch.ones_like(eta), torch.where(better, eta * LONGER, eta * self.shrink))
+            eta = torch.where(learned, one, torch.where(better, eta * LONGER, eta * self.shrink))
             going = going & (eta > SHORTEST) & (eta < LONGEST)
         return points, values
 
     def _direction(self, curvature: Curvature, slope: Tensor, free: Tensor) -> Tensor:
         """H g of the free entries. Without any curvature, a step of the first length along their slope."""
         slope = slope * free
-        length = slope.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
-        return free * curvature.inverse(slope, self.first * math.sqrt(slope.shape[-1]) / length)
+
+        def unknown() -> Tensor:
+            length: Tensor = torch.linalg.vector_norm(slope, dim=-1, keepdim=True)
+            length = length.clamp_min(torch.finfo(slope.dtype).tiny)
+            return length.reciprocal() * (self.first * math.sqrt(slope.shape[-1]))
+
+        return free * curvature.inverse(slope, unknown)
 
 
 class Curvature:
@@ -77,28 +84,30 @@ class Curvature:
         dot, square, limits = _dot(step, fall), _dot(fall, fall), torch.finfo(step.dtype)
         lengths = _dot(step, step).sqrt() * square.sqrt()
         curved = taken.unsqueeze(-1) & (dot > limits.eps * lengths) & (dot > limits.tiny) & (square > limits.tiny)
-        pair: tuple[Tensor, ...] = step, fall, 1 / torch.where(curved, dot, 1), dot / torch.where(curved, square, 1)
+        inverse, ratio = torch.where(curved, dot, 1).reciprocal(), dot / torch.where(curved, square, 1)
+        pair: tuple[Tensor, ...] = step, fall, inverse, ratio
         if not certain(curved.all()):
             pair = tuple(torch.where(curved, x, 0) for x in pair)
         self.pairs = [*self.pairs, pair][-self.memory :]
         return curved.squeeze(-1)
 
-    def inverse(self, slope: Tensor, scale: Tensor) -> Tensor:
-        """H g by the two loops of Algorithm 7.4. scale: H's first guess where no pair is known."""
+    def inverse(self, slope: Tensor, unknown: Callable[[], Tensor]) -> Tensor:
+        """H g by the two loops of Algorithm 7.4. unknown: gives H's first guess where no pair is known."""
         along = []
         for step, fall, inverse, _ in reversed(self.pairs):
             along.append(inverse * _dot(step, slope))
             slope = slope - along[-1] * fall
-        found = self._scale(scale) * slope
+        found = self._scale(unknown) * slope
         for (step, fall, inverse, _), before in zip(self.pairs, reversed(along), strict=True):
             found = found + step * (before - inverse * _dot(fall, found))
         return found
 
-    def _scale(self, unknown: Tensor) -> Tensor:
+    def _scale(self, unknown: Callable[[], Tensor]) -> Tensor:
         """y·s / y·y of each row's last pair (eq. 7.20)."""
-        latest, scale = self.pairs[-1:], unknown
-        every = len(latest) == 1 and certain((latest[0][-1] > 0).all())  # then the older pairs do not count
-        for *_, ratio in latest if every else self.pairs:
+        if self.pairs and certain((self.pairs[-1][-1] > 0).all()):
+            return self.pairs[-1][-1]
+        scale = unknown()
+        for *_, ratio in self.pairs:
             scale = torch.where(ratio > 0, ratio, scale)
         return scale
 
