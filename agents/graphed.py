@@ -40,7 +40,9 @@ class GraphedPlans:
         return len(self._recorded)
 
     def __call__(self, states: Tensor, start: Plan | None, age: int) -> Plan:
-        key = (states.shape, age, None if start is None else (start.by, *(x.shape for x in tensors_of(start))))
+        key: Hashable = states.shape, age
+        if start is not None:
+            key = key, start.by, start.gradient, *(x.shape for x in tensors_of(start))
         if key not in self._recorded and not self.refused:
             self._record(key, states, start, age)
         if self.refused:

@@ -91,9 +91,10 @@ class CompiledModel:
 
     def _pack(self, name: str, function: str) -> None:
         members = self.networks.structure.members
-        self.arrays[name] = self.arrays["relative"].new_empty(members, getattr(self.sizes, name))
-        library.point(self.structure, {name: self.arrays[name]})
+        packed = self.arrays["relative"].new_empty(members, getattr(self.sizes, name))
+        library.point(self.structure, {name: packed})
         library.call(function, self.structure, c_int64(torch.get_num_threads()))
+        self.arrays[name] = packed  # another thread that has the same draw sees it only when it is filled
 
 
 class NativeRollout:

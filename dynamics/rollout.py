@@ -35,7 +35,8 @@ class Draw:
     """A rollout's data except state and actions: G networks, P particles, and all randomness.
 
     Particles are grouped by network, P / G each. If `mixed`, one particle follows the mean of all networks. Without
-    noise the last layer gives only changes. With noise it gives changes, then raw variances.
+    noise the last layer gives only changes. With noise it gives changes, then raw variances. Weights must not change
+    while a draw is used.
     """
 
     layers: Layers  # each with G networks

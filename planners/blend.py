@@ -54,13 +54,13 @@ class Blend(SamplingPlanner):
         known = problem.start is not None and problem.start.gradient
         climbs = could_climb and (known or evaluator.has_gradient())
         starts = min(spent // (steps + 1), MOST) if climbs else 0
-        search = self.search(problem, budget - could_climb - starts * (steps + 1))
+        search = self.search(problem, budget - could_climb - starts * (steps + 1))  # the same with and without a try
         found = driven(search, evaluator)
         if climbs and not evaluator.expired():
             try:
                 found = self._climbed(evaluator, found, steps, starts)
             except NO_GRADIENT as error:
-                if not known or isinstance(error, torch.OutOfMemoryError):
+                if not known or isinstance(error, torch.OutOfMemoryError) or evaluator.has_gradient():
                     raise
                 climbs = False  # it is another objective than the last plan's
         return replace(found, evaluations=evaluator.evaluations, gradient=climbs)

@@ -72,7 +72,7 @@ struct Rollout {
     float *saved;              // (P, R, H, the number in `sizes`), for gradients; null is none
     const float *states_grad;  // (R, P, H, S)
     float *actions_grad;       // (P, R, H, A); null with policies
-    float *state_grad;         // (P, R, S)
+    float *state_grad;         // (P, R, S); on the way, the gradient of the state where threads share a tile
     float *scratch;            // (threads, the number in `sizes`)
     int64_t threads;
     const Policies *policies;  // null is none

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ from elites.networks import library
 from elites.networks.layers import Function, Layer, Normalised
 from elites.planners import CEM
 
+ROOT = Path(__file__).parents[2]
 needs_kernel = pytest.mark.skipif(not library.kernels(), reason="the kernel was not built")
 
 
@@ -155,24 +160,79 @@ def model_of(hidden: tuple[int, ...] = (40, 40), norm: Any = "none", **options: 
 
 STATE = torch.tensor([0.3, -1.0, 0.2, 2.0])
 ACTIONS = torch.randn(50, 7, 2, generator=Generator().manual_seed(2))
+MANY_ACTIONS = torch.randn(150, 7, 2, generator=Generator().manual_seed(3))
 
 
 @needs_kernel
 @pytest.mark.parametrize("norm", ["none", "all"])
 @pytest.mark.parametrize("propagation", ["tsinf", "ts1", "mean"])
-@pytest.mark.parametrize("rows", [50, 2])
+@pytest.mark.parametrize("rows", [150, 50, 2])
 def test_any_number_of_threads_gives_the_same_bits(kernel: str, propagation: Any, norm: Any, rows: int) -> None:
     """Also where threads share a tile, and one of them does its first steps and the other its last ones."""
-    model, threads, found = model_of(norm=norm, propagation=propagation), torch.get_num_threads(), []
-    noise = model.draw(6, 7, Generator().manual_seed(0))
+    model, found = model_of(norm=norm, propagation=propagation, sampling="fastest"), []
+    threads, noise = torch.get_num_threads(), model.draw(6, 7, Generator().manual_seed(0))
+    seeded = model.draw(6, 7, Generator().manual_seed(0), candidates=(rows,))
     for count in (1, 2, 4, 5):
         torch.set_num_threads(count)
-        actions = ACTIONS[:rows].clone().requires_grad_()
+        actions = MANY_ACTIONS[:rows].clone().requires_grad_()
         states = model.rollout(STATE, actions, noise)
-        found.append((states, *torch.autograd.grad(states.square().sum(), actions)))
+        rough = model.rough_rollout(STATE, actions.detach(), seeded)
+        found.append((states, *torch.autograd.grad(states.square().sum(), actions), rough))
     torch.set_num_threads(threads)
     assert model.engine == "kernel"
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@needs_kernel
+def test_threads_of_the_kernels_own_share_tiles_as_well() -> None:
+    """As where torch's OpenMP is not known."""
+    model, threads, found = model_of(), torch.get_num_threads(), []
+    noise = model.draw(6, 7, Generator().manual_seed(0))
+    library.LIBRARY.elites_threads(None)
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.append(model.rollout(STATE, ACTIONS[:2], noise))
+    torch.set_num_threads(threads)
+    library.LIBRARY.elites_threads(library._openmp())
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+FEWER_THREADS = """
+import torch
+from tests.dynamics.test_rollout import ACTIONS, STATE, model_of
+model, rng = model_of(), torch.Generator().manual_seed(0)
+noise = model.draw(6, 7, rng)  # six tiles
+torch.set_num_threads(1)
+alone = model.rollout(STATE, ACTIONS, noise)
+torch.set_num_threads(4)
+assert torch.equal(model.rollout(STATE, ACTIONS, noise), alone)
+"""
+
+
+@needs_kernel
+@pytest.mark.parametrize("limit", [1, 2])
+def test_with_fewer_threads_than_asked_for_nobody_waits_for_ever(limit: int) -> None:
+    environment = os.environ | {"OMP_THREAD_LIMIT": str(limit)}
+    subprocess.run([sys.executable, "-c", FEWER_THREADS], env=environment, cwd=ROOT, check=True, timeout=300)
+
+
+@needs_kernel
+@pytest.mark.parametrize("sampling", ["float32", "bfloat16"])
+def test_half_a_vector_gives_the_same_bits(kernel: str, sampling: Any) -> None:
+    """A layer of 40 units, and the same layer with 8 more whose weights are 0."""
+    narrow, wide = model_of((40, 40), sampling=sampling), model_of((48, 48), sampling=sampling)
+    with torch.no_grad():
+        for small, large in zip(narrow.mlp.parameters(), wide.mlp.parameters(), strict=True):
+            large.zero_()
+            large[tuple(slice(size) for size in small.shape)] = small
+    noises = [model.draw(6, 7, Generator().manual_seed(0)) for model in (narrow, wide)]
+    gradients = []
+    for model, noise in zip((narrow, wide), noises, strict=True):
+        actions = ACTIONS.clone().requires_grad_()
+        gradients += torch.autograd.grad(model.rollout(STATE, actions, noise).square().sum(), actions)
+    assert torch.equal(*gradients)
+    found = [model.rough_rollout(STATE, ACTIONS, noise) for model, noise in zip((narrow, wide), noises, strict=True)]
+    assert torch.equal(*found)
 
 
 @needs_kernel

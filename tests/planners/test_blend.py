@@ -11,11 +11,12 @@ import torch
 from torch import Generator, Tensor
 
 from elites import Box, Choices
-from elites.planners import CEM, CEMGD, ICEM, LBFGS, MPPI, Blend, GradientAscent, Plan, Problem
+from elites.planners import CEM, CEMGD, ICEM, LBFGS, MPPI, Blend, GradientAscent, Plan, Problem, shift
 from elites.planners.blend import BlendSearch
 from elites.planners.evaluator import Evaluator
 from elites.planners.lbfgs import Curvature
 from elites.planners.proposals import Mutations, stretches
+from elites.planners.saving import loaded, saved
 
 BOX = Box(-torch.ones(6, 2), torch.ones(6, 2))
 STEEP = 10 ** torch.linspace(0, 3, 12).reshape(6, 2)  # a bowl a thousand times as steep in one direction
@@ -186,11 +187,37 @@ def test_a_warm_plan_tries_no_gradient_that_the_last_one_had() -> None:
     assert found.gradient
 
 
+def test_a_plan_keeps_whether_there_is_a_gradient() -> None:
+    plan = Blend(samples=40).plan(bowl, BOX, batch=(2,), rng=rng())
+    kept = saved(plan)
+    assert loaded(kept, BOX).gradient
+    del kept["gradient"]  # as in older checkpoints
+    assert not loaded(kept, BOX).gradient
+    assert shift(plan, 1, space=BOX).gradient
+    none = replace(plan, gradient=False)
+    assert none.merged(plan.map(lambda x: x[:1]), torch.tensor([1])).gradient
+
+
 def test_a_warm_plan_of_another_objective_without_a_gradient_samples_only() -> None:
     last = Blend(samples=40).plan(bowl, BOX, rng=rng())
     found = Blend(samples=40).plan(lambda x: bowl(x.detach()), BOX, last, rng=rng())
     assert found.value >= bowl(last.best)
     assert not found.gradient
+
+
+def test_an_error_in_the_climb_of_a_warm_plan_is_not_hidden() -> None:
+    calls = [0]
+
+    def fails_once(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            calls[0] += 1
+            if calls[0] == 3:
+                raise ValueError("a bug")
+        return bowl(x)
+
+    last = Blend(samples=40).plan(bowl, BOX, rng=rng())
+    with pytest.raises(ValueError, match="a bug"):
+        Blend(samples=40).plan(fails_once, BOX, last, rng=rng())
 
 
 def test_an_error_of_the_objective_is_not_hidden() -> None:

@@ -49,12 +49,13 @@ def algorithm_1(x: Tensor, steps: int, trials: int, step: float, decay: float) -
 
 @pytest.mark.parametrize("line_search", ["sequential", "batched"])
 @pytest.mark.parametrize("step", [0.001, 0.01, 0.1])
-def test_it_is_algorithm_1(line_search: Any, step: float) -> None:
+@pytest.mark.parametrize("trials", [1, 2, 8])
+def test_it_is_algorithm_1(line_search: Any, step: float, trials: int) -> None:
     start = torch.rand(4, 5, 2, generator=rng()) * 2 - 1
-    ascent = GradientAscent(step=step, starts=4, line_search=line_search)
+    ascent = GradientAscent(step=step, starts=4, line_search=line_search, trials=trials)
     points, values = ascent.climb(Evaluator(wavy, Problem(BOX, rng=rng())), start)
     for row in range(4):
-        expected, accepted = algorithm_1(start[row], 10, 8, step, 0.67)
+        expected, accepted = algorithm_1(start[row], 10, trials, step, 0.67)
         assert torch.allclose(points[row], expected, atol=1e-5)
         assert values[row].item() == pytest.approx(accepted[-1], abs=1e-4)
 
