@@ -280,7 +280,7 @@ struct Float32 : SummedInFloat32 {
     Vec times(Vec weights, Vec sum) const { return sum + number * weights; }
 #if LANES == 16
     Vec times_half(Vec weights, Vec sum) const {
-        return begins_with(_mm256_fmadd_ps(_mm256_set1_ps(number), half_of(weights), half_of(sum)));
+        return begins_with(half_of(sum) + number * half_of(weights));
     }
 #endif
     template <class F>
