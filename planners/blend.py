@@ -54,7 +54,8 @@ class Blend(SamplingPlanner):
         known = problem.start is not None and problem.start.gradient
         climbs = could_climb and (known or evaluator.has_gradient())
         starts = min(spent // (steps + 1), MOST) if climbs else 0
-        search = self.search(problem, budget - could_climb - starts * (steps + 1))  # the same with and without a try
+        # the try keeps its evaluation even if nobody tries, so the plan is the same
+        search = self.search(problem, budget - could_climb - starts * (steps + 1))
         found = driven(search, evaluator)
         if climbs and not evaluator.expired():
             try:

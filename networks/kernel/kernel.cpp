@@ -282,7 +282,8 @@ static void tiled(int64_t runs, int64_t run, int64_t part, int64_t steps, int64_
     const Steps all{0, steps};
     if (parts * tiles % threads == 0 || parts * tiles > MANY * threads)
         return shared(threads, parts * tiles, [&](int64_t thread, int64_t i) { whole(thread, i, all); });
-    if (steps > 1 && parts * tiles > threads && parts * tiles <= FEW * threads) return cut_in_time(threads, parts * tiles, steps, whole);
+    if (steps > 1 && parts * tiles > threads && parts * tiles <= FEW * threads)
+        return cut_in_time(threads, parts * tiles, steps, whole);
     const int64_t total = parts * units, most = TILE / UNIT;
     int64_t ranges = (total + most - 1) / most;
     ranges = (ranges + threads - 1) / threads * threads;

@@ -36,6 +36,7 @@ static void normals(uint64_t seed, int64_t count, float *to) {
     }
 }
 
-static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, pack_member, pack_member_back, forward, backward, normals, learning_sizes,
-                              learn_forward, learn_back, learn_normalised, learn_parts, learn_weights, learn_gains, adam, follow, squash, squash_back, regression,
-                              point, point_back, perturb, beside, beside_back, target, climb};
+static const Kernel kernel = {NAME, network_sizes, pass_rows, sizes, pack_member, pack_member_back, forward, backward, normals,
+                              learning_sizes, learn_forward, learn_back, learn_normalised, learn_parts, learn_weights,
+                              learn_gains, adam, follow, squash, squash_back, regression, point, point_back, perturb, beside,
+                              beside_back, target, climb};
