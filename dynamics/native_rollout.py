@@ -126,7 +126,7 @@ class NativeRollout:
         given = {"actions": moves.contiguous(), "states": states, "saved": saved, "states_grad": gradient.contiguous()}
         results = {"actions_grad": to_moves, "state_grad": to_state}
         _call("elites_rollout_backward", model, draw, first, moves.shape[:2], given | results)
-        return to_state.sum(0).reshape(len(first), -1, first.shape[-1]).sum(1), to_moves.sum(0)
+        return to_state.reshape(draw.particles, len(first), -1, first.shape[-1]).sum((0, 2)), to_moves.sum(0)
 
 
 class CompiledPolicies:
@@ -196,7 +196,7 @@ class Reactions(torch.autograd.Function):
         model = _compiled(ctx.draw, "float32")
         model.prepare_gradient()
         _call("elites_rollout_backward", model, ctx.draw, first, (rows, horizon), given, policies)
-        return None, None, None, to_first.sum(0).reshape(len(first), -1, size).sum(1), to_weights.sum(0)
+        return None, None, None, to_first.reshape(particles, len(first), -1, size).sum((0, 2)), to_weights.sum(0)
 
 
 def _reacted(

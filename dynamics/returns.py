@@ -101,7 +101,7 @@ class Return(Checked, Sequences):
     def score(self, state: Tensor, actions: Tensor, states: Tensor) -> Tensor:
         """state (*B, S), actions (*B, N, H, A) or (*B, N, P, H, A), next states (*B, N, P, H, S) -> (*B, N)."""
         lead, horizon = states.shape[:-2], states.shape[-2]
-        first = state[..., None, None, None, :].expand(*lead, 1, -1)
+        first = state.reshape(*state.shape[:-1], 1, 1, 1, -1).expand(*lead, 1, -1)
         before = torch.cat([first, states[..., :-1, :]], -2)
         if actions.ndim < states.ndim:
             actions = actions.unsqueeze(-3).expand(*lead, -1, -1)

@@ -119,18 +119,20 @@ class BlendSearch(Search):
         state = first_state(distribution, problem, spread)
         elites = min(ELITES, samples[0])
         super().__init__(problem, distribution, state, weighting=TopK(1), refit=Refit(), samples=samples, keep=elites)
-        smooth = suited(ClippedNormal(Smoothed()), problem.space)
         self.refitted = Fitted(distribution, state, _elites, Refit(0.9, 0.9))
-        averaged = Fitted(
-            smooth, first_state(smooth, problem, spread), lambda count: Softmax(0.1, True), Refit(spread=0)
-        )
         fewest = FEWEST if isinstance(problem.space, Box) else FEWEST // 3  # a mutation stays near the first point
-        self.proposals = [self._around(spread), self.refitted, averaged][: max(budget // fewest, 1)]
+        make = (self._around, lambda _: self.refitted, self._averaged)
+        self.proposals = [proposal(spread) for proposal in make[: max(budget // fewest, 1)]]
 
     def _around(self, spread: float) -> Proposal:
         if not isinstance(self.problem.space, Box):
             return Mutations()
         return Around(Curves(), torch.full_like(self.value, spread), grow=1.2, shrink=0.9, least=0.02, most=0.6)
+
+    def _averaged(self, spread: float) -> Proposal:
+        smooth = suited(ClippedNormal(Smoothed()), self.problem.space)
+        state = first_state(smooth, self.problem, spread)
+        return Fitted(smooth, state, lambda count: Softmax(0.1, True), Refit(spread=0))
 
     def _drawn(self) -> Candidates:
         """Candidates of each proposal in turn."""
