@@ -1,4 +1,4 @@
-"""The return that a model predicts and the real return: planners through one trained model, in the same episodes.
+"""The return that a model predicts and the real return: planners through the same trained models and episodes.
 
     python benchmarks/promise.py outputs/HumanoidStandup-v0-cem-0 --planner cem cem_gd '{name: cem, iterations: 50}'
     python benchmarks/promise.py outputs/HalfCheetah-v0-cem_gd-0 --settings horizon=10 'horizon=45 value=null'
@@ -31,7 +31,7 @@ from elites.planners import Planner
 from elites.runs.load import load_pets
 from elites.runs.pets import PETSSettings
 
-FIELDS = ("planner", "settings", "start", "steps", "return", "promised", "found_out")
+FIELDS = ("run", "planner", "settings", "start", "steps", "return", "promised", "found_out")
 OTHERS = 200  # particles
 EVERY = 5  # steps between two plans that are scored by other particles
 
@@ -83,21 +83,22 @@ def episode(agent: PETS, env: gymnasium.Env[Any, Any], start: int, steps: int) -
     return {"return": total, "promised": float(np.mean(promised)), "found_out": float(np.mean(found_out))}
 
 
-def compare(args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, Any]]:
-    model, settings = load_pets(args.run, screen.warn)
+def compare(run: Path, args: argparse.Namespace, screen: cli.Screen) -> Iterator[dict[str, Any]]:
+    model, settings = load_pets(run, screen.warn)
     if model.task.learned_reward:
-        raise ValueError(f"{args.run}: expected a run with a known reward, got one whose model learns it")
+        raise ValueError(f"{run}: expected a run with a known reward, got one whose model learns it")
     env = settings.make_environment()
     for start, text, settings_text in itertools.product(args.starts, args.planner, args.settings):
         screen.status(f"{settings.env}  start {start}  {text} {settings_text}")
         agent = taught(changed(planned(text, settings), settings_text), model, env)
         found = {name: f"{value:.1f}" for name, value in episode(agent, env, start, args.steps).items()}
-        yield {"planner": text, "settings": settings_text, "start": start, "steps": args.steps, **found}
+        what = {"planner": text, "settings": settings_text, "start": start, "steps": args.steps}
+        yield {"run": run.name, **what, **found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the folder of a run of examples/pets.py")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs of examples/pets.py")
     parser.add_argument("--planner", nargs="+", default=[""], help="names, YAML files or {name: …}; else the run's")
     parser.add_argument("--settings", nargs="+", default=[""], metavar="KEY=VALUE…", help="changes to try, one by one")
     parser.add_argument("--starts", nargs="+", type=int, default=[100, 101], help="seeds of episodes")
@@ -108,11 +109,13 @@ def main() -> None:
         raise ValueError(f"--steps: expected at least 1, got {args.steps}")
     screen = cli.Screen()
     rows = []
-    print("| planner, settings | start | return | promised | found out |\n| --- | ---: | ---: | ---: | ---: |")
-    for row in compare(args, screen):
+    print("| run | planner, settings | start | return | promised | found out |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for row in itertools.chain.from_iterable(compare(run, args, screen) for run in args.runs):
         rows.append(row)
         named = " ".join(filter(None, (row["planner"], row["settings"]))) or "the run's own"
-        print(f"| `{named}` | {row['start']} | {row['return']} | {row['promised']} | {row['found_out']} |", flush=True)
+        figures = " | ".join(str(row[name]) for name in ("start", "return", "promised", "found_out"))
+        print(f"| {row['run']} | `{named}` | {figures} |", flush=True)
         if args.csv:
             args.csv.parent.mkdir(parents=True, exist_ok=True)
             with args.csv.open("w", newline="") as file:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,13 +66,15 @@ def test_an_episode_by_hand(promise: Any, run: Path) -> None:
 
 
 def test_as_a_user_runs_it(run: Path, tmp_path: Path) -> None:
-    done = script("promise.py", run, "--planner", "random_shooting", SMALL, "--steps=3", "--csv", tmp_path / "a.csv")
+    other = shutil.copytree(run, tmp_path / "other")
+    flags = ["--planner", "random_shooting", SMALL, "--steps=3", "--csv", tmp_path / "a.csv"]
+    done = script("promise.py", run, other, *flags)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    assert [(row["planner"], row["start"]) for row in rows] == [
-        (planner, start) for start in ("100", "101") for planner in ("random_shooting", SMALL)
-    ]
-    assert len(done.stdout.splitlines()) == 2 + 4
+    assert [(row["run"], row["start"], row["planner"]) for row in rows] == list(
+        itertools.product(("run", "other"), ("100", "101"), ("random_shooting", SMALL))
+    )
+    assert len(done.stdout.splitlines()) == 2 + 8
 
 
 def test_other_settings_of_the_run(run: Path, tmp_path: Path) -> None:
