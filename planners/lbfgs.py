@@ -78,7 +78,6 @@ class Curvature:
     def __init__(self, memory: int) -> None:
         self.memory = memory
         self.pairs: list[tuple[Tensor, ...]] = []  # s, y, 1 / y·s and y·s / y·y; all 0 if y·s is not positive
-        self.complete = False  # whether every row certainly learned the last pair
 
     def learn(self, step: Tensor, fall: Tensor, taken: Tensor) -> Tensor:
         """Returns where a pair was learned (*B, K)."""
@@ -87,8 +86,7 @@ class Curvature:
         curved = taken.unsqueeze(-1) & (dot > limits.eps * lengths) & (dot > limits.tiny) & (square > limits.tiny)
         inverse, ratio = torch.where(curved, dot, 1).reciprocal(), dot / torch.where(curved, square, 1)
         pair: tuple[Tensor, ...] = step, fall, inverse, ratio
-        self.complete = certain(curved.all())
-        if not self.complete:
+        if not certain(curved.all()):
             pair = tuple(torch.where(curved, x, 0) for x in pair)
         self.pairs = [*self.pairs, pair][-self.memory :]
         return curved.squeeze(-1)
@@ -106,7 +104,7 @@ class Curvature:
 
     def _scale(self, unknown: Callable[[], Tensor]) -> Tensor:
         """y·s / y·y of each row's last pair (eq. 7.20)."""
-        if self.complete:
+        if self.pairs and certain((self.pairs[-1][-1] > 0).all()):
             return self.pairs[-1][-1]
         scale = unknown()
         for *_, ratio in self.pairs:
